@@ -1,0 +1,1 @@
+"""The judge: no I/O, no clock, no threads; values in, values out."""

@@ -1,0 +1,1 @@
+"""Where effects go: nftables, ipset with iptables, commands, a recording."""

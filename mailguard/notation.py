@@ -1,0 +1,148 @@
+"""Values and their one text form: addresses, networks, durations, times, effects. Round trips are tested.
+
+`ban 192.0.2.7 for 10m by password-guessing: 5 auth_failure in 4m` is the same in ledger, golden files, samples,
+replay output and log.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import UTC, datetime, tzinfo
+
+from .model import Alert, Effect, Impose, Lift, Network, Offence
+
+V6 = 1 << 128
+_MAPPED = 0xFFFF << 32
+_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:w|d|h|ms|m|s))+\Z", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(w|d|h|ms|m|s)", re.ASCII)
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def parse_address(text: str | bytes) -> int | None:
+    """Packed address of `text`, or None when it is no address. `IPv6:` prefixes and zones are not addresses."""
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("ascii")
+        except UnicodeDecodeError:
+            return None
+    try:
+        if ":" in text:
+            if "%" in text:
+                return None
+            value = int(ipaddress.IPv6Address(text))
+            return value & 0xFFFFFFFF if value >> 32 == 0xFFFF else value + V6
+        return int(ipaddress.IPv4Address(text))
+    except ValueError:
+        return None
+
+
+def format_address(address: int) -> str:
+    """Canonical text of a packed address."""
+    if address >= V6:
+        return str(ipaddress.IPv6Address(address - V6))
+    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+
+
+def is_v6(address: int) -> bool:
+    return address >= V6
+
+
+def host_prefix(address: int) -> int:
+    """The prefix length that is one host in the address's family: 32 or 128."""
+    return 128 if address >= V6 else 32
+
+
+def network_of(address: int, prefix4: int, prefix6: int) -> Network:
+    """The network of that length around a packed address; `prefix4` for IPv4, `prefix6` for IPv6."""
+    if address >= V6:
+        shift = 128 - prefix6
+        return Network(((address - V6) >> shift << shift) + V6, prefix6)
+    shift = 32 - prefix4
+    return Network(address >> shift << shift, prefix4)
+
+
+def parse_network(text: str) -> Network | None:
+    """`192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`; None when it is no network or has host bits set."""
+    body, slash, length = text.strip().partition("/")
+    address = parse_address(body)
+    if address is None:
+        return None
+    if not slash:
+        return Network(address, host_prefix(address))
+    if not length.isascii() or not length.isdigit() or int(length) > host_prefix(address):
+        return None
+    network = network_of(address, min(int(length), 32), int(length))
+    return network if network.address == address else None
+
+
+def format_network(network: Network) -> str:
+    text = format_address(network.address)
+    return text if network.prefix == host_prefix(network.address) else f"{text}/{network.prefix}"
+
+
+def covers(outer: Network, inner: Network) -> bool:
+    """True when every host of `inner` is in `outer`."""
+    if (outer.address >= V6) != (inner.address >= V6) or outer.prefix > inner.prefix:
+        return False
+    shift = host_prefix(outer.address) - outer.prefix
+    return outer.address >> shift == inner.address >> shift
+
+
+# ---------------------------------------------------------------- durations and times
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds in `10m`, `1h30m`, `7d`, `500ms`; None when it is no duration."""
+    text = text.strip()
+    if not _DURATION.match(text):
+        return None
+    return sum(float(n) * (0.001 if unit == "ms" else _UNITS[unit]) for n, unit in _PART.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest exact text in whole seconds, two units at most above a minute: `10m`, `1h30m`, `7d`."""
+    rest = max(0, round(seconds))
+    if rest == 0:
+        return "0s"
+    parts = []
+    for unit, size in _UNITS.items():
+        if unit == "w":
+            continue  # 7d is what people write
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+def format_time(time: float, zone: tzinfo | None = None) -> str:
+    """RFC 3339 with zone, whole seconds unless there is a fraction. `zone` None: UTC."""
+    moment = datetime.fromtimestamp(time, zone or UTC)
+    return moment.isoformat(timespec="seconds" if moment.microsecond == 0 else "microseconds")
+
+
+# ---------------------------------------------------------------- effects
+
+
+def _found(offence: Offence) -> str:
+    kinds = "+".join(offence.kinds) or "event"
+    return f"{offence.detector}: {offence.count} {kinds} in {format_duration(offence.last - offence.first)}"
+
+
+def format_effect(effect: Effect) -> str:
+    """The one-line text of an effect, without its time."""
+    if isinstance(effect, Impose):
+        ban = effect.ban
+        length = "ever" if ban.until is None else format_duration(ban.until - ban.since)
+        why = f"by {_found(ban.offence)}" if ban.offence else f"by administrator: {ban.reason or 'no reason given'}"
+        again = f" ({ban.ordinal}. time)" if ban.ordinal > 1 else ""
+        return f"ban {format_network(ban.network)} for {length} {why}{again}"
+    if isinstance(effect, Lift):
+        return f"lift {format_network(effect.network)}: {effect.reason}"
+    if isinstance(effect, Alert):
+        about = format_network(effect.network) if effect.network else effect.offence.key
+        return f"alert {about} by {_found(effect.offence)} [{effect.why}]"
+    raise TypeError(f"not an effect: {effect!r}")
