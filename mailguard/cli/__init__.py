@@ -1,0 +1,154 @@
+"""The command line: one module per subcommand, imported only when it is called.
+
+Owns every text a person reads on a terminal and every exit code. Exit codes are those of `problems`
+(sysexits); `status` alone answers 0, 1 or 2 for monitors. An unexpected error becomes one clear line and exit
+70; with MAILGUARD_DEBUG=1 in the environment the traceback precedes it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mailguard import __version__
+from mailguard.problems import (
+    EXIT_NO_INPUT,
+    EXIT_PERMISSION,
+    EXIT_SOFTWARE,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    ProblemsError,
+)
+
+from .messages import text
+from .output import safe
+
+#: What stands in `mailguard --help`: group -> command -> one line. The command's module has the same name.
+COMMANDS: dict[str, dict[str, str]] = {
+    "The guard": {
+        "run": "Run the guard in the foreground.",
+        "check": "Check settings and definitions; list every problem.",
+        "install": "Install the systemd units, with least privilege.",
+        "status": "Is the guard standing? Exit 0 yes, 1 with a warning, 2 no.",
+    },
+    "Who is banned, and why": {
+        "bans": "List the bans that stand.",
+        "why": "Explain what is known about an address or a network.",
+        "ban": "Ban an address or a network.",
+        "unban": "Lift bans.",
+        "allow": "Networks that are never banned.",
+    },
+    "At night": {
+        "enforce": "Switch bans on.",
+        "observe": "Switch bans off; say what would be banned.",
+        "pause": "Lift the bans from the firewall for a while.",
+        "panic": "Lift every ban at once and only observe.",
+    },
+    "Logs": {
+        "events": "Show the events in logs.",
+        "replay": "Show what the policy would have done with logs.",
+        "explain": "Show how lines are read, and where they stop fitting.",
+    },
+    "Definitions": {
+        "parser": "List, show and copy the log formats.",
+        "action": "List, show, copy and plan the ways to ban.",
+        "test": "Run the tests inside the definitions and settings.",
+    },
+    "Care": {
+        "purge": "Delete stored personal data.",
+        "completion": "Print a shell completion script.",
+    },
+}
+
+
+class Program(click.Group):
+    """The group of all subcommands; a subcommand's module is imported when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for group in COMMANDS.values() for name in group]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if not any(cmd_name in group for group in COMMANDS.values()):
+            return None
+        command: click.Command = import_module(f"mailguard.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.list_commands(ctx), 1)
+            hint = text("usage.near", name=near[0]) if near else ""
+            raise click.UsageError(text("usage.no-command", name=safe(name), hint=hint), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()), col_max=14)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="mailguard %(version)s")
+def program() -> None:
+    """mailguard watches a mail server's logs and keeps attackers out of it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave the process with its exit code."""
+    sys.exit(_outcome(arguments))
+
+
+def _outcome(arguments: list[str] | None) -> int:
+    """Every way a command may end, as an exit code; what went wrong is said on standard error."""
+    try:
+        result = program.main(arguments, prog_name="mailguard", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as wrong:
+        wrong.show()
+        return EXIT_USAGE
+    except click.ClickException as failed:
+        failed.show()
+        return failed.exit_code
+    except ProblemsError as wrong:
+        _say(str(wrong))
+        return wrong.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say(text("error.interrupted"))
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough (`mailguard bans | head`); nothing more may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """One clear line for what a command did not foresee."""
+    if os.environ.get("MAILGUARD_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.filename is not None:
+        _say(text("error.file", name=error.filename, what=error.strerror or error))
+        return EXIT_PERMISSION if isinstance(error, PermissionError) else EXIT_NO_INPUT
+    if type(error).__name__ == "FirewallError":
+        _say(text("error.firewall", what=error))
+        return EXIT_UNAVAILABLE
+    _say(text("error.unexpected", kind=type(error).__name__, what=error))
+    return EXIT_SOFTWARE
+
+
+def _say(message: Any) -> None:
+    print(safe(str(message), lines=True), file=sys.stderr)

@@ -1,0 +1,34 @@
+"""Every sentence the command line says, by id. A translation is another table with the same ids.
+
+`text("ban.refused", network="192.0.2.0/24", why="...")` fills the arguments in; values that came from outside
+are made safe where they are written, not here.
+"""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str] = {
+    # errors
+    "error.interrupted": "mailguard: interrupted",
+    "error.file": "mailguard: {name}: {what}",
+    "error.firewall": "mailguard: the firewall refused: {what}",
+    "error.unexpected": (
+        "mailguard: this should not happen: {kind}: {what}\n"
+        "Please report it; MAILGUARD_DEBUG=1 shows where it happened."
+    ),
+    # usage
+    "usage.no-command": "There is no command '{name}'.{hint}",
+    "usage.near": " Did you mean '{name}'?",
+    "usage.network": "'{text}' is no address or network (such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64)",
+    "usage.network-host-bits": "'{text}' has host bits set; the network is {network}",
+    "usage.duration": "'{text}' is no length of time (such as 10m, 1h30m, 7d){extra}",
+    "usage.or-permanent": " and not the word permanent",
+    "usage.time": (
+        "'{text}' is neither a time (such as 2026-11-22T03:00:00+01:00) nor a length of time ago (such as 2h)"
+    ),
+    "usage.zone": "'{text}' is no time zone (such as Europe/Berlin or UTC)",
+}
+
+
+def text(message: str, /, **arguments: object) -> str:
+    """The sentence `message` with its arguments filled in."""
+    return MESSAGES[message].format_map(arguments)

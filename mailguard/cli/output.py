@@ -1,0 +1,98 @@
+"""How answers are written: tables for a person at a terminal, plain lines for a pipe, one JSON object a line.
+
+Never lets a control character through: names in logs are chosen by attackers, and a terminal obeys them.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+
+FORMS = ("auto", "plain", "json")
+
+
+def safe(value: object, lines: bool = False) -> str:
+    r"""`value` as text without anything a terminal would obey: controls and invisible marks become `\x1b`.
+
+    `lines` keeps line feeds, for texts of our own that span lines.
+    """
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or (lines and char == "\n") or _mark(char) else _escape(char)
+        for char in text
+    )
+
+
+def _mark(char: str) -> bool:
+    """Combining marks are not `printable` on their own in some versions but belong to ordinary text."""
+    return unicodedata.category(char) in {"Mn", "Mc"}
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `-o` that every command with an answer has."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(FORMS),
+        default="auto",
+        show_default=True,
+        help="auto: tables on a terminal, plain lines elsewhere; json: one object a line.",
+    )(function)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def write_json(*objects: Any) -> None:
+    """One object a line; ASCII only, so that no reader and no terminal can misread it."""
+    import json
+
+    for each in objects:
+        sys.stdout.write(json.dumps(each, ensure_ascii=True, allow_nan=False, separators=(", ", ": ")) + "\n")
+
+
+def write_line(line: object) -> None:
+    sys.stdout.write(safe(line) + "\n")
+
+
+def write_text(text: str) -> None:
+    """Several lines of our own words; values inside them are made safe too."""
+    sys.stdout.write(safe(text, lines=True).rstrip("\n") + "\n")
+
+
+def write_table(form: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows for people: a table on a terminal, tab-separated lines (no heading) elsewhere.
+
+    A cell None is an empty one. Tabs and line feeds inside cells are escaped, so that columns stay columns.
+    """
+    cells = [["" if cell is None else safe(cell) for cell in row] for row in rows]
+    if form != "auto" or not is_terminal():
+        for row in cells:
+            sys.stdout.write("\t".join(row) + "\n")
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
