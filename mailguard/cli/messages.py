@@ -26,6 +26,21 @@ MESSAGES: dict[str, str] = {
         "'{text}' is neither a time (such as 2026-11-22T03:00:00+01:00) nor a length of time ago (such as 2h)"
     ),
     "usage.zone": "'{text}' is no time zone (such as Europe/Berlin or UTC)",
+    # install
+    "install.write": "write {path}",
+    "install.run": "run   {command}",
+    "install.failed": "this failed: {command}",
+    "install.not-root": "mailguard: installing units needs root; --dry-run shows what would be done",
+    "install.no-systemd": "mailguard: systemd does not run this host; start `mailguard run` yourself",
+    "install.hidden": "the guard's own user cannot read this program, because {folder} is closed to it",
+    "install.hidden-why": "the units run as users of their own and hide home folders on purpose",
+    "install.hidden-instead": (
+        "install mailguard where every user can read it:\n"
+        "python3 -m venv /opt/mailguard && /opt/mailguard/bin/pip install mailguard && "
+        "/opt/mailguard/bin/mailguard install"
+    ),
+    "install.done": "mailguard runs; `mailguard status` tells how it is, `mailguard enforce` switches bans on",
+    "install.done-no-start": "mailguard starts with the next boot, or by: systemctl start mailguard",
 }
 
 

@@ -1,0 +1,183 @@
+"""`mailguard install`: the systemd units, their users and folders, and the manual pages.
+
+Every step is planned as a value first; `--dry-run` prints the plan, `--root` carries out only its files below
+another folder (for packagers), and a normal run carries out all of it and says each step.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE, Problem, ProblemsError
+
+from .messages import text
+from .output import write_line
+
+UNITS = Path(__file__).resolve().parent.parent / "units"
+MANUALS = "/usr/local/share/man"
+CONFIG = "/etc/mailguard/mailguard.toml"
+
+#: File in units/ -> where it goes.
+PLACES = {
+    "sysusers.conf": "/etc/sysusers.d/mailguard.conf",
+    "tmpfiles.conf": "/etc/tmpfiles.d/mailguard.conf",
+    "mailguard-enforcer.socket": "/etc/systemd/system/mailguard-enforcer.socket",
+    "mailguard-enforcer.service": "/etc/systemd/system/mailguard-enforcer.service",
+    "mailguard.service": "/etc/systemd/system/mailguard.service",
+}
+
+FIRST_SETTINGS = """\
+# Settings of mailguard. What does not stand here has its default: see mailguard.toml(5).
+# After a change: mailguard check && systemctl reload mailguard
+
+[general]
+# "observe" only says what would be banned; "enforce" bans. `mailguard enforce` switches too.
+mode = "{mode}"
+
+[never]
+# Networks that are never banned, each with the reason.
+networks = [
+  # {{ network = "192.0.2.0/24", reason = "our office" }},
+]
+"""
+
+
+@dataclass(frozen=True)
+class Write:
+    """Write a file; `keep` leaves one that is there alone, because it is the administrator's."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+    keep: bool = False
+
+    def __str__(self) -> str:
+        return text("install.write", path=self.path)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Run a program of the system; an argument list, never a shell."""
+
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return text("install.run", command=" ".join(self.arguments))
+
+
+Step = Write | Command
+
+
+def plan(config: str, mode: str, start: bool, program: Path, python: Path) -> Iterator[Step]:
+    """The steps of an installation, in order."""
+    names = {"@MAILGUARD@": str(program), "@PYTHON@": str(python), "@CONFIG@": config}
+    yield Write(config, FIRST_SETTINGS.format(mode=mode), keep=True)
+    for name, place in PLACES.items():
+        content = (UNITS / name).read_text(encoding="utf-8")
+        for placeholder, value in names.items():
+            content = content.replace(placeholder, value)
+        yield Write(place, content)
+    for page in manual_pages():
+        yield Write(f"{MANUALS}/man{page.suffix[1:]}/{page.name}", page.read_text(encoding="utf-8"))
+    yield Command(("systemd-sysusers", "/etc/sysusers.d/mailguard.conf"))
+    yield Command(("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/mailguard.conf"))
+    yield Command(("systemctl", "daemon-reload"))
+    verb = ("enable", "--now") if start else ("enable",)
+    yield Command(("systemctl", *verb, "mailguard-enforcer.socket", "mailguard.service"))
+
+
+def manual_pages() -> list[Path]:
+    """The shipped manual pages, in a checkout or in a wheel."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "shipped" / "man", package.parent / "man"):
+        if folder.is_dir():
+            return sorted(page for page in folder.iterdir() if page.suffix in {".5", ".7", ".8"})
+    return []
+
+
+def unreadable(program: Path) -> str | None:
+    """The first folder above `program` that the guard's own user could not enter, if there is one."""
+    for folder in [*reversed(program.parents)]:
+        if str(folder) in {"/root", "/home", "/run/user"}:
+            return str(folder)  # ProtectHome= hides these from the units
+        if not folder.stat().st_mode & 0o001:
+            return str(folder)
+    return None
+
+
+def carry_out(step: Step, root: Path | None) -> None:
+    """Do one step, below `root` when it is given (then commands are left out)."""
+    if isinstance(step, Command):
+        if root is None:
+            result = subprocess.run(step.arguments, stdin=subprocess.DEVNULL, check=False)
+            if result.returncode != 0:
+                raise click.ClickException(text("install.failed", command=" ".join(step.arguments)))
+        return
+    path = Path(step.path) if root is None else root / step.path.lstrip("/")
+    if step.keep and path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(step.content, encoding="utf-8")
+    fresh.chmod(step.mode)
+    fresh.replace(path)
+
+
+@click.command("install")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@click.option("--enforce", is_flag=True, help="Let new settings start in enforce mode instead of observe.")
+@click.option("--no-start", is_flag=True, help="Enable the units but do not start them now.")
+@click.option("--config", default=CONFIG, show_default=True, metavar="FILE", help="The settings file to use.")
+@click.option(
+    "--root", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder; run nothing."
+)
+def command(dry_run: bool, enforce: bool, no_start: bool, config: str, root: Path | None) -> int:
+    """Install the systemd units, with least privilege.
+
+    Writes the units, their users and folders, first settings and the manual pages, enables and starts the
+    guard, and prints each step. Settings that exist are left alone.
+    """
+    python = Path(sys.executable).absolute()
+    program = python.with_name("mailguard")
+    steps = list(plan(config, "enforce" if enforce else "observe", not no_start, program, python))
+    if dry_run:
+        for step in steps:
+            write_line(step)
+            if isinstance(step, Write) and not step.path.startswith(MANUALS):
+                for line in step.content.splitlines():
+                    write_line("    " + line)
+        return 0
+    if root is None:
+        if os.geteuid() != 0:
+            click.echo(text("install.not-root"), err=True)
+            return EXIT_PERMISSION
+        if not Path("/run/systemd/system").is_dir():
+            click.echo(text("install.no-systemd"), err=True)
+            return EXIT_UNAVAILABLE
+        hidden = unreadable(program)
+        if hidden is not None:
+            raise ProblemsError(
+                [
+                    Problem(
+                        str(program),
+                        text("install.hidden", folder=hidden),
+                        text("install.hidden-why"),
+                        text("install.hidden-instead"),
+                        settings=True,
+                    )
+                ]
+            )
+    for step in steps:
+        if root is None or isinstance(step, Write):
+            write_line(step)
+            carry_out(step, root)
+    if root is None:
+        write_line(text("install.done" if not no_start else "install.done-no-start"))
+    return 0
