@@ -1,0 +1,167 @@
+"""The shape of every driver: `plan` says what would be done, `apply` is the only part that touches the
+system.
+
+`Driver` turns the calls of the `Firewall` protocol into plan, apply and bookkeeping, so that a new driver
+is those two halves and a few answers about the system. What is desired changes only after the system took
+it: after an error the same call can be repeated.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from mailguard.clock import Clock, SystemClock
+from mailguard.firewall.desired import FOREVER, Changes, Desired, Key, changes_of, changes_of_bans, key_of
+from mailguard.firewall.interface import SCOPES, Standing
+from mailguard.model import Ban, Effect, Network, Notice
+
+
+class Differences(NamedTuple):
+    """How the system differs from what is desired. Plain values: they travel between processes."""
+
+    missing: list[Key]                      # desired, but not there or ending at another time
+    foreign: list[tuple[Key, float]]        # there until then, but nobody asked
+    layout: list[str]                       # what of table, chains, rules or sets does not stand
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.foreign or self.layout)
+
+
+class Driver(ABC):
+    """Base of all drivers: the `Firewall` protocol by `plan` and `apply`."""
+
+    name = ""
+    #: Linux capabilities its process needs.
+    capabilities: tuple[str, ...] = ()
+    #: Whether its process may give up the root user.
+    keeps_root = False
+    #: Seconds between looks for foreign changes where the system does not tell of them.
+    look_every = 60.0
+
+    def __init__(self, clock: Clock | None = None):
+        self.clock: Clock = clock or SystemClock()
+        self.desired = Desired()
+        self.allowed: list[Network] = []
+
+    # ---- the two halves
+
+    @abstractmethod
+    def plan(self, changes: Changes, now: float) -> list[Any]:
+        """The operations that bring `changes` about, given what is desired so far. Pure."""
+
+    @abstractmethod
+    def apply(self, operations: Sequence[Any]) -> None:
+        """Do them; on return they hold. Raises FirewallError."""
+
+    @abstractmethod
+    def text(self, operation: Any) -> str:
+        """One operation as a person reads it in `action plan`."""
+
+    @abstractmethod
+    def restore(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
+        """Make everything ready with exactly these bans and the allowed networks; what else stood there is
+        kept and returned with its ends. Also the way every lost layout is repaired. Raises FirewallError."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove everything of ours from the system."""
+
+    @abstractmethod
+    def set_allowed(self, networks: Sequence[Network]) -> None:
+        """Replace the allowed set. Raises FirewallError."""
+
+    @abstractmethod
+    def look(self) -> dict[Key, Standing]:
+        """The desired bans that really stand, from the system itself, and what stands unasked."""
+
+    # ---- the reconciler's side; a driver whose system nobody else can change has nothing to add
+
+    def watch_fileno(self) -> int | None:
+        """Readable when somebody may have changed the system."""
+        return None
+
+    def touched(self) -> bool:
+        """Whether somebody else changed what is ours since the last call."""
+        return False
+
+    def missing_layout(self) -> list[str]:
+        """What of table, chains, sets or rules is not as it should be; cheap, changes nothing."""
+        return []
+
+    def compare(self, now: float) -> Differences:
+        """How the system differs from what is desired; may take long, changes nothing."""
+        return Differences([], [], self.missing_layout())
+
+    def tick(self, now: float) -> float | None:
+        """What is due by itself (bans that the driver must end or renew); when to come again."""
+        return None
+
+    # ---- the Firewall protocol
+
+    def open(self, bans: Iterable[Ban], now: float) -> None:
+        self.open_keys({key: until for key, until in changes_of_bans(bans, now).items() if until}, now)
+
+    def open_keys(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
+        """`open` for bans that are keys already. Returns what was adopted."""
+        before = self.desired.alive(now)
+        adopted = [item for item in before.items() if item[0] not in bans]
+        bans.update(adopted)
+        found = self.restore(bans, now)
+        bans.update(found)
+        self.desired.bans = bans
+        return adopted + found
+
+    def impose(self, bans: Sequence[Ban], now: float) -> None:
+        self.change(changes_of_bans(bans, now), now)
+
+    def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
+        self.change({key_of(network, scope): None for network, scope in networks}, self.clock.now())
+
+    def change(self, changes: Changes, now: float) -> None:
+        """Bring changes about and remember them. Raises FirewallError, having remembered nothing."""
+        operations = self.plan(changes, now)
+        if operations:
+            self.apply(operations)
+        self.desired.commit(changes)
+
+    def plan_effects(self, effects: Iterable[Effect], now: float) -> list[str]:
+        """What `action plan` prints: the operations for effects, as text."""
+        return [self.text(operation) for operation in self.plan(changes_of(effects, now), now)]
+
+    def allow(self, networks: Sequence[Network]) -> None:
+        wanted = sorted(set(networks))
+        if wanted != self.allowed:
+            self.set_allowed(wanted)
+            self.allowed = wanted
+
+    def banned(self) -> dict[tuple[Network, str], Standing]:
+        return {
+            (Network(address, prefix), SCOPES[scope]): standing
+            for (scope, address, prefix), standing in self.look().items()
+        }
+
+    def pause(self, until: float | None) -> None:
+        """Nothing to pause here: the reconciler belongs to the enforcer."""
+        return
+
+    def panic(self) -> None:
+        self.remove()
+        self.desired.bans = {}
+
+    def close(self, keep: bool) -> None:
+        if not keep:
+            self.remove()
+            self.desired.bans = {}
+
+    def fileno(self) -> int | None:
+        return None
+
+    def notices(self) -> list[Notice]:
+        return []
+
+
+def expires(until: float) -> float | None:
+    """The end as callers read it."""
+    return None if until == FOREVER else until
