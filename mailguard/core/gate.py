@@ -1,0 +1,143 @@
+"""The firewall as the loop sees it: what it did not do yet is owed, tried again, and said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..model import Ban, Effect, Impose, Lift, Network, Notice
+from .ports import Clock, Firewall, Pace, Place, Retry
+
+Due = Callable[[float], list[Ban]]
+
+
+class Gate:
+    """Owns: what a failing firewall is owed, and the pause. Never: decides about a ban."""
+
+    def __init__(
+        self,
+        firewall: Firewall,
+        clock: Clock,
+        due: Due,
+        say: Callable[[Notice], None],
+        pace: Pace,
+        errors: tuple[type[Exception], ...],
+    ):
+        """`due` gives every ban that must stand at a wall time; `errors` is what the firewall raises."""
+        self.firewall = firewall
+        self.paused_until: float | None = None  # wall seconds
+        self.retry = Retry(pace)
+        self._clock = clock
+        self._due = due
+        self._say = say
+        self._errors = errors
+        self._owed: dict[Place, Ban | None] = {}  # None: a lift
+        self._lost = False  # the table itself is gone: `open` again
+        self._panicked = False  # opened by `panic`: the first ban afterwards opens the firewall again
+        self._allowed: tuple[Network, ...] = ()
+
+    def apply(self, effects: Sequence[Effect], allowed: tuple[Network, ...], now: float) -> None:
+        """Do what the effects ask, and let `allowed` pass; or owe it."""
+        wanted: dict[Place, Ban | None] = {}
+        for effect in effects:
+            if isinstance(effect, Impose):
+                wanted[effect.ban.network, effect.ban.scope] = effect.ban
+            elif isinstance(effect, Lift):
+                wanted[effect.network, effect.scope] = None
+        changed, self._allowed = allowed is not self._allowed and allowed != self._allowed, allowed
+        if self.paused_until is not None:
+            return  # the doors stand open on purpose; the ledger knows what is due at the end of it
+        if self.retry.failing:
+            self._owed.update(wanted)
+            return
+        if self._panicked:
+            if any(wanted.values()):
+                self._owed.update(wanted)
+                self._lost = True
+                self.make_good(now)
+            return
+        try:
+            if changed:
+                self.firewall.allow(allowed)
+            self._push(wanted, now)
+        except self._errors as error:
+            self._owed.update(wanted)
+            self._failed(error)
+
+    def _push(self, wanted: Mapping[Place, Ban | None], now: float) -> None:
+        # Lifts first: a network that replaces another one may not overlap it in the kernel.
+        lifts = [place for place, ban in wanted.items() if ban is None]
+        bans = [ban for ban in wanted.values() if ban is not None]
+        if lifts:
+            self.firewall.lift(lifts)
+        if bans:
+            self.firewall.impose(bans, now)
+
+    def _failed(self, error: Exception) -> None:
+        self._lost = self._lost or bool(getattr(error, "lost", True))
+        if self.retry.failed(self._clock.monotonic()):
+            self._say(Notice("firewall-lost", {"reason": str(error), "owed": len(self._owed)}))
+
+    def lost(self) -> bool:
+        """Somebody else found the firewall gone. True when that is news."""
+        if self.paused_until is not None or self._panicked:
+            return False
+        self._lost = True
+        return self.retry.failed(self._clock.monotonic())
+
+    def make_good(self, now: float) -> None:
+        """Try everything that is owed; says so when the firewall is back."""
+        owed = self._owed
+        try:
+            if self._lost:
+                self.firewall.open(self._due(now), now)
+                self.firewall.allow(self._allowed)
+            self._push(owed, now)
+        except self._errors as error:
+            self._failed(error)
+            return
+        self._owed, self._lost, self._panicked = {}, False, False
+        if self.retry.worked():
+            self._say(Notice("firewall-back", {"made_good": len(owed)}))
+
+    def tick(self, now: float) -> None:
+        """End a pause that is over, and try again what is due to be tried."""
+        if self.paused_until is not None:
+            if now >= self.paused_until:
+                self.resume(now)
+        elif self.retry.due(self._clock.monotonic()):
+            self.make_good(now)
+
+    def panic(self) -> None:
+        """Open all doors at once; an older pause ends with it."""
+        self.paused_until = None
+        self._panicked = True
+        self._open_doors()
+
+    def pause(self, until: float) -> None:
+        """Take every ban out of the firewall until that wall time; they stay due."""
+        self.paused_until = until
+        self._open_doors()
+
+    def _open_doors(self) -> None:
+        self._owed = {}
+        try:
+            self.firewall.panic()
+        except self._errors as error:
+            self._failed(error)
+
+    def resume(self, now: float) -> None:
+        """End a pause: put back what is due."""
+        if self.paused_until is None:
+            return
+        self.paused_until = None
+        self._lost = True
+        self.make_good(now)
+
+    def status(self) -> dict[str, Any]:
+        """Figures for `status`."""
+        return {
+            "paused_until": self.paused_until,
+            "firewall_owed": len(self._owed),
+            "firewall_lost": self.retry.failing,
+        }

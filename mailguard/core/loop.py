@@ -1,0 +1,167 @@
+"""The only loop of the program: items in, effects out, in one order everywhere.
+
+A batch goes: judge, firewall, ledger, words. The firewall comes before the ledger, because a ban that is late
+lets attacks through and a note that is late loses nothing: after a crash the lines since the last checkpoint
+are read again and give the same effects, which the ledger knows by what was found.
+
+Owns: the order of steps. What a failing firewall or disk is owed stands in `gate` and `notes`.
+Never: reads, writes or asks the time by itself; all that comes in by protocols, so live and replay are this
+code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..model import Block, Effect, Events, Item, Notice, Records, Request
+from .gate import Gate
+from .notes import Notes
+from .ports import Clock, Feed, Firewall, Judge, Ledger, Pace, Teller
+
+#: What the judge answers itself; its effects and state are written down before the answer goes out.
+JUDGE_VERBS = frozenset({"ban", "unban", "allow", "disallow", "enforce", "observe", "panic"})
+
+
+class Loop:
+    """One run of the program. `step` is one batch; `run` is all of them and the last checkpoint."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        judge: Judge,
+        firewall: Firewall,
+        ledger: Ledger,
+        clock: Clock,
+        teller: Teller,
+        *,
+        pace: Pace | None = None,
+        firewall_errors: tuple[type[Exception], ...] = (OSError,),
+        ledger_errors: tuple[type[Exception], ...] = (OSError,),
+    ):
+        """The last two name what a firewall and a ledger raise when they fail; anything else is a defect.
+
+        `feed` and `judge` may be replaced between two steps (reload).
+        """
+        self.feed = feed
+        self.judge = judge
+        self.clock = clock
+        self.teller = teller
+        self.stopping = False
+        pace = pace or Pace()
+        self.notes = Notes(ledger, clock, teller.notice, pace, ledger_errors)
+        self.gate = Gate(firewall, clock, self.notes.due, teller.notice, pace, firewall_errors)
+
+    def run(self) -> None:
+        """Until the feed ends or somebody asks to stop; then the last checkpoint."""
+        while not self.stopping and self.step():
+            pass
+        self.checkpoint()
+
+    def step(self) -> bool:
+        """One batch; False when the feed has ended."""
+        items = self.feed.next(self.deadline())
+        if items is None:
+            return False
+        now = self.clock.now()
+        records: list[Item] = []
+        asked: list[Request] = []
+        for item in items:
+            if isinstance(item, Block | Records | Events):
+                records.append(item)
+            elif isinstance(item, Request):
+                asked.append(item)
+            else:
+                self._heard(item, asked)
+        effects = self.judge.feed(records, now) if records else []
+        effects += self.judge.tick(now)
+        if records:
+            # Before the effects are noted: the ledger copies the lines behind an effect from these.
+            self.notes.ledger.evidence(self.judge.take_evidence())
+            self.notes.touched()
+        self._carry_out(effects, now)
+        for request in asked:
+            self._answer(request, now)
+        self.gate.tick(now)
+        self.notes.tick(self.judge, self.feed)
+        for notice in self.teller.watch(items, now):
+            self.teller.notice(notice)
+        return True
+
+    def deadline(self) -> float | None:
+        """Monotonic seconds at which something is to be done even if no item comes."""
+        monotonic, now = self.clock.monotonic(), self.clock.now()
+        times = [self.gate.retry.at, self.notes.deadline()]
+        for wall in (self.judge.next_deadline(), self.teller.next_deadline(), self.gate.paused_until):
+            if wall is not None:
+                times.append(monotonic + max(0.0, wall - now))
+        return min((time for time in times if time is not None), default=None)
+
+    def checkpoint(self) -> None:
+        """Write everything down now."""
+        self.notes.checkpoint(self.judge, self.feed)
+
+    def status(self) -> dict[str, Any]:
+        """What `status` says about the loop itself."""
+        return self.gate.status() | self.notes.status()
+
+    def _heard(self, notice: Notice, asked: list[Request]) -> None:
+        """A notice of a feed or the firewall: some are meant for the loop itself."""
+        if notice.id == "stop":
+            self.stopping = True
+        elif notice.id == "reload":
+            asked.append(Request("reload"))
+            return
+        elif notice.id == "firewall-lost" and not self.gate.lost():
+            return  # on purpose, or said already
+        self.teller.notice(notice)
+
+    def _carry_out(self, effects: list[Effect], now: float) -> None:
+        """Firewall, ledger, words."""
+        self.gate.apply(effects, tuple(self.judge.allowed()), now)
+        if effects:
+            self.notes.record(effects)
+            self.teller.effects(effects)
+
+    def _answer(self, request: Request, now: float) -> None:
+        if request.verb in JUDGE_VERBS:
+            if request.verb == "panic":
+                self.gate.panic()  # the doors first, the single lifts after
+            effects, answer = self.judge.request(request.verb, request.args, now)
+            self._carry_out(effects, now)
+            self.teller.asked(request, answer, now)
+            # Requests are in no log: what they changed must be on disk before the next crash.
+            self.checkpoint()
+        elif request.verb == "pause":
+            answer = self._pause(request.args, now)
+            self.teller.asked(request, answer, now)
+        elif request.verb == "stop":
+            self.stopping, answer = True, {"ok": True}
+        else:
+            answer = self.teller.answer(request, now)
+        if request.reply is not None:
+            request.reply(answer)
+
+    def _pause(self, args: Mapping[str, Any], now: float) -> dict[str, Any]:
+        seconds = args.get("for")
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 1e9:
+            return {"ok": False, "error": "pause wants a length of time in seconds"}
+        if seconds == 0:
+            self.gate.resume(now)
+        else:
+            self.gate.pause(now + seconds)
+        return {"ok": True, "paused_until": self.gate.paused_until}
+
+
+def run(
+    feed: Feed,
+    judge: Judge,
+    firewall: Firewall,
+    ledger: Ledger,
+    clock: Clock,
+    teller: Teller,
+    *,
+    pace: Pace | None = None,
+) -> None:
+    """Run one loop to its end (replay, tests)."""
+    Loop(feed, judge, firewall, ledger, clock, teller, pace=pace).run()

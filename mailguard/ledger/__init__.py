@@ -1,0 +1,227 @@
+"""The ledger: every effect with its evidence, the bans that are due, and the checkpoint of the engine.
+
+Owns: the database file. Never: decides anything. The firewall acts first, the ledger notes it after; what
+must be blocked is what the ledger says (`due`), so a restart restores the bans from here.
+
+Recording is idempotent by what was found (detector, key, first event, network): after a crash the lines since
+the last checkpoint are read again and give the same effects, which are then already here.
+"""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..model import Ban, Effect, Event, Impose, Lift, Network
+from .answers import Answers, span
+from .evidence import Lines, pack, unpack
+from .redact import Redactor
+from .rows import BAN_COLUMNS, EFFECT_INSERT, effect_row
+from .store import LedgerError, Store
+
+__all__ = ["Ledger", "LedgerError"]
+
+DAY = 86400.0
+
+
+class Ledger:
+    """The record of what was done and why. One writer; readers open it with `readonly`."""
+
+    def __init__(self, path: str | Path, *, full: bool = False, readonly: bool = False):
+        """Open or make the ledger at `path` (`:memory:` for replay and tests). `full`: keep names as they
+        are.
+
+        Raises LedgerError when it cannot be opened or is of another version.
+        """
+        self._store = Store(path, readonly=readonly)
+        self._db = self._store.db
+        key = self._store.get("hash-key")
+        self.redactor = Redactor(key if isinstance(key, bytes) else b"", full=full)
+        self._lines = Lines(self._db, self.redactor)
+        self.answers = Answers(self._db, self._lines)
+        self._tidied = 0.0
+
+    # ------------------------------------------------------------ writing
+
+    def record(self, effects: Sequence[Effect]) -> None:
+        """Note effects, in their order, in one transaction. LedgerError when the disk does not take them."""
+        if not effects:
+            return
+        with self._writing() as db:
+            for effect in effects:
+                row = effect_row(effect, self._lines)
+                cursor = db.execute(EFFECT_INSERT, row)
+                if isinstance(effect, Impose):
+                    self._stand(db, effect.ban, cursor.lastrowid if cursor.rowcount == 1 else None)
+                elif isinstance(effect, Lift):
+                    self._fall(db, effect, new=cursor.rowcount == 1)
+
+    def _stand(self, db: sqlite3.Connection, ban: Ban, effect: int | None) -> None:
+        if effect is None:
+            return  # known from before a crash; what was done to it since is younger
+        db.execute(
+            "INSERT OR REPLACE INTO bans (address, prefix, scope, since, until, ordinal, effect)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                pack(ban.network.address),
+                ban.network.prefix,
+                ban.scope,
+                ban.since,
+                ban.until,
+                ban.ordinal,
+                effect,
+            ),
+        )
+
+    def _fall(self, db: sqlite3.Connection, lift: Lift, *, new: bool) -> None:
+        if new:
+            db.execute(
+                "DELETE FROM bans WHERE address = ? AND prefix = ? AND scope = ? AND since <= ?",
+                (pack(lift.network.address), lift.network.prefix, lift.scope, lift.time),
+            )
+
+    def evidence(self, events: Iterable[Event]) -> None:
+        """Keep hostile lines for `why`. They reach the disk with the next checkpoint, so none is kept
+        twice."""
+        self._lines.add(events)
+
+    def checkpoint(
+        self,
+        rows: Iterable[tuple[str, bytes, bytes | None]],
+        positions: Mapping[str, bytes],
+        *,
+        full: bool = False,
+    ) -> None:
+        """Write the engine's changes, the feeds' positions and the waiting lines: all or none.
+
+        `rows` are (table, key, value); value None deletes. `full`: they are all there is, others are
+        forgotten. LedgerError when the disk does not take them; the caller then owes a full checkpoint.
+        """
+        try:
+            with self._writing() as db:
+                if full:
+                    db.execute("DELETE FROM state")
+                    db.execute("DELETE FROM positions")
+                db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", self._kept(db, rows))
+                db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())
+                self._lines.write()
+        except LedgerError:
+            self._lines.undone()
+            raise
+        self._lines.written()
+        self._store.fold()
+
+    @staticmethod
+    def _kept(
+        db: sqlite3.Connection, rows: Iterable[tuple[str, bytes, bytes | None]]
+    ) -> Iterator[tuple[str, bytes, bytes]]:
+        gone: list[tuple[str, bytes]] = []
+        for table, key, value in rows:
+            if value is None:
+                gone.append((table, key))
+            else:
+                yield table, key, value
+        db.executemany("DELETE FROM state WHERE tbl = ? AND key = ?", gone)
+
+    # ------------------------------------------------------------ reading back
+
+    def restore(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """The engine's rows of the last checkpoint, in no order that means anything."""
+        return iter(self._db.execute("SELECT tbl, key, value FROM state"))
+
+    def positions(self) -> dict[str, bytes]:
+        """The feeds' positions of the last checkpoint."""
+        return dict(self._db.execute("SELECT log, value FROM positions"))
+
+    def due(self, now: float) -> list[Ban]:
+        """Every ban that stands at `now`, without its offence: what the kernel must hold."""
+        collecting = gc.isenabled()
+        gc.disable()  # 100,000 new objects would set it off a hundred times, and none of them is garbage
+        try:
+            rows = self._db.execute(
+                f"SELECT {BAN_COLUMNS} FROM bans WHERE until IS NULL OR until > ?", (now,)
+            ).fetchall()
+            return [
+                Ban(
+                    Network(a if a.__class__ is int else unpack(a), p), since, until, ordinal, None, "", scope
+                )
+                for a, p, since, until, ordinal, scope in rows
+            ]
+        finally:
+            if collecting:
+                gc.enable()
+
+    # ------------------------------------------------------------ named values
+
+    def get(self, key: str) -> Any:
+        """A named value of the daemon (mode, pause), or None."""
+        return self._store.get("daemon:" + key)
+
+    def put(self, key: str, value: str | float | bytes | None) -> None:
+        """Keep a named value; None forgets it. LedgerError when the disk does not take it."""
+        with self._writing():
+            self._store.put("daemon:" + key, value)
+
+    # ------------------------------------------------------------ keeping it small
+
+    def tidy(
+        self, now: float, *, evidence_days: float = 90, effects_days: float = 400, every: float = 3600
+    ) -> None:
+        """Once in `every` seconds: drop ended bans, lines and effects past their time. Cheap otherwise."""
+        if now - self._tidied < every:
+            return
+        with self._writing() as db:
+            db.execute("DELETE FROM bans WHERE until <= ?", (now,))
+            self._lines.forget(now - evidence_days * DAY)
+            db.execute(
+                "DELETE FROM effects WHERE time < ? AND id NOT IN (SELECT effect FROM bans)",
+                (now - effects_days * DAY,),
+            )
+        self._tidied = now
+
+    def purge(self, *, before: float | None = None, network: Network | None = None) -> dict[str, int]:
+        """Delete lines and effects older than `before`, or all that concern `network`; standing bans stay.
+
+        Returns how many rows of each were deleted.
+        """
+        low, high = span(network) if network is not None else (0, 0)
+        deleted: dict[str, int] = {}
+        with self._writing() as db:
+            for table in ("evidence", "effects"):
+                keep = "" if table == "evidence" else " AND id NOT IN (SELECT effect FROM bans)"
+                if before is not None:
+                    cursor = db.execute(f"DELETE FROM {table} WHERE time < ?{keep}", (before,))
+                elif network is not None:
+                    cursor = db.execute(
+                        f"DELETE FROM {table} WHERE address BETWEEN ? AND ?{keep}", (pack(low), pack(high))
+                    )
+                else:
+                    cursor = db.execute(f"DELETE FROM {table} WHERE 1{keep}")
+                deleted[table] = cursor.rowcount
+            self._lines.rows = None
+        return deleted
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._store.transaction() as db:
+                yield db
+        except sqlite3.Error as error:
+            raise LedgerError(f"{self._store.path}: {error}") from error
+
+    def close(self) -> None:
+        """Close the file. What waits for a checkpoint is not written: the lines will be read again."""
+        self._store.close()
+
+    @property
+    def waiting(self) -> int:
+        """Lines that wait for the next checkpoint."""
+        return self._lines.waiting
+
+    def counts(self) -> dict[str, int]:
+        """Figures for `status`: lines dropped for want of room, lines waiting."""
+        return {"evidence_dropped": self._lines.dropped, "evidence_waiting": self._lines.waiting}

@@ -1,0 +1,215 @@
+"""The hostile lines behind the counters: what `mailguard why` shows.
+
+Owns: the table `evidence` and the lines that wait to be written into it.
+Never: counts anything; a line that was dropped here changes no verdict.
+Limits: `PER_SOURCE` newest lines of a source, `ROWS` lines altogether, `WAITING` lines between two
+checkpoints. When room is wanted, sources with a single line go first, so that a flood of new addresses does
+not wash the slow attacker out; then the oldest of the rest.
+
+Lines wait in memory until the next checkpoint and are written in its transaction. So the positions on disk
+and the lines on disk always tell the same moment: after a crash the lines after it are read again, and none
+is kept twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ..model import Event, Evidence
+from ..notation import V6
+from .redact import Redactor
+
+PER_SOURCE = 32
+WAITING = 50_000
+ROWS = 200_000
+SLICE = 2_000  # rows looked at in one go when room is wanted: a few milliseconds
+
+
+class Line(NamedTuple):
+    """One kept line. `line` is empty where the settings forbid to show it."""
+
+    time: float
+    kind: str
+    rule: str
+    log: str
+    position: int
+    weight: int
+    line: str
+    fields: dict[str, str]
+
+
+def pack(address: int) -> int | bytes:
+    """How an address stands in the database: IPv4 as an integer, IPv6 as 16 bytes."""
+    return address if address < V6 else (address - V6).to_bytes(16, "big")
+
+
+def unpack(value: int | bytes) -> int:
+    """The packed address of a database value."""
+    return value if isinstance(value, int) else int.from_bytes(value, "big") + V6
+
+
+class Lines:
+    """Keeps hostile lines per source, bounded and fair."""
+
+    def __init__(self, db: sqlite3.Connection, redactor: Redactor):
+        self.db = db
+        self.redactor = redactor
+        self.dropped = 0  # lines that found no room since the start
+        self.rows: int | None = None  # rows in the table; counted when first wanted
+        self._waiting: dict[int, deque[Event]] = {}
+        self._count = 0
+        self._hand = 0  # id at which the search for room goes on
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Remember hostile events until the next checkpoint."""
+        waiting = self._waiting
+        for event in events:
+            source = event.source
+            if source is None:
+                continue
+            queue = waiting.get(source)
+            if queue is None:
+                if self._count >= WAITING:
+                    self.dropped += 1
+                    continue
+                waiting[source] = queue = deque(maxlen=PER_SOURCE)
+            if len(queue) == PER_SOURCE:
+                self.dropped += 1
+            elif self._count >= WAITING:
+                self.dropped += 1
+                continue
+            else:
+                self._count += 1
+            queue.append(event)
+
+    @property
+    def waiting(self) -> int:
+        """Lines that wait for the next checkpoint."""
+        return self._count
+
+    def write(self) -> None:
+        """Write what waits; the caller holds the transaction and calls `written` after it."""
+        redactor = self.redactor
+        self.db.executemany(
+            "INSERT INTO evidence (address, time, kind, rule, log, position, weight, line, fields)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    pack(source), event.time, event.kind, event.rule, event.log, event.position, event.weight,
+                    redactor.line(event.line, event.fields),
+                    json.dumps(redactor.fields(event.fields), ensure_ascii=False),
+                )
+                for source, queue in self._waiting.items()
+                for event in queue
+            ),
+        )  # fmt: skip
+        for source, queue in self._waiting.items():
+            # Those who bring one line at a time are looked at about every eighth time.
+            if len(queue) >= PER_SOURCE // 2 or not queue[-1].position & 7:
+                self._trim(source)
+        if self.rows is None:
+            (self.rows,) = self.db.execute("SELECT count(*) FROM evidence").fetchone()
+        else:
+            self.rows += self._count
+        if self.rows > ROWS:
+            self._make_room()
+
+    def written(self) -> None:
+        """The transaction that held `write` is committed: forget what waited."""
+        self._waiting = {}
+        self._count = 0
+
+    def undone(self) -> None:
+        """The transaction that held `write` was rolled back: the lines wait on."""
+        self.rows = None
+
+    def _trim(self, source: int, keep: int = PER_SOURCE) -> None:
+        """Only the newest `keep` lines of a source stay."""
+        self.db.execute(
+            "DELETE FROM evidence WHERE address = ?1 AND id <= (SELECT id FROM evidence WHERE address = ?1"
+            " ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (pack(source), keep),
+        )
+
+    def _make_room(self) -> None:
+        """Delete from the oldest on: single lines first, and what a source has beyond its share."""
+        db = self.db
+        before = db.total_changes
+        ids = db.execute(
+            "SELECT id FROM evidence WHERE id > ? ORDER BY id LIMIT ?", (self._hand, SLICE)
+        ).fetchall()
+        if not ids:
+            # Once round: only sources with several lines are left, so the oldest lines go whatever their
+            # source.
+            self._hand = 0
+            db.execute(
+                "DELETE FROM evidence WHERE id IN (SELECT id FROM evidence ORDER BY id LIMIT ?)", (SLICE,)
+            )
+        else:
+            db.execute(
+                "DELETE FROM evidence WHERE id BETWEEN ?1 AND ?2 AND (SELECT count(*) FROM"
+                " (SELECT 1 FROM evidence o WHERE o.address = evidence.address LIMIT 2)) = 1",
+                (ids[0][0], ids[-1][0]),
+            )
+            self._hand = ids[-1][0]
+        assert self.rows is not None
+        self.rows -= db.total_changes - before
+
+    def of(self, source: int) -> list[Line]:
+        """The kept lines of one source, oldest first, waiting ones included."""
+        return list(self._of(source))
+
+    def _of(self, source: int) -> Iterator[Line]:
+        rows = self.db.execute(
+            "SELECT time, kind, rule, log, position, weight, line, fields FROM evidence"
+            " WHERE address = ? ORDER BY id",
+            (pack(source),),
+        )
+        for time, kind, rule, log, position, weight, line, fields in rows:
+            yield Line(time, kind, rule, log, position, weight, line, json.loads(fields))
+        redactor = self.redactor
+        for event in self._waiting.get(source, ()):
+            yield Line(
+                event.time, event.kind, event.rule, event.log, event.position, event.weight,
+                redactor.line(event.line, event.fields), redactor.fields(event.fields),
+            )  # fmt: skip
+
+    def sources_in(self, low: int, high: int, limit: int) -> list[int]:
+        """Up to `limit` sources between two packed addresses of one family that have lines."""
+        rows = self.db.execute(
+            "SELECT DISTINCT address FROM evidence WHERE address BETWEEN ? AND ? LIMIT ?",
+            (pack(low), pack(high), limit),
+        )
+        found = [unpack(address) for (address,) in rows]
+        found += islice((one for one in self._waiting if low <= one <= high and one not in found), limit)
+        return sorted(found)[:limit]
+
+    def behind(self, evidence: Iterable[Evidence], sources: Iterable[int]) -> list[list[Any]]:
+        """`[time, rule, log, position, weight, line]` of each counted event; the line is empty when it is
+        gone."""
+        wanted = list(evidence)
+        texts: dict[tuple[str, int, float], str] = {}
+        for source in sources:
+            for line in self._of(source):
+                texts[line.log, line.position, line.time] = line.line
+        return [
+            [
+                one.time,
+                one.rule,
+                one.log,
+                one.position,
+                one.weight,
+                texts.get((one.log, one.position, one.time), ""),
+            ]
+            for one in wanted
+        ]
+
+    def forget(self, before: float) -> None:
+        """Delete lines older than `before`, in the caller's transaction."""
+        self.db.execute("DELETE FROM evidence WHERE time < ?", (before,))
+        self.rows = None

@@ -1,0 +1,123 @@
+"""What a hostile line may leave in the ledger.
+
+People type passwords where a user name is asked, and recipients are personal data. So unless the settings say
+`evidence = "full"`, attempted user names and recipients appear shortened beside a keyed hash (the same name
+always has the same hash on this host, nobody else can compute it). Passwords and base64 secrets never appear,
+control characters are escaped, and a line is cut at `LINE` characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+
+LINE = 480
+#: Fields that name a person. `sender` belongs to the attacker, but it may also be a stolen address.
+PERSONAL = ("user", "recipient", "sender")
+
+# Each hides what follows a word that announces a secret. All are linear: bounded classes, nothing nested.
+_SECRETS = re.compile(
+    r"(?P<word>\bAUTH\s+(?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)[ =]+|\bPASS\s+|"
+    r"\bAUTHENTICATE\s+\S{1,32}\s+|\bLOGIN\s+\S{1,256}\s+|"
+    r"\bresp(?:onse)?=|\bgiven password: ?|\bpass(?:word|wd)?\s?[=:]\s?)(?P<secret>[^\s,;>]{1,2048})",
+    re.IGNORECASE,
+)
+# A long run of base64 that stands alone: the answer to an AUTH challenge, or an initial response.
+_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/=])(?=[A-Za-z0-9+/]{0,63}[A-Z0-9+/])[A-Za-z0-9+/]{16,2048}={1,2}(?![A-Za-z0-9+/=])"
+)
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+HIDDEN = "<hidden>"
+
+
+def escape(text: str) -> str:
+    """`text` with control characters, line separators, bidirectional marks and broken bytes written as
+    escapes."""
+    return _CONTROL.sub(lambda found: _escaped(found.group()), text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class Redactor:
+    """Turns raw lines and fields into what may be kept. `full` keeps names; secrets are dropped in any
+    case."""
+
+    def __init__(self, key: bytes, *, full: bool = False, known: Callable[[str], bool] | None = None):
+        """`key`: 16 bytes of this host. `known` says whether a name is a user of this server: those are
+        shown."""
+        self.key = key
+        self.full = full
+        self.known = known
+
+    def hash(self, text: str) -> str:
+        """Eight hexadecimal digits that stand for `text` on this host."""
+        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4, key=self.key).hexdigest()
+
+    def shown(self, text: str) -> bool:
+        """Whether a name may stand as it is."""
+        return self.full or (self.known is not None and self.known(text))
+
+    def name(self, text: str) -> str:
+        """`jo…#1a2b3c4d@example.com` for a name or address; as it is when names are kept or there is none."""
+        if not text or self.shown(text):
+            return escape(text[:LINE])
+        local, at, domain = text.rpartition("@")
+        if not at:
+            local, domain = text, ""
+        keep = local[:2] if len(local) > 4 else local[:1]
+        return escape(f"{keep}…#{self.hash(text)}{at}{domain[:64]}")
+
+    def fields(self, fields: Mapping[str, str]) -> dict[str, str]:
+        """The fields of an event as they may be shown."""
+        return {
+            name: self.name(value) if name in PERSONAL else secrets_out(escape(value[:LINE]))
+            for name, value in fields.items()
+        }
+
+    def line(self, line: bytes, fields: Mapping[str, str]) -> str:
+        """The line as it may be kept; empty when a personal field cannot be found in it to be replaced."""
+        text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+        if not self.full:
+            # The longest first, so that a name inside another one leaves no rest standing.
+            values = {value for name in PERSONAL if (value := fields.get(name, "")) and not self.shown(value)}
+            for value in sorted(values, key=len, reverse=True):
+                replaced = _replace(text, value, self.name(value))
+                if replaced is None:
+                    return ""
+                text = replaced
+        text = secrets_out(escape(text))
+        return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
+def _replace(text: str, value: str, by: str) -> str | None:
+    """`text` with every occurrence of `value` replaced; None when there is none (another encoding, a cut
+    line).
+
+    A short value ("a") is replaced only where it stands alone: it would shred the line, and inside another
+    word it tells nobody anything.
+    """
+    for encoding in ("", "cp932", "latin-1"):
+        try:
+            other = value.encode(encoding).decode("utf-8", "surrogateescape") if encoding else value
+        except UnicodeError:
+            continue
+        if len(other) > 4 and other in text:
+            return text.replace(other, by)
+        alone = re.compile(rf"(?<![^\W_]){re.escape(other)}(?![^\W_])", re.IGNORECASE)
+        if alone.search(text):
+            return alone.sub(lambda _: by, text)
+    return None
+
+
+def secrets_out(text: str) -> str:
+    """`text` without what follows AUTH, PASS or `password=`, and without long base64 answers."""
+    text = _SECRETS.sub(lambda found: found.group("word") + HIDDEN, text)
+    return _BASE64.sub(HIDDEN, text)
