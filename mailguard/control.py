@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from .model import Item, Request
@@ -117,7 +118,8 @@ class Server:
 
     def move(self, wait: Wait) -> None:
         """Go on with another wait (reload); clients in the middle of something are sent away."""
-        assert self._line is not None and self._wait is not None
+        assert self._line is not None
+        assert self._wait is not None
         for client in list(self._clients):
             client.hang_up()
         self._wait.remove(self._line.fileno())
@@ -140,7 +142,8 @@ class Server:
                     raise ControlError(f"another guard runs already (it listens at {self.path})") from None
 
     def _accept(self, _events: int) -> None:
-        assert self._line is not None and self._wait is not None
+        assert self._line is not None
+        assert self._wait is not None
         while True:
             try:
                 line, _ = self._line.accept()
@@ -158,11 +161,10 @@ class Server:
         if uid in (0, os.geteuid()):
             return True, True
         groups = {gid}
-        try:
+        # An old kernel, or a peer in more groups than anybody has: then its first group decides.
+        with suppress(OSError):
             more = line.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * 1024)
             groups.update(struct.unpack(f"{len(more) // 4}I", more))
-        except OSError:
-            pass  # an old kernel, or a peer in more groups than anybody has: its first group decides
         return self._group in groups, False
 
     def _patience(self, seconds: float, call: Callable[[int], None]) -> Timer:
@@ -178,10 +180,8 @@ class Server:
                 self._wait.remove(self._line.fileno())
             self._line.close()
             self._line = None
-            try:
+            with suppress(OSError):  # somebody else may have taken it away
                 os.unlink(self.path)
-            except OSError:
-                pass  # somebody else took it away
 
 
 class _Client:
@@ -195,6 +195,7 @@ class _Client:
         self._said = bytearray()
         self._answer = memoryview(b"")
         self._open = True
+        self._last = False  # hang up after the answer
         wait.add(line.fileno(), self._ready)
         self._timer = server._patience(PATIENCE, self._tired)
 
@@ -221,6 +222,7 @@ class _Client:
         end = self._said.find(b"\n")
         if end < 0 or end > REQUEST:
             if len(self._said) > REQUEST:
+                self._last = True
                 self.reply({"ok": False, "error": "the request is too long"})
             return None
         line = bytes(self._said[:end])
@@ -263,9 +265,17 @@ class _Client:
         except OSError:
             self.hang_up()
             return
+        if self._last:
+            self.hang_up()
+            return
         self._timer.cancel()
         self._timer = self._server._patience(PATIENCE, self._tired)
         self._wait.modify(self._line.fileno(), READ)
+        if b"\n" in self._said:  # the next request came along with the last one
+            self._wait.call_at(0.0, self._next)
+
+    def _next(self, _events: int) -> list[Item] | None:
+        return self._understand() if self._open and not self._answer else None
 
     def hang_up(self) -> None:
         """End the connection. May be repeated."""
