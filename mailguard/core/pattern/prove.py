@@ -1,0 +1,274 @@
+"""The proof that a line can be read in one way only, where it matters.
+
+Two copies of the automaton read the same line side by side, over all lines at once: the pairs of states they
+can reach together, and from which both can still come to an end, are all there is to look at. If one of these
+pairs has a byte that the one copy lays to a slot and the other does not, then there is a line with two
+readings, and the way through the pairs writes it down. Otherwise the slot is *proved*: every reading of every
+line gives it the same bytes.
+
+The automaton accepts a little more than the template (see `automaton`), so what is proved is true; a refusal
+may, rarely, come from a length it did not count: `Ambiguity.exact` tells.
+
+Owns: what "ambiguous" means. An absent slot and an empty one count as the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .automaton import Automaton, meet, surrounded
+from .slots import is_address
+from .variants import Echo
+
+_ADDRESSES = (b"203.0.113.9", b"192.0.2.7")  # documentation addresses, RFC 5737
+_LETTERS = b"xyzabcdefghijkmnopqrstuvw"  # by turns, so that two stretches of a line seldom hold the same text
+_OTHERS = (*range(97, 123), *range(48, 58), *range(65, 91), *range(32, 127), *range(128, 256), *range(32))
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguity:
+    """A line with two readings of one slot. `exact` False: lengths were approximated and the line may not
+    exist. `where`: "whole", or "cut" when it takes a line that was cut at the length limit."""
+
+    slot: str
+    line: bytes
+    reading_a: bytes
+    reading_b: bytes
+    exact: bool = True
+    where: str = "whole"
+
+
+Step = tuple[int, int]
+
+
+class _Pairs:
+    """The pairs of states that two automata reach together, with the way to each."""
+
+    def __init__(self, a: Automaton, b: Automaton):
+        self.a, self.b = a, b
+        self.came: dict[Step, Step | None] = {(0, 0): None}  # shortest way back to the start
+        self.back: dict[Step, list[Step]] = {}
+
+    def explore(self) -> None:
+        """All reachable pairs, breadth first."""
+        a, b, came, back = self.a, self.b, self.came, self.back
+        a_chars, b_chars, a_follow, b_follow = a.chars, b.chars, a.follow, b.follow
+        level = [(0, 0)]
+        while level:
+            after: list[Step] = []
+            for pair in level:
+                q_next = b_follow[pair[1]]
+                for p in a_follow[pair[0]]:
+                    chars = a_chars[p]
+                    for q in q_next:
+                        if chars & b_chars[q]:
+                            there = (p, q)
+                            if there in came:
+                                back[there].append(pair)
+                            else:
+                                came[there] = pair
+                                back[there] = [pair]
+                                after.append(there)
+            level = after
+
+    def useful(self) -> dict[Step, Step | None]:
+        """The pairs from which both come to an end, each with the next step on the shortest way there."""
+        ahead: dict[Step, Step | None] = {
+            pair: None for pair in self.came if pair[0] in self.a.accept and pair[1] in self.b.accept
+        }
+        level = list(ahead)
+        while level:
+            before: list[Step] = []
+            for pair in level:
+                for earlier in self.back.get(pair, ()):
+                    if earlier not in ahead:
+                        ahead[earlier] = pair
+                        before.append(earlier)
+            level = before
+        return ahead
+
+    def way(self, through: Step, ahead: dict[Step, Step | None]) -> list[Step]:
+        """The shortest line through this pair, as pairs without the start."""
+        out: list[Step] = []
+        here: Step | None = through
+        while here is not None and here != (0, 0):
+            out.append(here)
+            here = self.came[here]
+        out.reverse()
+        here = ahead[through]
+        while here is not None:
+            out.append(here)
+            here = ahead[here]
+        return out
+
+
+def prove_names(net: Automaton, names: Sequence[str], where: str = "whole") -> dict[str, Ambiguity]:
+    """The ambiguous ones of these slots, each with its line."""
+    pairs = _Pairs(net, net)
+    pairs.explore()
+    ahead = pairs.useful()
+    slot = net.slot
+    found: dict[str, Step] = {}
+    for pair in pairs.came:  # in order of distance: the shortest line is shown
+        if pair in ahead and slot[pair[0]] != slot[pair[1]]:
+            for name in (slot[pair[0]], slot[pair[1]]):
+                if name:
+                    found.setdefault(name, pair)
+    return {
+        name: write_line(net, net, pairs.way(found[name], ahead), name, where)
+        for name in names
+        if name in found
+    }
+
+
+def prove_pair_nets(a: Automaton, b: Automaton, name: str, where: str = "whole") -> Ambiguity | None:
+    """A line both accept while disagreeing about slot `name`, or None. Pairs that are past the slot in both,
+    and have agreed so far, are not followed: the search of two unlike rules ends after a few dozen steps."""
+    mine = [slot == name for slot in a.slot]
+    other = [slot == name for slot in b.slot]
+    a_ahead, b_ahead = _can_reach(a, mine), _can_reach(b, other)
+    came: dict[Step, Step | None] = {(0, 0): None}
+    level: list[Step] = [(0, 0)]
+    apart: list[Step] = []
+    while level:
+        after: list[Step] = []
+        for pair in level:
+            for p in a.follow[pair[0]]:
+                chars = a.chars[p]
+                for q in b.follow[pair[1]]:
+                    if chars & b.chars[q] and (p, q) not in came:
+                        came[p, q] = pair
+                        if mine[p] != other[q]:
+                            apart.append((p, q))
+                        elif a_ahead[p] or b_ahead[q]:
+                            after.append((p, q))
+        level = after
+    onward: dict[Step, Step | None] = {pair: None for pair in apart}
+    level = apart
+    while level:
+        after = []
+        for pair in level:
+            if pair[0] in a.accept and pair[1] in b.accept:
+                return write_line(a, b, _joined(came, onward, pair), name, where)
+            for p in a.follow[pair[0]]:
+                chars = a.chars[p]
+                for q in b.follow[pair[1]]:
+                    if chars & b.chars[q] and (p, q) not in onward:
+                        onward[p, q] = pair
+                        after.append((p, q))
+        level = after
+    return None
+
+
+def _joined(came: dict[Step, Step | None], onward: dict[Step, Step | None], end: Step) -> list[Step]:
+    out: list[Step] = []
+    here: Step | None = end
+    while here is not None:
+        out.append(here)
+        first, here = here, onward[here]
+    here = came[first]
+    while here is not None and here != (0, 0):
+        out.append(here)
+        here = came[here]
+    return out[::-1]
+
+
+def _can_reach(net: Automaton, wanted: list[bool]) -> list[bool]:
+    """For each state: whether a wanted state can still come after it."""
+    out = [False] * len(net.chars)
+    changed = True
+    while changed:
+        changed = False
+        for state in range(len(out) - 1, -1, -1):
+            if not out[state] and any(wanted[after] or out[after] for after in net.follow[state]):
+                out[state] = changed = True
+    return out
+
+
+def prove_echo(shape: Echo, names: Sequence[str]) -> dict[str, Ambiguity]:
+    """The same for a template with `{=name}`: both repeated texts are equally long, so all readings are
+    concentric, and two of them would put one middle strictly inside another. If no middle can hold another
+    with text on both sides, the middle's place is certain, and with it the repeated text; inside it the
+    ordinary search decides."""
+    inner, outer = surrounded(shape.middle, True, True), surrounded(shape.middle, False, False)
+    if meet(inner, outer):
+        line = shape.before + b"..." + shape.after
+        return {name: Ambiguity(name, line, b"", b"", exact=False) for name in names}
+    return prove_names(outer, [name for name in names if name != shape.name])
+
+
+# ---------------------------------------------------------------- writing the line down
+
+
+class _Reading:
+    """What one copy makes of the line: the stretches of steps that belong to one slot."""
+
+    def __init__(self, net: Automaton, states: Sequence[int]):
+        self.net, self.states = net, states
+        self.stretches: list[tuple[int, int, int]] = []  # part, first step, after the last step
+        for index, state in enumerate(states):
+            part = net.part[state]
+            if part and self.stretches and self.stretches[-1][0] == part and self.stretches[-1][2] == index:
+                self.stretches[-1] = (part, self.stretches[-1][1], index + 1)
+            elif part:
+                self.stretches.append((part, index, index + 1))
+
+    def repeats(self, index: int) -> bool:
+        state = self.states[index]
+        return state in self.net.follow[state]
+
+
+def write_line(a: Automaton, b: Automaton, way: list[Step], name: str, where: str) -> Ambiguity:
+    """The line along this way, in printable bytes, with real addresses and long enough values where it can
+    be done."""
+    readings = (_Reading(a, [p for p, _ in way]), _Reading(b, [q for _, q in way]))
+    chars = [a.chars[p] & b.chars[q] for p, q in way]
+    texts = [_byte_of(mask, index) for index, mask in enumerate(chars)]
+    may_grow = [readings[0].repeats(i) and readings[1].repeats(i) for i in range(len(way))]
+    for reading, address in zip(readings, _ADDRESSES, strict=True):
+        for part, first, end in reading.stretches:
+            kind = reading.net.types[part]
+            if kind is None or kind.name != "ip" or is_address(b"".join(texts[first:end])):
+                continue
+            if (
+                all(mask == chars[end - 1] for mask in chars[first:end])
+                and may_grow[end - 1]
+                and end - first < 8
+            ):
+                fixed = end - 1 - first
+                if all(chars[first] >> byte & 1 for byte in address):
+                    texts[first:end] = [bytes([byte]) for byte in address[:fixed]] + [address[fixed:]]
+    for reading in readings:
+        for part, first, end in reading.stretches:
+            kind = reading.net.types[part]
+            short = 0 if kind is None else kind.least - sum(len(text) for text in texts[first:end])
+            place = next((i for i in range(first, end) if may_grow[i]), None)
+            if short > 0 and place is not None:
+                texts[place] += texts[place][-1:] * short
+    found = [
+        b"".join(b"".join(texts[first:end]) for part, first, end in reading.stretches
+                 if reading.net.slot[reading.states[first]] == name)
+        for reading in readings
+    ]  # fmt: skip
+    exact = all(_fits(reading, texts) for reading in readings)
+    return Ambiguity(name, b"".join(texts), found[0], found[1], exact, where)
+
+
+def _byte_of(chars: int, index: int) -> bytes:
+    """A byte of the set, printable where there is one."""
+    letter = _LETTERS[index % len(_LETTERS)]
+    return bytes([letter if chars >> letter & 1 else next(byte for byte in _OTHERS if chars >> byte & 1)])
+
+
+def _fits(reading: _Reading, texts: Sequence[bytes]) -> bool:
+    """Whether the values keep to the lengths, and the source is an address."""
+    for part, first, end in reading.stretches:
+        kind, value = reading.net.types[part], b"".join(texts[first:end])
+        if kind is None or kind.foreign:
+            continue
+        if not kind.least <= len(value) <= kind.greatest:
+            return False
+        if reading.net.slot[reading.states[first]] == "source" and not is_address(value):
+            return False
+    return True
