@@ -1,0 +1,210 @@
+"""Opens a log line: the stamp, host, program and process id before the message.
+
+Owns: the grammar of the prefixes, and the dating of one log (`Stamps`).
+Never: decodes a line; the message stays bytes at its place in the block. Asks no clock.
+Limits: a prefix that fits none of the styles is not opened (None); such lines make no events.
+
+The styles, as syslogd, journalctl and the daemons write them:
+
+=========  =====================================================================================================
+syslog     `Nov  2 09:05:07 mail1 postfix/smtpd[202]: ` with or without `<PRI>`, host or pid; the same after an RFC
+           3339 stamp, a `short-unix` or a `short-full` one; RFC 5424; an octet count may precede any of them
+dovecot    `Nov 22 09:57:12 imap-login: Info: `: Dovecot's own log_path, no host, a level word after the prefix.
+           `Info: ` is taken out, because through syslog Dovecot leaves it away, and the other level words stay,
+           because there it writes them; so one rule fits both
+epost      `[30/Nov/2017:08:20:44]`, then an optional comma and an optional blank
+none       the whole line is the message; its stamp stands in a `{time:stamp}` slot
+=========  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .stamps import SECONDS, Stamps
+
+Data = bytes | bytearray
+
+SYSLOG, DOVECOT, EPOST, NONE = "syslog", "dovecot", "epost", "none"
+STYLES = (SYSLOG, DOVECOT, EPOST, NONE)
+
+
+class Opened(NamedTuple):
+    """An opened line. The message is `data[start:end]`; `data` None means the block it stood in."""
+
+    time: float
+    host: bytes
+    program: bytes
+    pid: int                # 0: the line names none
+    start: int
+    end: int
+    style: str = SYSLOG
+    repeat: int = 1         # from "message repeated N times: [ ... ]"
+    data: bytes | None = None
+
+
+_FRACTION = rb"(?:[.,](\d{1,9}))?"
+_TAG = rb" (?:(\S{0,254}[^\s:]) {1,2})?([^\s:\[]{1,128})(?:\[(\d{1,10})\])?: ?"
+_TRADITIONAL = re.compile(rb"([A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d):(\d\d)" + _FRACTION + rb"(?: \d{4})?(?= )")
+_ISO = re.compile(
+    rb"(?:[A-Z][a-z]{2} )?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(\d\d)" + _FRACTION
+    + rb"([Zz]|[+-]\d\d(?::?\d\d)?|)(?= )"
+)
+_ZONE_WORD = re.compile(rb" (?:(UTC|GMT)|[A-Z]{2,5}|[+-]\d\d)(?= )")
+_UNIX = re.compile(rb"(\d{9,11})\.(\d{1,9})(?= )")
+_SYSLOG = re.compile(_TAG)
+_PRI = re.compile(rb"(?:\d{1,6} )?(?:<\d{1,3}>)?")
+_RFC5424 = re.compile(
+    rb"1 (\S{1,64}) (\S{1,255}) (\S{1,48}) (\S{1,128}) \S{1,32} "
+    rb'(?:-|(?:\[(?:[^\]"]|"(?:[^"\\]|\\.)*+")*+\])++)(?: {1,2}|$)(?:\xef\xbb\xbf)?'
+)
+_PROCESS = re.compile(rb" (?!dovecot[:(])([a-z][a-z0-9-]{1,31})[(<:]")
+_LEVEL = re.compile(rb": (Info|Debug|Warning|Error|Fatal|Panic): ")
+_EPOST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\],? ?")
+_STAMP = re.compile(rb"\[?(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\]?")
+_REPEATED = re.compile(rb"message repeated (\d{1,6}) times: \[ ?")
+_NULS = re.compile(rb"\0*")
+_SCALE = [10.0**-digits for digits in range(10)]
+
+_new = tuple.__new__
+
+
+class Opener:
+    """Opens the lines of one log. Call `arrive` before the lines of a block."""
+
+    __slots__ = ("_dovecot", "_epost", "_syslog", "stamps")
+
+    def __init__(self, styles: tuple[str, ...] = STYLES, zone: str = ""):
+        self._syslog = SYSLOG in styles
+        self._dovecot = DOVECOT in styles
+        self._epost = EPOST in styles
+        self.stamps = Stamps(zone)
+
+    def arrive(self, arrival: float, live: bool, year: int | None = None) -> None:
+        """See `Stamps.arrive`."""
+        self.stamps.arrive(arrival, live, year)
+
+    def open(self, data: Data, start: int, end: int) -> Opened | None:
+        """The opened line `data[start:end]` (without its LF), or None when no prefix fits."""
+        if start < end and data[end - 1] == 13:
+            end -= 1
+        if start < end and data[start] == 0:  # the hole that copytruncate or a power loss leaves
+            start = _NULS.match(data, start, end).end()  # type: ignore[union-attr]
+        if start >= end:
+            return None
+        first = data[start]
+        if first == 91:  # [
+            return self._open_epost(data, start, end) if self._epost else None
+        if first < 65:   # a digit or <
+            start = _PRI.match(data, start, end).end()  # type: ignore[union-attr]
+            if data[start:start + 2] == b"1 ":
+                found = self._open_5424(data, start, end)
+                if found is not None:
+                    return found
+        stamps = self.stamps
+        match = _TRADITIONAL.match(data, start, end)
+        if match is not None:
+            key, second, fraction = match.groups()
+            base = stamps.yearless(key)
+            rest = match.end()
+        else:
+            match = _ISO.match(data, start, end)
+            if match is not None:
+                key, second, fraction, zone = match.groups()
+                rest = match.end()
+                if data[start] >= 65:  # short-full: a weekday before, the abbreviation of a zone behind
+                    word = _ZONE_WORD.match(data, rest, end)
+                    if word is not None:
+                        rest = word.end()
+                        zone = b"Z" if word.group(1) else zone
+                base = stamps.dated(key, zone)
+            else:
+                match = _UNIX.match(data, start, end)
+                if match is None:
+                    return None
+                whole, fraction = match.groups()
+                base, second, rest = float(whole), b"00", match.end()
+        if base is None or second not in SECONDS:
+            return None
+        time = base + SECONDS[second]
+        if fraction:
+            time += int(fraction) * _SCALE[len(fraction)]
+        if self._dovecot:
+            process = _PROCESS.match(data, rest, end)
+            if process is not None:
+                level = _LEVEL.search(data, process.end() - 1, end)
+                if level is not None:
+                    return self._open_dovecot(data, rest + 1, end, time, level)
+        if not self._syslog:
+            return None
+        tag = _SYSLOG.match(data, rest, end)
+        if tag is None:
+            return None
+        host, program, pid = tag.groups()
+        at, repeat = tag.end(), 1
+        if data[end - 1] == 93 and data.startswith(b"message repeated ", at):
+            wrapped = _REPEATED.match(data, at, end)
+            if wrapped is not None:
+                at, end, repeat = wrapped.end(), end - 1, max(1, int(wrapped.group(1)))
+        return _new(Opened, (
+            stamps.settle(time), host or b"", program, int(pid) if pid else 0, at, end, SYSLOG, repeat, None,
+        ))
+
+    def stamp(self, text: bytes) -> float | None:
+        """Time of a stamp that stands inside a message, with or without its brackets."""
+        match = _STAMP.fullmatch(text)
+        if match is None:
+            return None
+        base = self.stamps.slashed(match.group(1))
+        second = SECONDS.get(match.group(2))
+        return None if base is None or second is None else self.stamps.settle(base + second)
+
+    # ------------------------------------------------------------ the other styles
+
+    def _open_epost(self, data: Data, start: int, end: int) -> Opened | None:
+        match = _EPOST.match(data, start, end)
+        if match is None:
+            return None
+        base = self.stamps.slashed(match.group(1))
+        second = SECONDS.get(match.group(2))
+        if base is None or second is None:
+            return None
+        return _new(Opened, (self.stamps.settle(base + second), b"", b"", 0, match.end(), end, EPOST, 1, None))
+
+    def _open_dovecot(
+        self, data: Data, start: int, end: int, time: float, level: re.Match[bytes]
+    ) -> Opened:
+        """Dovecot's own file. The first level word counts: what a client chose stands behind it, except in an
+        `auth(USER,...)` prefix where auth_username_chars is empty; such a try is still counted by its login line."""
+        time = self.stamps.settle(time)
+        if level.group(1) != b"Info":
+            return Opened(time, b"", b"dovecot", 0, start, end, DOVECOT)
+        message = bytes(data[start:level.start() + 2]) + bytes(data[level.end():end])
+        return Opened(time, b"", b"dovecot", 0, 0, len(message), DOVECOT, 1, message)
+
+    def _open_5424(self, data: Data, start: int, end: int) -> Opened | None:
+        """RFC 5424. A nil stamp counts as the arrival; a nil host or program is empty."""
+        if not self._syslog:
+            return None
+        match = _RFC5424.match(data, start, end)
+        if match is None:
+            return None
+        stamp, host, program, pid = match.groups()
+        if stamp == b"-":
+            time = self.stamps.arrived
+        else:
+            iso = _ISO.match(stamp + b" ")
+            if iso is None or iso.end() != len(stamp):
+                return None
+            key, second, fraction, zone = iso.groups()
+            base = self.stamps.dated(key, zone)
+            if base is None or second not in SECONDS:
+                return None
+            time = base + SECONDS[second]
+            if fraction:
+                time += int(fraction) * _SCALE[len(fraction)]
+        return Opened(
+            self.stamps.settle(time), b"" if host == b"-" else host, b"" if program == b"-" else program,
+            int(pid) if pid.isdigit() else 0, match.end(), end,
+        )

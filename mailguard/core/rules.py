@@ -1,0 +1,161 @@
+"""Parsers as values: their ordered rules, and what a matched rule makes of the captured bytes.
+
+Owns: the decoding of captured fields. Never: decodes a whole line.
+
+A field is decoded as UTF-8, else CP932, else Latin-1, and characters that could steer a terminal or end a line are
+replaced, so that no control character ever stands in a `str` field.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..model import CONTEXT, HOSTILE
+from ..notation import parse_address
+from .envelope import SYSLOG
+from .pattern import Pattern
+
+SCOPES = ("auth", "mail", "all")
+#: The event of a rule that only sets a shape aside.
+IGNORE = "ignore"
+#: Slots that go elsewhere than into `Event.fields`.
+UNLISTED = ("source", "time")
+
+# C0, DEL, C1, the Unicode line ends, and the marks that turn the direction of text
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_ADDRESSES = 65536
+
+
+class Weight(NamedTuple):
+    """How many attempts a line stands for: a fixed number, or a slot, less another slot or number."""
+
+    fixed: int = 1
+    slot: str = ""
+    less: str = ""      # a second slot that is taken off
+    minus: int = 0      # a number that is taken off
+
+
+class SessionUse(NamedTuple):
+    """One thing a rule does with one session."""
+
+    session: str
+    action: str                     # "open", "use" or "close"
+    carry: tuple[str, ...] = ()     # fields that are remembered for later rules
+    tally: str = ""                 # add the weight to this counter
+    less: str = ""                  # take this counter off the weight
+    otherwise: str = ""             # the kind of event where nothing is left of the weight; "" none
+    once: bool = False              # an event only the first time in a session
+    must: bool = False              # no session: no event, for context kinds too
+
+
+class SessionKind(NamedTuple):
+    """A declared session: the slots that name it, how long it lives since its last line, how many are kept."""
+
+    name: str
+    key: tuple[str, ...]
+    lifetime: float = 3600.0
+    cap: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A line inside a definition and what must become of it."""
+
+    line: bytes
+    where: str
+    after: tuple[bytes, ...] = ()
+    expect: dict[str, object] = field(default_factory=dict)
+    source: str | None = None       # of a forgery: the true source; None: no event
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One shape of message and the kind of event it means."""
+
+    parser: str
+    name: str
+    event: str
+    pattern: Pattern
+    weight: Weight = Weight()
+    scope: str = "mail"
+    sessions: tuple[SessionUse, ...] = ()
+    where: str = ""
+    samples: tuple[Sample, ...] = ()
+    forgeries: tuple[Sample, ...] = ()
+    guard: str = ""                         # who guarantees what prose and inline classes hold
+    unproved: tuple[str, ...] = ()          # slots that the author knows to be ambiguous: never keys
+    rivals: frozenset[str] = frozenset()    # rules of this parser for which no proof says they never disagree
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.parser}/{self.name}"
+
+    @property
+    def hostile(self) -> bool:
+        return self.event in HOSTILE
+
+    def kinds(self) -> frozenset[str]:
+        """The kinds of event the rule can make."""
+        made = {self.event} | {use.otherwise for use in self.sessions}
+        return frozenset(kind for kind in made if kind in HOSTILE or kind in CONTEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """The rules for one program family, in the order in which they are tried."""
+
+    name: str
+    title: str
+    rules: tuple[Rule, ...]
+    envelopes: tuple[str, ...] = (SYSLOG,)
+    programs: tuple[str, ...] = ()      # last components of program names; empty: every program
+    guessed: bool = False               # its shapes were never seen: events only alert
+    scope: str = "mail"
+    sessions: tuple[SessionKind, ...] = ()
+    unmatched: tuple[Sample, ...] = ()
+    path: str = ""
+
+    def takes(self, program: bytes) -> bool:
+        """True when lines of `program` (`postfix/submission/smtpd`) are this parser's: its last part counts."""
+        return not self.programs or program.rpartition(b"/")[2].decode("latin-1") in self.programs
+
+
+def clean(text: str) -> str:
+    """`text` without characters that could steer a terminal; each becomes U+FFFD."""
+    return text if text.isprintable() else _UNSAFE.sub("\ufffd", text)
+
+
+def decode(raw: bytes) -> str:
+    """A captured field as text that is safe to show."""
+    if raw.isascii():
+        text = raw.decode("ascii")
+    else:
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            try:
+                text = raw.decode("cp932")
+            except UnicodeDecodeError:
+                text = raw.decode("latin-1")
+    return text if text.isprintable() else _UNSAFE.sub("\ufffd", text)
+
+
+class Addresses:
+    """Text of addresses to packed addresses, remembered (bounded)."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, int | None] = {}
+
+    def packed(self, text: bytes) -> int | None:
+        """The packed address, or None when the text is no address (the slot's class is wider than the truth)."""
+        try:
+            return self._known[text]
+        except KeyError:
+            if len(self._known) >= _ADDRESSES:
+                self._known.clear()
+            found = self._known[text] = parse_address(text)
+            return found

@@ -1,0 +1,246 @@
+"""What only several lines tell together, by declarations in the definitions. No program's name stands here.
+
+Owns: the open sessions, bounded. Never: asks a clock; a session's age is counted in the time of the lines.
+Limits: each declared session keeps at most `cap` of them, in two generations: a full young generation becomes the old
+one, and what the old one still held is forgotten and counted (`evicted`). A session that is used moves to the young.
+
+What a rule can declare (see `SessionUse`):
+
+open     starts a session (a new one, when the key was open already), which remembers the source and carried fields;
+         with `tally` an open one goes on
+use      takes source and fields from the open session, remembers `carry`, adds to or takes off a counter
+close    as use, then the session ends
+tally    adds the weight of the line to a counter, and starts the session where none is open
+less     takes a counter off the weight; with nothing left the event becomes `otherwise`, or none
+once     an event only the first time in a session
+must     no session, no event, for context kinds too
+
+A line whose key is not whole (an optional slot of it is absent) has no session.
+A hostile event without a source of its own needs an open session that has one; without, it makes no event and is
+counted (`lost`): no certain session, no event.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..model import HOSTILE, Event
+from .rules import IGNORE, Parser, SessionKind, SessionUse
+from .scanner import MOST_ATTEMPTS, Draft
+
+_ROW = struct.Struct("<ddB17s")
+_ONCE, _SOURCE = 1, 2
+
+
+class _Open:
+    """One open session."""
+
+    __slots__ = ("fields", "opened", "proved", "seen", "source", "tallies", "used")
+
+    def __init__(self, time: float):
+        self.opened = time
+        self.used = time
+        self.source: int | None = None
+        self.fields: dict[str, str] | None = None
+        self.proved: frozenset[str] = frozenset()
+        self.tallies: dict[str, int] | None = None
+        self.seen: tuple[str, ...] = ()     # rules that had their one event
+
+
+class _Store:
+    """The open sessions of one declaration, in two generations."""
+
+    __slots__ = ("cap", "evicted", "lifetime", "old", "young")
+
+    def __init__(self, kind: SessionKind):
+        self.lifetime = kind.lifetime
+        self.cap = max(2, kind.cap)
+        self.young: dict[bytes, _Open] = {}
+        self.old: dict[bytes, _Open] = {}
+        self.evicted = 0
+
+
+class Sessions:
+    """Joins drafts, in their order, into events."""
+
+    def __init__(self, parsers: Iterable[Parser]):
+        self.lost = 0               # hostile lines without a certain session
+        self._stores: dict[str, _Store] = {}
+        self._uses: dict[str, tuple[tuple[SessionUse, _Store], ...]] = {}
+        self._changed: set[tuple[str, bytes]] = set()
+        self._names: dict[int, str] = {}
+        for parser in parsers:
+            for kind in parser.sessions:
+                store = self._stores[f"{parser.name}/{kind.name}"] = _Store(kind)
+                self._names[id(store)] = f"{parser.name}/{kind.name}"
+            for rule in parser.rules:
+                if rule.sessions:
+                    self._uses[rule.full_name] = tuple(
+                        (use, self._stores[f"{parser.name}/{use.session}"]) for use in rule.sessions
+                    )
+
+    def __len__(self) -> int:
+        return sum(len(store.young) + len(store.old) for store in self._stores.values())
+
+    @property
+    def evicted(self) -> int:
+        """Sessions forgotten because too many were open."""
+        return sum(store.evicted for store in self._stores.values())
+
+    def join(self, drafts: Sequence[Event | Draft]) -> list[Event]:
+        """The events of what the scanner found, in order. Events that need no session pass through."""
+        events: list[Event] = []
+        for draft in drafts:
+            if type(draft) is Event:
+                events.append(draft)
+            else:
+                event = self._join(draft)  # type: ignore[arg-type]
+                if event is not None:
+                    events.append(event)
+        return events
+
+    def _join(self, draft: Draft) -> Event | None:
+        event = draft.event
+        kind, time, source, weight = event.kind, event.time, event.source, event.weight
+        fields, proved = event.fields, event.proved
+        said = True
+        for (use, store), key in zip(self._uses[event.rule], draft.keys, strict=True):
+            session = self._find(store, key, time) if key else None     # an absent slot: the line names no session
+            if key and (session is None or not use.tally) and (use.action == "open" or use.tally):
+                session = self._start(store, key, time)
+            if use.once and session is not None:
+                if event.rule in session.seen:
+                    said = False
+                else:
+                    session.seen = (*session.seen, event.rule)
+            if session is None:
+                if use.must:
+                    said = False
+                continue
+            if time > session.used:
+                session.used = time
+            if use.action == "open" or session.source is None:
+                session.source = source if source is not None else session.source
+            if source is None:
+                source = session.source
+            if use.less and session.tallies:
+                weight -= session.tallies.get(use.less, 0)
+            if use.tally:
+                tallies = session.tallies = session.tallies or {}
+                tallies[use.tally] = min(tallies.get(use.tally, 0) + max(0, event.weight), MOST_ATTEMPTS)
+            if session.fields:
+                fields = session.fields | fields
+                proved = proved | session.proved
+            if use.carry:
+                carried = {name: fields[name] for name in use.carry if name in fields}
+                if carried:
+                    session.fields = (session.fields or {}) | carried
+                    session.proved |= proved & carried.keys()
+            if use.action == "close":
+                self._drop(store, key)
+            else:
+                self._changed.add((self._names[id(store)], key))
+        if weight <= 0:
+            kind = next((use.otherwise for use, _ in self._uses[event.rule] if use.otherwise), IGNORE)
+            weight = 1
+        if kind == IGNORE or not said:
+            return None
+        if source is None and kind in HOSTILE:
+            self.lost += 1
+            return None
+        if kind is event.kind and source is event.source and weight == event.weight and fields is event.fields:
+            return event
+        return event._replace(
+            kind=kind, source=source, weight=weight, fields=fields, proved=proved,
+            line=event.line if kind in HOSTILE else b"",
+        )
+
+    # ------------------------------------------------------------ the store
+
+    def _find(self, store: _Store, key: bytes, time: float) -> _Open | None:
+        session = store.young.get(key)
+        if session is None:
+            session = store.old.pop(key, None)
+            if session is None:
+                return None
+            self._put(store, key, session)
+        if time - session.used > store.lifetime:
+            self._drop(store, key)
+            return None
+        return session
+
+    def _start(self, store: _Store, key: bytes, time: float) -> _Open:
+        session = _Open(time)
+        store.old.pop(key, None)
+        self._put(store, key, session)
+        return session
+
+    def _put(self, store: _Store, key: bytes, session: _Open) -> None:
+        if len(store.young) >= store.cap // 2 and key not in store.young:
+            limit = session.used - store.lifetime
+            name = self._names[id(store)]
+            for forgotten, other in store.old.items():
+                store.evicted += other.used >= limit
+                self._changed.add((name, forgotten))
+            store.old = store.young
+            store.young = {}
+        store.young[key] = session
+
+    def _drop(self, store: _Store, key: bytes) -> None:
+        store.young.pop(key, None)
+        store.old.pop(key, None)
+        self._changed.add((self._names[id(store)], key))
+
+    # ------------------------------------------------------------ the checkpoint
+
+    def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
+        """Rows that changed since the last snapshot (None: gone), or all that are open."""
+        if full:
+            self._changed.clear()
+            for name, store in self._stores.items():
+                for generation in (store.old, store.young):
+                    for key, session in generation.items():
+                        yield name.encode() + b"\0" + key, _pack(session)
+            return
+        changed, self._changed = self._changed, set()
+        for name, key in changed:
+            store = self._stores[name]
+            found = store.young.get(key) or store.old.get(key)
+            yield name.encode() + b"\0" + key, None if found is None else _pack(found)
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take up the rows of a checkpoint. Rows of sessions that are no longer declared are left out."""
+        for row, value in rows:
+            name, _, key = row.partition(b"\0")
+            store = self._stores.get(name.decode("utf-8", "replace"))
+            session = _unpack(value)
+            if store is not None and session is not None:
+                self._put(store, key, session)
+        self._changed.clear()
+
+
+def _pack(session: _Open) -> bytes:
+    flags = (_SOURCE if session.source is not None else 0)
+    more = [session.fields or {}, sorted(session.proved), session.tallies or {}, session.seen]
+    return _ROW.pack(
+        session.opened, session.used, flags, (session.source or 0).to_bytes(17, "big")
+    ) + json.dumps(more, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _unpack(value: bytes) -> _Open | None:
+    """None when the row is not one of ours (a newer or a damaged one)."""
+    try:
+        opened, used, flags, source = _ROW.unpack_from(value)
+        fields, proved, tallies, seen = json.loads(value[_ROW.size:])
+    except (struct.error, ValueError):
+        return None
+    session = _Open(opened)
+    session.used = used
+    session.source = int.from_bytes(source, "big") if flags & _SOURCE else None
+    session.fields = dict(fields) or None
+    session.proved = frozenset(proved)
+    session.tallies = dict(tallies) or None
+    session.seen = tuple(seen)
+    return session

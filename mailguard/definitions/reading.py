@@ -1,0 +1,87 @@
+"""Strict reading of a definition file: unknown keys and wrong types become problems with their line, all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from ..problems import Problem, ProblemsError
+from .source import Document
+
+_TYPES = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """"Did you mean ...?", or the list of what there is."""
+    known = sorted(words)
+    close = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."
+
+
+class Reading:
+    """One file being read; `problems` grows."""
+
+    def __init__(self, document: Document, settings: bool = False):
+        self.document = document
+        self.settings = settings
+        self.problems: list[Problem] = []
+
+    def problem(self, keys: tuple[str | int, ...], what: str, why: str = "", instead: str = "") -> None:
+        """Note a problem at the line of `keys`."""
+        self.problems.append(Problem(self.document.where(*keys), what, why, instead, self.settings))
+
+    def keys(self, table: dict[str, Any], allowed: Iterable[str], keys: tuple[str | int, ...], about: str) -> None:
+        """Every key of `table` must be one of `allowed`."""
+        known = set(allowed)
+        for name in table:
+            if name not in known:
+                self.problem((*keys, name), f"{about}: unknown key {name!r}", instead=near(name, known))
+
+    def get(
+        self, table: dict[str, Any], name: str, kind: type, default: Any, keys: tuple[str | int, ...], about: str
+    ) -> Any:
+        """The value of a key when it has the right type, else `default` (a wrong type is a problem)."""
+        if name not in table:
+            return default
+        value = table[name]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            self.problem((*keys, name), f"{about}: {name} must be {_TYPES[kind]}")
+            return default
+        return value
+
+    def need(self, table: dict[str, Any], name: str, kind: type, keys: tuple[str | int, ...], about: str) -> Any:
+        """As `get`, and a missing key is a problem too; None then."""
+        if name not in table:
+            self.problem(keys, f"{about}: {name} is missing")
+            return None
+        return self.get(table, name, kind, None, keys, about)
+
+    def texts(
+        self, table: dict[str, Any], name: str, keys: tuple[str | int, ...], about: str
+    ) -> tuple[str, ...]:
+        """A list of texts; a single text counts as a list of one."""
+        value = table.get(name, [])
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.problem((*keys, name), f"{about}: {name} must be a list of texts")
+            return ()
+        return tuple(value)
+
+    def tables(
+        self, table: dict[str, Any], name: str, keys: tuple[str | int, ...], about: str
+    ) -> list[dict[str, Any]]:
+        """A list of tables (`[[name]]`)."""
+        value = table.get(name, [])
+        if isinstance(value, dict):
+            value = [value]
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.problem((*keys, name), f"{about}: {name} must be tables: [[{name}]]")
+            return []
+        return value
+
+    def raise_any(self) -> None:
+        """Raise ProblemsError when there is a problem."""
+        if self.problems:
+            raise ProblemsError(self.problems)
