@@ -142,15 +142,22 @@ def _check_cost(shapes: Sequence[Variant], shape: Echo | None, trouble: Trouble)
             1, plan.longest(shape.middle) - plan.shortest(shape.middle)
         )
     if steps > plan.MOST_STEPS:
-        trouble.add(1, f"a line could take {steps} steps to match, more than {plan.MOST_STEPS}",
-                    "slots whose end is not certain are tried again and again",
-                    "narrow the classes so that the text after a slot cannot stand inside it")  # fmt: skip
+        trouble.add(
+            1,
+            f"a line could take {steps} steps to match, more than {plan.MOST_STEPS}",
+            "slots whose end is not certain are tried again and again",
+            "narrow the classes so that the text after a slot cannot stand inside it",
+        )
 
 
 def _proofs(
-    template: str, parts: Sequence[Node], shapes: Sequence[Variant], shape: Echo | None,
-    names: Sequence[str], cache: ProofCache | None,
-) -> tuple[dict[str, Ambiguity], Ambiguity | None]:  # fmt: skip
+    template: str,
+    parts: Sequence[Node],
+    shapes: Sequence[Variant],
+    shape: Echo | None,
+    names: Sequence[str],
+    cache: ProofCache | None,
+) -> tuple[dict[str, Ambiguity], Ambiguity | None]:
     key = digest(template)
     known = cache.single(key) if cache is not None else None
     if known is None:
@@ -347,7 +354,7 @@ def used(pattern: Pattern, message: bytes) -> frozenset[int] | None:
     found = re.compile(_traced(pattern.parts, numbers).encode("latin-1")).fullmatch(message)
     if found is None:
         return None
-    return frozenset(int(name[1:]) for name, value in found.groupdict().items() if value is not None)
+    return frozenset(int(name[1:]) for name, value in found.groupdict().items() if value is not None and name[1:].isdigit())
 
 
 def _traced(parts: Sequence[Node], numbers: Any) -> str:

@@ -247,10 +247,13 @@ def write_line(a: Automaton, b: Automaton, way: list[Step], name: str, where: st
             if short > 0 and place is not None:
                 texts[place] += texts[place][-1:] * short
     found = [
-        b"".join(b"".join(texts[first:end]) for part, first, end in reading.stretches
-                 if reading.net.slot[reading.states[first]] == name)
+        b"".join(
+            b"".join(texts[first:end])
+            for part, first, end in reading.stretches
+            if reading.net.slot[reading.states[first]] == name
+        )
         for reading in readings
-    ]  # fmt: skip
+    ]
     exact = all(_fits(reading, texts) for reading in readings)
     return Ambiguity(name, b"".join(texts), found[0], found[1], exact, where)
 

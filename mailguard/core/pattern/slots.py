@@ -104,7 +104,7 @@ TYPES: dict[str, SlotType] = {
         _one("word", "letters, digits and `-`", _WORD, 1, 64),
         _one("plain", "printable text without , = < > \" [ ] ( ) ; and control characters",
              _PRINTABLE & ~byte_set(b',=<>"[]();'), 1, 255),
-        _one("prose", "what the daemon itself writes: letters, digits, blank, _ : ( ) . ' / + - ! ? # % & * @ ~",
+        _one("prose", "what the daemon itself writes: letters, digits, blank and _:().'/+-!?#%&*@~",
              LETTER | DIGIT | byte_set(b" _:().'/+-!?#%&*@~"), 1, 300),
         SlotType("stamp", "a time stamp such as 12/Dec/2017:00:01:49", _stamp()),
         SlotType("address", "an envelope address, quoted strings understood; may be empty"),

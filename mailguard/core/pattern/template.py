@@ -207,9 +207,16 @@ class _Reader:
                 return Choice(tuple(one.encode() for one in texts), column), end + 1
             return None, end + 1
         if not named:
-            add(column, f"{{{body}}} is no slot", "a slot is {name:type} or {:type}",
-                f"{{:{body}}}" if body in TYPES else f"{{{body}:foreign}}" if body in FIELDS
-                else "write {{ and }} for the characters themselves")  # fmt: skip
+            add(
+                column,
+                f"{{{body}}} is no slot",
+                "a slot is {name:type} or {:type}",
+                f"{{:{body}}}"
+                if body in TYPES
+                else f"{{{body}:foreign}}"
+                if body in FIELDS
+                else "write {{ and }} for the characters themselves",
+            )
             return None, end + 1
         kind_name = body[body.index(":") + 1 :]
         kind = TYPES.get(kind_name)
@@ -256,8 +263,12 @@ class _Reader:
                 continue
             code = ord(text[i])
             if code > 126 or code < 32 or (escaped and text[i] not in "]\\-^"):
-                add(i + 1, f"{text[i]!r} in a class",
-                    "a class is of printable ASCII bytes; \\ stands only before ] \\ - ^", "use [^...] to take everything but some characters")  # fmt: skip
+                add(
+                    i + 1,
+                    f"{text[i]!r} in a class",
+                    "a class is of printable ASCII bytes; \\ stands only before ] \\ - ^",
+                    "use [^...] to take everything but some characters",
+                )
             elif pending_range:
                 if code < low_char:
                     add(i + 1, f"a range that runs backwards: {chr(low_char)}-{text[i]}")
@@ -272,8 +283,12 @@ class _Reader:
             chars = ANY & ~chars & ~byte_set([*range(32), 127])
         bounds = re.compile(r"\](?:\{(\d{1,6})(?:,(\d{1,6}))?\})?\}").match(text, i)
         if bounds is None:
-            add(column, "a class that is not closed", "after [...] come its bounds and the closing brace",
-                "for example {:[A-Z0-9]{6,20}}; every class has a greatest length")  # fmt: skip
+            add(
+                column,
+                "a class that is not closed",
+                "after [...] come its bounds and the closing brace",
+                "for example {:[A-Z0-9]{6,20}}; every class has a greatest length",
+            )
             end = text.find("}", i)
             return None, len(text) if end < 0 else end + 1
         low = int(bounds.group(1) or 1)
@@ -306,11 +321,18 @@ def _check_names(parts: Sequence[Node], trouble: Trouble) -> None:
     for node in walk(parts):
         if isinstance(node, Slot) and node.name:
             if node.name in seen:
-                trouble.add(node.column, f"the field {node.name!r} twice", "a field has one value",
-                            f"{{:{node.type.name}}} for the one of no interest")  # fmt: skip
+                trouble.add(
+                    node.column,
+                    f"the field {node.name!r} twice",
+                    "a field has one value",
+                    f"{{:{node.type.name}}} for the one of no interest",
+                )
             seen[node.name] = node
         elif isinstance(node, Again):
             first = seen.get(node.name)
             if first is None or not first.type.foreign:
-                trouble.add(node.column, f"{{={node.name}}} repeats no foreign slot before it",
-                            instead=f"{{{node.name}:foreign}} must stand before it")  # fmt: skip
+                trouble.add(
+                    node.column,
+                    f"{{={node.name}}} repeats no foreign slot before it",
+                    instead=f"{{{node.name}:foreign}} must stand before it",
+                )

@@ -111,9 +111,12 @@ def echo(parts: Sequence[Node], trouble: Trouble) -> Echo | None:
     first, second = places
     before, middle, after = _literal(flat[:first]), flat[first + 1 : second], _literal(flat[second + 1 :])
     if before is None or after is None:
-        trouble.add(again.column, "a slot, alternative or optional part outside the two repeated texts",
-                    "only where literal text surrounds them is it certain which texts are the repeated ones",
-                    "write out the alternatives as rules of their own")  # fmt: skip
+        trouble.add(
+            again.column,
+            "a slot, alternative or optional part outside the two repeated texts",
+            "only where literal text surrounds them is it certain which texts are the repeated ones",
+            "write out the alternatives as rules of their own",
+        )
         return None
     if not middle or _edge_slot(middle, False) or _edge_slot(middle, True):
         trouble.add(
@@ -159,18 +162,23 @@ def variants(parts: Sequence[Node], trouble: Trouble) -> list[Variant]:
         for middle in middles:
             if _middle_fits(middle, refuse):
                 flat = join(middle)
-                found[Variant(
-                    join(shape[:first]),
-                    tuple(part.name for part in flat if isinstance(part, Slot)),
-                    tuple(part.text for part in flat if isinstance(part, Text)),
-                    join(shape[last + 1:]),
-                )] = None  # fmt: skip
+                found[
+                    Variant(
+                        join(shape[:first]),
+                        tuple(part.name for part in flat if isinstance(part, Slot)),
+                        tuple(part.text for part in flat if isinstance(part, Text)),
+                        join(shape[last + 1 :]),
+                    )
+                ] = None
         for edge, at_end in ((shape[:first], True), (shape[last + 1 :], False)):
             slot = _edge_slot(edge, at_end)
             if slot is not None:
-                refuse(slot.column, f"the {slot.type.name} slot touches a foreign slot",
-                       "where one ends and the other begins nobody can say",
-                       "put the literal text between them, or make both one {:foreign}")  # fmt: skip
+                refuse(
+                    slot.column,
+                    f"the {slot.type.name} slot touches a foreign slot",
+                    "where one ends and the other begins nobody can say",
+                    "put the literal text between them, or make both one {:foreign}",
+                )
     if len(found) > MOST_VARIANTS:
         refuse(first_column, f"more than {MOST_VARIANTS} ways to read it", "", "write several rules")
     return list(found)
@@ -181,13 +189,20 @@ def _middle_fits(middle: Sequence[Node], refuse: Callable[[int, str, str, str], 
     flat, good = join(middle), True
     for one, two in pairwise(flat):
         if is_foreign(one) and is_foreign(two):
-            refuse(two.column, "two foreign slots touch",
-                   "where one ends and the other begins nobody can say", "put the literal text between them, or make both one {:foreign}")  # fmt: skip
+            refuse(
+                two.column,
+                "two foreign slots touch",
+                "where one ends and the other begins nobody can say",
+                "put the literal text between them, or make both one {:foreign}",
+            )
             good = False
     for part in flat:
         if isinstance(part, Slot) and not part.type.foreign:
-            refuse(part.column, f"the {part.type.name} slot stands between two foreign slots",
-                   "there, only literal text can be found in linear time",
-                   "make it {:foreign} as well, or leave it to the slot before it")  # fmt: skip
+            refuse(
+                part.column,
+                f"the {part.type.name} slot stands between two foreign slots",
+                "there, only literal text can be found in linear time",
+                "make it {:foreign} as well, or leave it to the slot before it",
+            )
             good = False
     return good
