@@ -1,0 +1,416 @@
+"""One path through all its rotations: which file to read, in which order, and what was lost.
+
+Reading order is the order of writing: rotated files first, the file at the path last. A rotated file stays
+open a while for late lines (a logger that still holds it, E-Post's yesterday). A file that was cut to
+nothing (copytruncate) starts again at 0; its copy is looked for, so that only what nobody can have is lost,
+and said.
+
+Never: repeats a line. Where it cannot be known whether lines were lost, that is said too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mailguard.feeds.interface import LogStatus
+from mailguard.feeds.lines import PENDING, Arena
+from mailguard.feeds.marks import CURRENT, DONE, RETIRED, Mark
+from mailguard.feeds.search import Sibling, find, newer
+from mailguard.feeds.tail import Packed, Plain, Tail, open_tail
+from mailguard.model import Block, Item, Notice
+
+if TYPE_CHECKING:
+    from mailguard.feeds.files import FileSource
+
+BUDGET = 1 << 20  # bytes of one log handed out at once: keeps busy logs from starving the others
+_UNLINKED = 60.0  # seconds a deleted file is held open: it occupies the disk
+_GRACE = 5.0  # seconds a path may be missing during a rotation
+_REMEMBERED = 8  # rotated files remembered after they were closed
+_HELD = 8  # rotated files held open
+
+
+class Follow:
+    """The log at one path. `label` is its name in blocks; `base` is added to positions (day-named files)."""
+
+    def __init__(self, source: FileSource, path: str, label: str, base: int = 0, optional: bool = False):
+        self.source = source
+        self.path = path
+        self.label = label
+        self.base = base
+        self.optional = optional  # found by a wildcard: may vanish without a word
+        self.tails: list[Tail] = []  # oldest file first, the current one last
+        self.current: Tail | None = None
+        self.pending: list[Mark] = []  # positions of files that cannot be looked for yet
+        self.done: list[Mark] = []
+        self.status = LogStatus(path=path)
+        self._said = ""  # "log-missing", "log-unreadable": said, not over yet
+        self._missing = -1.0  # monotonic: since when
+        self._was_open = False
+
+    # ------------------------------------------------------------ what is at the path
+
+    def check(self, at_end: bool = False) -> None:
+        """Look at the path: open what appeared, retire what was replaced. `at_end`: begin after what is
+        there.
+        """
+        if self.pending:
+            self.resume(self.pending)
+            return
+        try:
+            state = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._gone()
+            return
+        except OSError as error:
+            self._unreadable(error)
+            return
+        identity = (state.st_dev, state.st_ino)
+        if self.current is not None:
+            if identity == self.current.identity:
+                self._there()
+                self._copied_up(self.current, state)
+                return
+            self._retire(self.current)
+        self._take(identity, at_end)
+
+    def _take(self, identity: tuple[int, int], at_end: bool) -> None:
+        """Make the file at the path the current one."""
+        for tail in self.tails:
+            if tail.identity == identity:  # it was renamed back
+                self.tails.remove(tail)
+                self._append(tail)
+                return
+        owner = self.source.claims.get(identity)
+        if owner is not None:
+            moved = owner.give(identity)
+            if moved is None:
+                self.status.words = f"the same file as {owner.path}"
+            else:  # renamed to a name that is read as well: go on where it stands
+                self._append(moved)
+                self.source.claims[identity] = self
+            return
+        last = self.tails[-1] if self.tails else None
+        if last is not None and last.fd >= 0:
+            last.modified = os.fstat(last.fd).st_mtime_ns
+            self._between(find(self.path, last.mark(), exact=True), last.modified)
+        try:
+            tail = open_tail(self.path)
+        except FileNotFoundError:
+            self._gone()
+            return
+        except OSError as error:
+            self._unreadable(error)
+            return
+        if tail.identity in self.source.claims:
+            tail.close()  # replaced meanwhile by a file we have; the folder's watch brings us back
+            self.source.again()
+            return
+        if at_end:
+            tail.offset = _line_start(tail, tail.seen)
+        self._append(tail)
+
+    def _append(self, tail: Tail) -> None:
+        tail.mark_state = CURRENT
+        self.tails.append(tail)
+        self.current = tail
+        self._adopt(tail)
+        self._there()
+
+    def _adopt(self, tail: Tail) -> None:
+        """Claim and watch a file, and read it soon."""
+        if tail.fd >= 0:
+            self.source.claims[tail.identity] = self
+            if tail.token is None:
+                self.source.watch(self, tail)
+        tail.dirty = True
+        self.source.mark(self)
+
+    def give(self, identity: tuple[int, int]) -> Tail | None:
+        """Hand a rotated file to another path's log; None while it is the current one here."""
+        for tail in self.tails:
+            if tail.identity == identity and tail is not self.current:
+                self.tails.remove(tail)
+                self.source.unwatch(tail)
+                return tail
+        return None
+
+    def _copied_up(self, tail: Tail, state: os.stat_result) -> None:
+        """A descriptor from before an overlay file system copied the file up never sees it grow: open it
+        anew.
+        """
+        if (
+            state.st_size <= os.fstat(tail.fd).st_size
+            or os.stat(self.path).st_size <= os.fstat(tail.fd).st_size
+        ):
+            return
+        self._set_aside()
+        self.resume(self.pending)
+
+    def _retire(self, tail: Tail) -> None:
+        tail.mark_state = RETIRED
+        tail.dirty = True
+        tail.activity = self.source.clock.monotonic()
+        self.current = None
+        self.status.rotations += 1
+        self.source.mark(self)
+        self.source.say(Notice("log-rotated", {"log": self.path, "how": "renamed", "lost": 0}))
+
+    def _there(self) -> None:
+        self._missing = -1.0
+        self._was_open = True
+        self.status.opened = True
+        self.status.words = ""
+        if self._said:
+            self.source.say(Notice("log-back", {"log": self.path}))
+            self._said = ""
+
+    def _gone(self) -> None:
+        now = self.source.clock.monotonic()
+        if self.current is not None:
+            self._retire(self.current)
+        if self._missing < 0:
+            self._missing = now
+        self.status.opened = False
+        if self.optional or self._said == "log-missing" or (self._was_open and now - self._missing < _GRACE):
+            return
+        self.status.words = "there is no such file"
+        self._said = "log-missing"
+        self.source.say(Notice("log-missing", {"log": self.path}, blind=True))
+
+    def _unreadable(self, error: OSError) -> None:
+        self.status.opened = False
+        self.status.words = error.strerror or str(error)
+        if self._said != "log-unreadable":
+            self._said = "log-unreadable"
+            self.source.say(
+                Notice("log-unreadable", {"log": self.path, "why": self.status.words}, blind=True)
+            )
+
+    @property
+    def waiting(self) -> bool:
+        """Is there something that only time brings: a path that is missing or unreadable?"""
+        return bool(self.pending or self._said or self._missing >= 0)
+
+    # ------------------------------------------------------------ resuming
+
+    def resume(self, marks: list[Mark]) -> None:
+        """Go on where `marks` (oldest file first) say, wherever the files are now."""
+        self.pending = []
+        self.done += [mark for mark in marks if mark.state == DONE]
+        todo = [mark for mark in marks if mark.state != DONE]
+        try:
+            state = os.stat(self.path)
+            here = (state.st_dev, state.st_ino)
+        except OSError:
+            here = (-1, -1)
+        found: Sibling | None = None
+        for at, mark in enumerate(todo):
+            try:
+                found = find(self.path, mark, taken=self.source.claims)
+            except OSError as error:
+                self.pending = todo[at:]
+                self._unreadable(error)
+                return
+            if found is None:
+                if here == (-1, -1) and not self.tails:
+                    self.pending = todo[at:]  # perhaps the file system is not mounted yet
+                    self._gone()
+                    return
+                if mark.state == CURRENT or mark.size > mark.offset:
+                    self._lost(
+                        mark.size - mark.offset,
+                        "it was rotated away or cut while nobody watched",
+                        mark.offset,
+                    )
+                continue
+            tail = found.open(mark)
+            if tail.identity == here:
+                self._append(tail)
+            else:
+                tail.mark_state = RETIRED
+                tail.activity = self.source.clock.monotonic()
+                self.tails.append(tail)
+                self._adopt(tail)
+        if todo and self.current is None:
+            self._between(found, todo[-1].modified)
+        self.check()
+
+    def _between(self, found: Sibling | None, modified: int) -> None:
+        """Put the rotated files that are newer than the one just left, and were never read, behind it."""
+        for sibling in newer(self.path, found, modified):
+            identity = sibling.identity
+            if identity in self.source.claims or any(sibling.held(mark) for mark in self.done):
+                continue
+            if any(isinstance(t.raw, Packed) and t.name == sibling.path for t in self.tails):
+                continue
+            try:
+                tail = sibling.open(None)
+            except OSError as error:
+                self._lost(0, f"{sibling.path}: {error.strerror or error}", 0)
+                continue
+            tail.mark_state = RETIRED
+            tail.activity = self.source.clock.monotonic()
+            self.tails.append(tail)
+            self._adopt(tail)
+
+    def _lost(self, count: int, why: str, offset: int) -> None:
+        """Say that lines were destroyed unread; `count` 0 or less: nobody knows how many bytes."""
+        self.status.lost += max(0, count)
+        said: dict[str, Any] = {
+            "log": self.path,
+            "bytes": count if count > 0 else None,
+            "from": offset,
+            "why": why,
+        }
+        self.source.say(Notice("bytes-lost", said, blind=True))
+
+    # ------------------------------------------------------------ reading
+
+    def read(self, arena: Arena, items: list[Item], arrival: float) -> bool:
+        """Hand out what is there, at most `BUDGET` bytes; True when more is waiting."""
+        budget = BUDGET
+        for tail in list(self.tails):
+            if not tail.dirty:
+                continue
+            if budget <= PENDING or arena.room <= 2 * PENDING:
+                return True
+            try:
+                state = tail.look()
+                if state != "same":
+                    self._begun_anew(tail, state)
+                    return True
+                more = self._hand_out(tail, arena, budget, items, arrival)
+            except OSError as error:
+                self._broken(tail, error)
+                return False
+            tail.dirty = more
+            if more:
+                return True
+            if tail.raw.final:
+                self._finish(tail)
+        return False
+
+    def _hand_out(self, tail: Tail, arena: Arena, budget: int, items: list[Item], arrival: float) -> bool:
+        options, status, top = self.source.options, self.status, arena.top
+        found, base, more = tail.read(arena, budget)
+        if found.pieces:
+            for start, end, cuts in found.pieces:
+                items.append(Block(
+                    self.label, arena.data, start, end, self.base + base + start - top, arrival, True,
+                    options.may_ban, cuts, options.timezone, options.year, options.parsers,
+                ))  # fmt: skip
+            arena.keep(found.pieces[-1][1])
+            status.last_line = arrival
+            if tail is not self.current:
+                tail.activity = self.source.clock.monotonic()
+        status.bytes += tail.offset - base
+        status.offset, status.size = tail.offset, tail.seen
+        if found.cut:
+            status.cut += found.cut
+            status.dropped += found.dropped
+            self.source.cut_lines(self)
+        status.nul += found.nul
+        return more
+
+    def _begun_anew(self, tail: Tail, how: str) -> None:
+        """The file was cut: completely (copytruncate), or back to an earlier end."""
+        stood, lost = tail.offset, tail.seen - tail.offset
+        if how == "shorter":
+            tail.offset = tail.seen = os.fstat(tail.fd).st_size
+            tail.skipping = False
+        else:
+            mark, at = tail.mark(), self.tails.index(tail)
+            later = self.tails[at:]
+            del self.tails[at:]
+            copy = find(self.path, mark, taken=self.source.claims, copies=True)
+            if copy is not None:
+                kept = copy.open(mark)
+                lost = min(lost, max(0, tail.seen - max(kept.seen, stood))) if kept.fd >= 0 else 0
+                kept.mark_state = RETIRED
+                if isinstance(kept.raw, Plain):
+                    kept.raw.final = True
+                self.tails.append(kept)
+                self._adopt(kept)
+            self._between(copy, tail.modified)
+            self.tails += later
+            tail.offset = tail.seen = 0
+            tail.head, tail.skipping = b"", False
+        tail.dirty = True
+        self.status.rotations += 1
+        words = "cut back" if how == "shorter" else "truncated"
+        self.source.say(Notice("log-rotated", {"log": self.path, "how": words, "lost": max(0, lost)}))
+        if lost > 0:
+            self._lost(lost, "the file was cut before they were read", stood)
+
+    def _broken(self, tail: Tail, error: OSError) -> None:
+        """Reading failed (a network share went away): keep the position and try the path again later."""
+        self._set_aside()
+        self._unreadable(error)
+
+    def _finish(self, tail: Tail) -> None:
+        """A rotated file was read to its end for good."""
+        words = tail.raw.words if isinstance(tail.raw, Packed) else ""
+        if words:
+            self._lost(0, f"{tail.name}: {words}", tail.offset)
+        if tail.fd >= 0:
+            self.done = [*self.done, tail.mark()._replace(state=DONE)][-_REMEMBERED:]
+        self._drop(tail)
+
+    def expire(self, now: float) -> None:
+        """Let rotated files go that have been quiet for long; what was unterminated in them is handed out
+        as cut.
+        """
+        retired = [tail for tail in self.tails if tail is not self.current and isinstance(tail.raw, Plain)]
+        for at, tail in enumerate(retired):
+            limit = self.source.options.linger if tail.links else min(_UNLINKED, self.source.options.linger)
+            if now - tail.activity >= limit or (len(retired) - at > _HELD and not tail.dirty):
+                tail.raw.final = True
+                tail.dirty = True
+                self.source.mark(self)
+
+    # ------------------------------------------------------------ the rest
+
+    def marks(self) -> list[Mark]:
+        """Positions of all its files, oldest first."""
+        return self.done + [tail.mark() for tail in self.tails] + self.pending
+
+    def _set_aside(self) -> None:
+        """Close all files, keeping their positions for later."""
+        self.pending = [tail.mark() for tail in self.tails] + self.pending
+        self._drop_all()
+
+    def _drop(self, tail: Tail) -> None:
+        self.tails.remove(tail)
+        if tail is self.current:
+            self.current = None
+        if self.source.claims.get(tail.identity) is self:
+            del self.source.claims[tail.identity]
+        self.source.unwatch(tail)
+        tail.close()
+
+    def _drop_all(self) -> None:
+        for tail in list(self.tails):
+            self._drop(tail)
+
+    def close(self) -> None:
+        """Close its files. May be repeated."""
+        self._drop_all()
+
+    def woken(self, tail: Tail) -> Callable[[], None]:
+        """What a watcher calls when the file changed."""
+
+        def call() -> None:
+            tail.dirty = True
+            self.source.mark(self)
+
+        return call
+
+
+def _line_start(tail: Tail, size: int) -> int:
+    """Start of the last line before `size` that is not whole; `size` itself where the file ends with LF."""
+    begin = max(0, size - PENDING)
+    data = os.pread(tail.fd, size - begin, begin)
+    at = data.rfind(b"\n")
+    return begin + at + 1 if at >= 0 else size

@@ -1,0 +1,170 @@
+"""The live feed: all sources, the control socket and whoever else has a descriptor, in one wait.
+
+Latency first: a line is in hand a few microseconds after its write. Under load, wake-ups closer together than
+`spacing` are put together, which costs at most that much latency and saves most of the processor time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mailguard.clock import Clock, SystemClock
+from mailguard.feeds.interface import Callback, LogOptions, Saved, Source
+from mailguard.feeds.lines import Arena
+from mailguard.feeds.wait import READ, Timer, Wait
+from mailguard.feeds.watch import Watchers
+from mailguard.model import Item
+
+#: Seconds between wake-ups under load (see bench/tail.py for what it costs and saves).
+SPACING = 0.0003
+
+
+class LiveFeed:
+    """Items of all sources as they come. One thread; everything happens inside `next`."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source] = (),
+        clock: Clock | None = None,
+        *,
+        watcher: str = "auto",
+        spacing: float = SPACING,
+        poll_interval: float = 1.0,
+    ):
+        self._clock: Clock = clock or SystemClock()
+        self.wait = Wait(self._clock)
+        self._watchers = Watchers(self.wait, watcher, poll_interval)
+        self._arena = Arena()
+        self._sources: list[Source] = []
+        self._spacing = spacing
+        self._last = 0.0
+        self._closed = False
+        for source in sources:
+            self.add(source)
+
+    # ------------------------------------------------------------ sources and descriptors
+
+    def add(self, source: Source) -> None:
+        """Begin to read a source."""
+        source.open(self.wait, self._watchers)
+        self._sources.append(source)
+
+    def remove(self, source: Source) -> None:
+        """Stop reading a source and close it."""
+        self._sources.remove(source)
+        source.close()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is being read."""
+        return tuple(self._sources)
+
+    def add_fd(self, fd: int, call: Callback, events: int = READ) -> None:
+        """Call `call(events)` from inside `next` when `fd` is ready; the items it returns are handed out."""
+        self.wait.add(fd, call, events)
+
+    def modify_fd(self, fd: int, events: int) -> None:
+        """Wait for other events (`wait.READ | wait.WRITE`)."""
+        self.wait.modify(fd, events)
+
+    def remove_fd(self, fd: int) -> None:
+        """Forget a descriptor; before closing it. May be repeated."""
+        self.wait.remove(fd)
+
+    def call_at(self, when: float, call: Callback) -> Timer:
+        """Call `call(0)` from inside `next` at monotonic `when`."""
+        return self.wait.call_at(when, call)
+
+    # ------------------------------------------------------------ the feed
+
+    def next(self, deadline: float | None) -> list[Item] | None:
+        """Everything that is ready; see `interface.Feed`."""
+        items: list[Item] = []
+        arena, clock, wait = self._arena, self._clock, self.wait
+        arena.reset()
+        while True:
+            backlog = any(
+                [source.backlog for source in self._sources]
+            )  # a list: no generator on the hot path
+            timeout, last_wait = self._timeout(deadline, backlog)
+            ready = wait.poll(timeout)
+            if ready and not backlog:
+                self._together()
+            wait.dispatch(ready, items)
+            for source in self._sources:
+                if source.backlog:
+                    source.read(arena, items)
+            if len(self._sources) > 1 and backlog:
+                self._sources.append(self._sources.pop(0))  # another one first when the arena is short
+            if items:
+                return items
+            if self._sources and all(source.ended for source in self._sources):
+                return None
+            if deadline is not None and (clock.monotonic() >= deadline or (last_wait and not ready)):
+                return items
+
+    def _timeout(self, deadline: float | None, backlog: bool) -> tuple[float | None, bool]:
+        """How long to wait, and whether its end is the deadline's."""
+        if backlog:
+            return 0.0, False
+        timer = self.wait.next_timer()
+        if timer is None and deadline is None:
+            return None, False
+        now = self._clock.monotonic()
+        if deadline is not None and (timer is None or deadline <= timer):
+            return max(0.0, deadline - now), True
+        assert timer is not None
+        return max(0.0, timer - now), False
+
+    def _together(self) -> None:
+        """Under load, let lines gather for a moment."""
+        if self._spacing:
+            now = time.monotonic()
+            pause = self._last + self._spacing - now
+            if pause > 0:
+                time.sleep(pause)
+                now += pause
+            self._last = now
+
+    def positions(self) -> dict[str, bytes]:
+        """Rows of everything handed out so far, over all sources. Replaces all earlier rows."""
+        rows: dict[str, bytes] = {}
+        for source in self._sources:
+            rows.update(source.positions())
+        return rows
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Counters of every log, by path or name; `last_line` is where silence is measured from."""
+        known: dict[str, dict[str, Any]] = {}
+        for source in self._sources:
+            known.update(source.status())
+        return known
+
+    def close(self) -> None:
+        """Close all sources, watches and the wait. May be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        for source in self._sources:
+            source.close()
+        self._watchers.close()
+        self.wait.close()
+
+
+def make_source(options: LogOptions, saved: Saved, clock: Clock) -> Source:
+    """The source for one configured log. Raises ValueError for an unknown kind."""
+    if options.kind in ("file", "epost"):
+        from mailguard.feeds.files import FileSource
+
+        return FileSource(options, saved, clock)
+    if options.kind == "journal":
+        from mailguard.feeds.journal import JournalSource
+
+        return JournalSource(options, saved, clock)
+    if options.kind == "stdin":
+        from mailguard.feeds.stdin import StdinSource
+
+        return StdinSource(options, clock)
+    raise ValueError(f"unknown kind of log: {options.kind}")

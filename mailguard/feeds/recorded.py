@@ -1,0 +1,197 @@
+"""Logs that are finished: files (compressed or not), journal files, standard input, in the order given.
+
+Blocks of up to 1 MiB of whole lines, read into one buffer for each log; arrival is the file's modification
+time, which dates stamps without year. `RecordedFeed.logs` are iterables of their own, for who merges logs
+by time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mailguard.feeds.interface import LogOptions
+from mailguard.feeds.lines import PENDING, cut
+from mailguard.feeds.marks import HEAD, Mark, digest, encode
+from mailguard.feeds.tail import BROKEN, open_packed
+from mailguard.model import Block, Item, Notice
+
+SIZE = 1 << 20
+
+
+class RecordedLog:
+    """One recorded log. Iterating yields its items; each is valid until the next is asked for.
+
+    `start`, `end`: byte range of an uncompressed file, for workers (`cut_points` gives ranges that begin at
+    line starts). After iteration `complete` says whether its end was reached. Raises OSError when the file
+    cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        options: LogOptions | None = None,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        log: str | None = None,
+        arrival: float | None = None,
+    ):
+        self.path = path
+        self.log = path if log is None else log
+        self.options = options or LogOptions()
+        self.start = start
+        self.end = end
+        self.unterminated = 0  # lines (0 or 1) that got an LF of ours
+        self.cut = 0
+        self.bytes = 0
+        self.complete = False
+        self.journal = path.endswith((".journal", ".journal~"))
+        self._mark: Mark | None = None
+        self._cursor = b""
+        if arrival is None:
+            arrival = time.time() if path == "-" else os.stat(path).st_mtime
+        self.arrival = arrival
+        if path != "-":
+            with open(path, "rb"):  # readable? It is better to hear that before the first line is judged
+                pass
+
+    def __iter__(self) -> Iterator[Item]:
+        if self.journal:
+            yield from self._entries()
+            return
+        if self.path == "-":
+            yield from self._blocks(sys.stdin.buffer)
+            return
+        packed = open_packed(self.path)
+        if packed is not None:
+            with packed:
+                yield from self._blocks(packed)
+            return
+        with open(self.path, "rb", buffering=0) as file:
+            state = os.fstat(file.fileno())
+            head = os.pread(file.fileno(), HEAD, 0)
+            if self.start:
+                file.seek(self.start)
+            yield from self._blocks(file)
+            done = self.start + self.bytes - self.unterminated_bytes
+            self._mark = Mark(
+                state.st_dev,
+                state.st_ino,
+                len(head),
+                digest(head),
+                done,
+                modified=state.st_mtime_ns,
+                size=done,
+            )
+
+    def _entries(self) -> Iterator[Item]:
+        from mailguard.feeds.journal import recorded_entries
+
+        for records, cursor in recorded_entries(self.path, self.log, self.options, self.arrival):
+            yield records
+            self._cursor = cursor
+        self.complete = True
+
+    unterminated_bytes = 0
+
+    def _blocks(self, file: Any) -> Iterator[Item]:
+        options = self.options
+        data = bytearray(SIZE + 2 * PENDING + 1)
+        view = memoryview(data)
+        kept = 0  # bytes of an unterminated line at the buffer's start
+        skipping = False
+        position = self.start
+        left = None if self.end is None else self.end - self.start
+        while True:
+            want = SIZE if left is None else min(SIZE, left)
+            try:
+                count: int = (file.readinto(view[kept : kept + want]) or 0) if want else 0
+            except BROKEN as error:
+                yield Notice("log-unreadable", {"log": self.log, "why": str(error)}, blind=True)
+                count = 0
+            self.bytes += count
+            if left is not None:
+                left -= count
+            end = kept + count
+            found = cut(data, 0, end, skipping, final=count == 0)
+            skipping = found.skipping
+            self.cut += found.cut
+            self.unterminated += found.unterminated
+            if found.unterminated:
+                self.unterminated_bytes = end - found.pieces[-1][0]
+            for start, stop, cuts in found.pieces:
+                yield Block(
+                    self.log, data, start, stop, position + start, self.arrival, False,
+                    options.may_ban, cuts, options.timezone, options.year, options.parsers,
+                )  # fmt: skip
+            consumed = min(found.consumed, end)
+            position += consumed
+            kept = end - consumed
+            if count == 0:
+                break
+            if kept:
+                data[:kept] = data[consumed:end]
+        self.complete = True
+
+    def position(self) -> dict[str, bytes]:
+        """The row with which a live feed goes on where this log ended; empty for compressed ones and pipes."""
+        if self._cursor:
+            return {f"journal:{self.options.name or self.log}": self._cursor}
+        if self._mark is None:
+            return {}
+        return {f"file:{self.path}": encode([self._mark])}
+
+
+class RecordedFeed:
+    """Recorded logs one after the other, as a feed: `next` returns one block at a time, None after the last."""
+
+    def __init__(self, paths: Sequence[str], options: LogOptions | None = None):
+        self.logs = [RecordedLog(path, options) for path in paths]
+        self._items = self._all()
+
+    def _all(self) -> Iterator[Item]:
+        for log in self.logs:
+            yield from log
+
+    def next(self, deadline: float | None = None) -> list[Item] | None:
+        """The next item; None at the end."""
+        for item in self._items:
+            return [item]
+        return None
+
+    @property
+    def unterminated(self) -> int:
+        """Lines handed out that had no LF: a count of line ends leaves them out."""
+        return sum(log.unterminated for log in self.logs)
+
+    def positions(self) -> dict[str, bytes]:
+        """Where a live feed goes on after the logs that were read to their end."""
+        rows: dict[str, bytes] = {}
+        for log in self.logs:
+            if log.complete:
+                rows.update(log.position())
+        return rows
+
+    def close(self) -> None:
+        """Stop. May be repeated."""
+        self._items = iter(())
+
+
+def cut_points(path: str, parts: int) -> list[tuple[int, int]]:
+    """Ranges of about equal size that cover an uncompressed file, each beginning at the start of a line."""
+    size = os.stat(path).st_size
+    points = [0]
+    with open(path, "rb") as file:
+        for part in range(1, parts):
+            file.seek(max(points[-1], size * part // parts))
+            file.readline()
+            at = min(file.tell(), size)
+            if at > points[-1]:
+                points.append(at)
+    points.append(size)
+    return [(begin, end) for begin, end in itertools.pairwise(points) if end > begin]

@@ -1,0 +1,236 @@
+"""One file that is read as it grows, and one compressed file that is read to its end.
+
+Both are read at an offset into the feed's arena, so that an unterminated last line is simply read again.
+Nothing here knows about rotation; `follow` does.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import stat
+import zlib
+from typing import IO, Any, Protocol
+
+from mailguard.feeds.lines import PENDING, Arena, Cut, cut
+from mailguard.feeds.marks import CURRENT, HEAD, Mark, digest
+
+#: What reading a broken compressed file raises.
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+_MAGIC: tuple[tuple[bytes, Any], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+    (b"BZh", bz2.open),
+)
+_STEP = 8 << 20  # how much of a compressed file is skipped at once
+
+
+class NotRegularError(OSError):
+    """A path that is a folder, a pipe or a device."""
+
+
+def open_regular(path: str) -> tuple[int, os.stat_result]:
+    """A read-only descriptor of a regular file, and its state. Never waits (a named pipe). Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    state = os.fstat(fd)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(fd)
+        raise NotRegularError("not a regular file")
+    return fd, state
+
+
+def open_packed(path: str) -> IO[bytes] | None:
+    """The decompressed contents of a gzip, xz or bzip2 file, known by its first bytes; None for other files.
+
+    Raises OSError."""
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    for begin, opener in _MAGIC:
+        if magic.startswith(begin):
+            opened: IO[bytes] = opener(path, "rb")
+            return opened
+    return None
+
+
+class Raw(Protocol):
+    """Bytes at offsets."""
+
+    final: bool  # True: it will not grow
+
+    def read(self, view: memoryview, offset: int) -> int | None:
+        """Fill `view` from `offset`; bytes read, 0 at the end, None when not there yet (ask again). Raises
+        OSError.
+        """
+
+    def close(self) -> None: ...
+
+
+class Plain:
+    """An open file."""
+
+    __slots__ = ("fd", "final")
+
+    def __init__(self, fd: int, final: bool = False):
+        self.fd = fd
+        self.final = final
+
+    def read(self, view: memoryview, offset: int) -> int | None:
+        return os.preadv(self.fd, [view], offset)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Packed:
+    """A compressed file, read forwards. What was read last is kept, for lines that were not whole."""
+
+    final = True
+
+    def __init__(self, path: str):
+        file = open_packed(path)
+        if file is None:
+            raise OSError(f"compressed in a way that cannot be read here: {path}")
+        self._file: IO[bytes] = file
+        self._at = 0  # offset of the next byte of the stream
+        self._back = b""  # the bytes before it
+        self.words = ""  # why it ended early
+
+    def read(self, view: memoryview, offset: int) -> int | None:
+        if offset < self._at - len(self._back):
+            raise OSError("a compressed file is only read forwards")
+        try:
+            for _ in range(_STEP >> 20):
+                if self._at >= offset:
+                    break
+                skipped = self._file.read(min(1 << 20, offset - self._at))
+                if not skipped:
+                    return 0
+                self._keep(skipped)
+            if self._at < offset:
+                return None
+            have = self._back[len(self._back) - (self._at - offset) :]
+            count = min(len(have), len(view))
+            view[:count] = have[:count]
+            if count < len(view):
+                fresh = self._file.read(len(view) - count)
+                view[count : count + len(fresh)] = fresh
+                self._keep(fresh)
+                count += len(fresh)
+            return count
+        except BROKEN as error:
+            self.words = str(error)
+            return 0
+
+    def _keep(self, fresh: bytes) -> None:
+        self._at += len(fresh)
+        self._back = (self._back + fresh)[-2 * PENDING :]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Tail:
+    """Reading position in one file. Owns its descriptor."""
+
+    __slots__ = (
+        "_digest", "activity", "device", "dirty", "head", "inode", "links", "mark_state", "modified", "name", "offset",
+        "raw", "seen", "skipping", "token",
+    )  # fmt: skip
+
+    def __init__(self, raw: Raw, name: str, state: os.stat_result | None, head: bytes, offset: int = 0):
+        self.raw = raw
+        self.name = name  # the name it was found under, for words
+        self.device = state.st_dev if state else 0
+        self.inode = state.st_ino if state else 0
+        self.modified = state.st_mtime_ns if state else 0
+        self.head = head
+        self.offset = offset
+        self.skipping = False
+        self.seen = state.st_size if state and not isinstance(raw, Packed) else offset  # largest size seen
+        self.links = state.st_nlink if state else 1
+        self.mark_state = CURRENT
+        self.dirty = True
+        self.token: int | None = None
+        self.activity = 0.0  # monotonic: last time it gave bytes, or was retired
+        self._digest: tuple[int, str] = (-1, "")
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, -1 for a compressed file."""
+        return self.raw.fd if isinstance(self.raw, Plain) else -1
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
+
+    def look(self) -> str:
+        """Is it still the file that was read? "same", "shorter" (cut back), "other" (begun anew). Raises
+        OSError.
+
+        Reading may follow: a file that begins anew between this look and the read gives no bytes.
+        """
+        fd = self.fd
+        if fd < 0:
+            return "same"
+        state = os.fstat(fd)
+        head = os.pread(fd, HEAD, 0)
+        known = self.head
+        if head != known:
+            if not head.startswith(known):
+                return "other"
+            self.head = head
+        self.links = state.st_nlink
+        self.modified = state.st_mtime_ns
+        if state.st_size < self.offset:
+            return "shorter"
+        if state.st_size > self.seen:
+            self.seen = state.st_size
+        return "same"
+
+    def read(self, arena: Arena, budget: int, final: bool = False) -> tuple[Cut, int, bool]:
+        """Read into the arena at its top: what was cut, the log's offset of `arena.top`, and whether more
+        waits.
+
+        The caller keeps the arena up to the last piece. Raises OSError.
+        """
+        top, base = arena.top, self.offset
+        want = min(budget, arena.room)
+        count = self.raw.read(arena.view[top : top + want], base)
+        if count is None:
+            return Cut(consumed=top), base, True
+        end = top + count
+        more = count == want
+        found = cut(arena.data, top, end, self.skipping, (final or self.raw.final) and not more)
+        self.offset = base + min(found.consumed, end) - top
+        self.skipping = found.skipping
+        if self.offset > self.seen:
+            self.seen = self.offset
+        return found, base, more
+
+    def mark(self) -> Mark:
+        """Its position."""
+        if self._digest[0] != len(self.head):
+            self._digest = (len(self.head), digest(self.head))
+        return Mark(
+            self.device, self.inode, len(self.head), self._digest[1], self.offset, self.skipping, self.mark_state,
+            self.modified, self.seen,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self.raw.close()
+
+
+def open_tail(path: str, offset: int = 0, final: bool = False) -> Tail:
+    """A plain file from `offset`. Raises OSError."""
+    fd, state = open_regular(path)
+    try:
+        return Tail(Plain(fd, final), path, state, os.pread(fd, HEAD, 0), offset)
+    except OSError:
+        os.close(fd)
+        raise
