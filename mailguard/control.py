@@ -64,7 +64,10 @@ def ask(path: str, verb: str, args: dict[str, Any] | None = None, timeout: float
             raise ControlError(f"the guard did not answer within {timeout:g} seconds") from None
         except OSError as error:
             raise ControlError(f"the guard hung up: {error.strerror or error}") from None
-    value = json.loads(answer)
+    try:
+        value = json.loads(answer)
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
         raise ControlError("the guard answered something else than an object")
     return value

@@ -44,6 +44,7 @@ class Ledger:
         self._lines = Lines(self._db, self.redactor)
         self.answers = Answers(self._db, self._lines)
         self._tidied = 0.0
+        self._positions: dict[str, bytes] | None = None  # as they stand in the file; None: not known
 
     # ------------------------------------------------------------ writing
 
@@ -105,13 +106,16 @@ class Ledger:
             with self._writing() as db:
                 if full:
                     db.execute("DELETE FROM state")
-                    db.execute("DELETE FROM positions")
                 db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", self._kept(db, rows))
-                db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())
+                if positions != self._positions:
+                    db.execute("DELETE FROM positions")
+                    db.executemany("INSERT INTO positions VALUES (?, ?)", positions.items())
                 self._lines.write()
         except LedgerError:
             self._lines.undone()
+            self._positions = None
             raise
+        self._positions = dict(positions)
         self._lines.written()
         self._store.fold()
 
