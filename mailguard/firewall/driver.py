@@ -21,12 +21,12 @@ from mailguard.model import Ban, Effect, Network, Notice
 class Differences(NamedTuple):
     """How the system differs from what is desired. Plain values: they travel between processes."""
 
-    missing: list[Key]                      # desired, but not there or ending at another time
+    wrong: list[Key]                        # desired, but not there or ending at another time
     foreign: list[tuple[Key, float]]        # there until then, but nobody asked
     layout: list[str]                       # what of table, chains, rules or sets does not stand
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.foreign or self.layout)
+        return bool(self.wrong or self.foreign or self.layout)
 
 
 class Driver(ABC):
@@ -44,6 +44,8 @@ class Driver(ABC):
         self.clock: Clock = clock or SystemClock()
         self.desired = Desired()
         self.allowed: list[Network] = []
+        #: Why everything had to be made again since `notices` was last asked.
+        self.mended: list[str] = []
 
     # ---- the two halves
 
@@ -91,8 +93,21 @@ class Driver(ABC):
         return []
 
     def compare(self, now: float) -> Differences:
-        """How the system differs from what is desired; may take long, changes nothing."""
-        return Differences([], [], self.missing_layout())
+        """How the elements differ from what is desired; may take long, changes nothing. Runs in a process of
+        its own, after `in_child`. Raises FirewallError or OSError."""
+        return Differences([], [], [])
+
+    def mend(self, differences: Differences, now: float) -> None:
+        """Put right what `compare` found, and adopt what is foreign. Raises FirewallError."""
+        return
+
+    def in_child(self) -> None:
+        """Called in a forked process before `compare`: let go of what two processes must not share."""
+        return
+
+    def restore_soon(self, bans: dict[Key, float], now: float) -> tuple[list[tuple[Key, float]], bool]:
+        """`restore` for whoever can `compare` afterwards, and whether that is needed to know all."""
+        return self.restore(bans, now), False
 
     def tick(self, now: float) -> float | None:
         """What is due by itself (bans that the driver must end or renew); when to come again."""
@@ -103,15 +118,15 @@ class Driver(ABC):
     def open(self, bans: Iterable[Ban], now: float) -> None:
         self.open_keys({key: until for key, until in changes_of_bans(bans, now).items() if until}, now)
 
-    def open_keys(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
-        """`open` for bans that are keys already. Returns what was adopted."""
-        before = self.desired.alive(now)
-        adopted = [item for item in before.items() if item[0] not in bans]
-        bans.update(adopted)
-        found = self.restore(bans, now)
+    def open_keys(self, bans: dict[Key, float], now: float, soon: bool = False) -> bool:
+        """`open` for bans that are keys already; `bans` belongs to the driver from now on. With `soon` the
+        answer says whether `compare` must follow."""
+        for key, until in self.desired.alive(now).items():
+            bans.setdefault(key, until)
+        found, incomplete = self.restore_soon(bans, now) if soon else (self.restore(bans, now), False)
         bans.update(found)
         self.desired.bans = bans
-        return adopted + found
+        return incomplete
 
     def impose(self, bans: Sequence[Ban], now: float) -> None:
         self.change(changes_of_bans(bans, now), now)
@@ -159,7 +174,8 @@ class Driver(ABC):
         return None
 
     def notices(self) -> list[Notice]:
-        return []
+        reasons, self.mended = self.mended, []
+        return [Notice("firewall-repaired", {"what": reason}) for reason in reasons]
 
 
 def expires(until: float) -> float | None:

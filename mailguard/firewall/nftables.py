@@ -1,0 +1,282 @@
+"""The nftables driver: hosts in hash sets, networks as flat pieces in interval sets, kernel timeouts,
+counters.
+
+Every change is one transaction. To renew or delete an element the transaction first adds it (which does
+nothing when it is there), then deletes it, then adds it anew: that is right on every kernel and whether it
+was there or not. When a transaction fails, because somebody flushed the ruleset or put overlapping ranges
+in, everything is made again from what is desired, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mailguard.clock import Clock
+from mailguard.firewall import netlink, nftlayout
+from mailguard.firewall.desired import KINDS, Changes, Key, kind_of
+from mailguard.firewall.driver import Differences, Driver
+from mailguard.firewall.interface import FirewallError, Standing, ports_of
+from mailguard.firewall.libnftables import Nft, NftError
+from mailguard.firewall.nftsets import HOSTS, MANY, NETS, PREFIX, Sets, every, of_set, plan_nets
+from mailguard.firewall.nftview import (
+    Operation,
+    foreign,
+    host,
+    range_text,
+    standing_hosts,
+    standing_nets,
+    wrong_hosts,
+    wrong_pieces,
+)
+from mailguard.model import Network
+
+#: Hosts that get their counters in one `tick`, and how long until the next: a few milliseconds of work each.
+_COUNTED_AT_ONCE, _COUNTED_EVERY = 200, 0.02
+
+
+class Nftables(Driver):
+    """Bans in table `inet mailguard` of this network namespace.
+
+    Owns: the table. Needs CAP_NET_ADMIN. Raises FirewallError.
+    """
+
+    name = "nftables"
+    capabilities = ("net_admin",)
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        ports: Mapping[str, Sequence[int]] | None = None,
+        table: str = nftlayout.TABLE,
+        priority: int = nftlayout.PRIORITY,
+    ):
+        super().__init__(clock)
+        self.ports = ports_of(ports)
+        self.table = table
+        self.priority = priority
+        self._sets: Sets | None = None
+        self._ears: netlink.Netlink | None = None
+        self._standing: dict[str, bytes] = {}
+        self._generation = -1
+        self._uncounted: list[Key] = []
+
+    @property
+    def sets(self) -> Sets:
+        """The kernel's sets; the socket is made when first needed, in the namespace of that moment."""
+        if self._sets is None:
+            try:
+                self._sets = Sets(self.table)
+            except OSError as error:
+                raise FirewallError(f"nftables: {error.strerror or error}", lost=True) from error
+        return self._sets
+
+    # ---- plan and apply
+
+    def plan(self, changes: Changes, now: float) -> list[Operation]:
+        operations: list[Operation] = []
+        nets: dict[tuple[int, str], Changes] = {}
+        bans = self.desired.bans
+        for key, until in changes.items():
+            kind = kind_of(key[1], key[2])
+            if kind in NETS:
+                nets.setdefault((key[0], kind), {})[key] = until
+            elif until is None:
+                operations.append(host("delete", key))
+            elif bans.get(key) != until:
+                operations.append(host("renew" if key in bans else "add", key, until, now))
+        for (scope, kind), changed in nets.items():
+            operations += plan_nets(self.desired.nets(scope, kind, now), changed, scope, kind, now)
+        return operations
+
+    def text(self, operation: Operation) -> str:
+        verb, scope, kind, low, high, timeout = operation
+        where = f"element inet {self.table} {nftlayout.set_name(scope, kind)}"
+        timed = f" timeout {timeout // 1000}s" if timeout else ""
+        deleted = f"delete {where} {{ {range_text(low, high)} }}"
+        counter = "" if kind in NETS else " counter"
+        added = f"add {where} {{ {range_text(low, high)}{counter}{timed} }}"
+        return {"add": added, "delete": deleted, "renew": f"{deleted}; {added}"}[verb]
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        self.sets.apply(operations)
+
+    def change(self, changes: Changes, now: float) -> None:
+        try:
+            super().change(changes, now)
+        except FirewallError as error:
+            bans = self.desired.alive(now)
+            bans |= {key: until for key, until in changes.items() if until is not None}
+            gone = [key for key, until in changes.items() if until is None]
+            for key in gone:
+                bans.pop(key, None)
+            bans.update(self.make(bans, now, gone))
+            self.desired.bans = bans
+            self.mended.append(str(error))
+
+    # ---- making everything
+
+    def restore(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
+        return self.make(bans, now)
+
+    def restore_soon(self, bans: dict[Key, float], now: float) -> tuple[list[tuple[Key, float]], bool]:
+        thorough = len(bans) <= MANY
+        return self.make(bans, now, thorough=thorough), not thorough
+
+    def make(
+        self, bans: dict[Key, float], now: float, gone: Sequence[Key] = (), thorough: bool = True
+    ) -> list[tuple[Key, float]]:
+        """`restore`; what is in `gone` is removed. Without `thorough` host sets that stand are filled but not
+        read: reading a hundred thousand elements takes seconds, and `compare` can do it elsewhere."""
+        sets = self.sets
+        found: dict[Key, float] = {}
+        try:
+            stood = bool(nftlayout.fingerprint(sets.link, self.table))
+            try:
+                self._run(nftlayout.sets(self.table))
+            except NftError:
+                # Sets of another shape: an older version's, or somebody's. What they hold is kept.
+                found = sets.foreign((*bans, *gone), now) if stood else {}
+                stood = False
+                self._run(f"delete table inet {self.table}\n" + nftlayout.sets(self.table))
+            if stood and thorough:
+                found |= sets.fit_hosts(bans, now, gone)
+            else:
+                self._uncounted = sets.pour_hosts(bans | found, now)
+            found |= sets.fit_nets(bans | found, now, gone, read=stood)
+            sets.fill_allowed(self.allowed)
+            self._make_rules()
+            self._remember()
+        except (NftError, netlink.InterruptedDump) as error:
+            raise FirewallError(f"nftables: {error}", lost=True) from error
+        except OSError as error:
+            raise FirewallError(f"nftables: {error.strerror or error}", lost=True) from error
+        return [item for item in found.items() if item[0] not in bans]
+
+    def _make_rules(self) -> None:
+        rules = nftlayout.rules(self.ports, self.table, self.priority)
+        try:
+            self._run(rules)
+        except NftError:
+            # A chain that hooks elsewhere than ours cannot be changed, only made anew.
+            chain = f"chain inet {self.table} prerouting"
+            self._run(f"flush {chain}\ndelete {chain}\n{rules}")
+
+    def _run(self, script: str) -> None:
+        with Nft() as nft:
+            nft.run(script)
+
+    def _remember(self) -> None:
+        """Take what stands now for what must stand."""
+        self.touched()  # drops the notices of our own work
+        self._generation = self.sets.link.generation()
+        self._standing = nftlayout.fingerprint(self.sets.link, self.table)
+
+    def set_allowed(self, networks: Sequence[Network]) -> None:
+        self.sets.fill_allowed(networks)
+
+    def remove(self) -> None:
+        self._uncounted, self._standing = [], {}
+        try:
+            self._run(f"add table inet {self.table}\ndelete table inet {self.table}\n")
+        except NftError as error:
+            raise FirewallError(f"nftables: {error}") from error
+
+    def close(self, keep: bool) -> None:
+        super().close(keep)
+        for link in (self._sets, self._ears):
+            if link is not None:
+                link.close()
+        self._sets = self._ears = None
+
+    # ---- reading
+
+    def look(self) -> dict[Key, Standing]:
+        now = self.clock.now()
+        seen: dict[Key, Standing] = {}
+        try:
+            for scope, kind in every(*HOSTS):
+                seen |= standing_hosts(self.sets.read(scope, kind), scope, PREFIX[kind], now)
+            for scope, kind in every(*NETS):
+                there = self.sets.read(scope, kind)
+                seen |= standing_nets(there, self.desired.nets(scope, kind, now), scope, now)
+        except FileNotFoundError:
+            return {}  # no table: nothing is blocked
+        except OSError as error:
+            raise FirewallError(f"nftables: {error.strerror or error}") from error
+        return seen
+
+    # ---- the reconciler's side
+
+    def watch_fileno(self) -> int | None:
+        if self._ears is None:
+            self._ears = netlink.Netlink(netlink.GROUP_NFTABLES)
+        return self._ears.fileno()
+
+    def touched(self) -> bool:
+        if self._ears is None:
+            return False
+        name, own = self.table.encode() + b"\0", self.sets.link.port
+        foreign_change = False
+        try:
+            for kind, port, view in self._ears.overheard():
+                if port != own and kind != netlink.NEWGEN:
+                    subject = netlink.attributes(view).get(1, b"")  # the table, in every kind of notice
+                    foreign_change = foreign_change or bytes(subject) == name
+        except OSError:
+            return True  # some notices were lost: look for yourself
+        return foreign_change
+
+    def missing_layout(self) -> list[str]:
+        if not self._standing:
+            return []
+        try:
+            generation = self.sets.link.generation()
+            if generation == self._generation:
+                return []
+            words = nftlayout.differing(self._standing, nftlayout.fingerprint(self.sets.link, self.table))
+        except (OSError, netlink.InterruptedDump):
+            return []  # asked again at the next notice or tick
+        if not words:
+            self._generation = generation
+        return words
+
+    def compare(self, now: float) -> Differences:
+        wrong: set[Key] = set()
+        strange: dict[Key, float] = {}
+        # What ends within a second may or may not be there.
+        desired = {key: until for key, until in self.desired.bans.items() if until > now + 1}
+        for scope, kind in every(*KINDS):
+            there = self.sets.read(scope, kind)
+            wanted = of_set(desired, scope, kind)
+            strange |= foreign(there, of_set(self.desired.bans, scope, kind), scope, now)
+            if kind in NETS:
+                wrong.update(wrong_pieces(there, wanted, scope, kind, now)[1])
+            else:
+                wrong.update(*wrong_hosts(there, wanted, now))
+        return Differences(sorted(wrong), sorted(strange.items()), [])
+
+    def mend(self, differences: Differences, now: float) -> None:
+        bans = self.desired.bans
+        for key, until in differences.foreign:
+            bans.setdefault(key, until)
+        wrong = [key for key in differences.wrong if bans.get(key, 0.0) > now]
+        hosts = [key for key in wrong if kind_of(key[1], key[2]) not in NETS]
+        self.apply([host("renew", key, bans[key], now) for key in hosts])
+        if len(hosts) < len(wrong):
+            try:
+                bans.update(self.sets.fit_nets(self.desired.alive(now), now))
+            except OSError as error:
+                raise FirewallError(f"nftables: {error.strerror or error}") from error
+
+    def in_child(self) -> None:
+        self._sets = None  # two processes must not share a socket
+
+    def tick(self, now: float) -> float | None:
+        """Give restored hosts their counters, a few at a time."""
+        if not self._uncounted:
+            return None
+        part = self._uncounted[-_COUNTED_AT_ONCE:]
+        del self._uncounted[-_COUNTED_AT_ONCE:]
+        bans = self.desired.bans
+        self.apply([host("renew", key, bans[key], now) for key in part if bans.get(key, 0.0) > now + 1])
+        return now + _COUNTED_EVERY

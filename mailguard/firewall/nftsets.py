@@ -1,0 +1,193 @@
+"""The sets of the table as the kernel has them: reading, writing, filling."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from mailguard.firewall import elements, netlink, nftlayout
+from mailguard.firewall.desired import (
+    FOREVER,
+    HOST4,
+    HOST6,
+    KINDS,
+    NET4,
+    NET6,
+    PREFIX6,
+    Key,
+    flatten,
+    kind_of,
+)
+from mailguard.firewall.interface import MOST_AT_ONCE, SCOPES, FirewallError
+from mailguard.firewall.nftview import Operation, foreign, host, milliseconds, wrong_hosts, wrong_pieces
+from mailguard.model import Network
+from mailguard.notation import V6
+
+NETS = (NET4, NET6)
+HOSTS = (HOST4, HOST6, PREFIX6)
+PREFIX = {HOST4: 32, HOST6: 128, PREFIX6: 64}
+_V4 = (HOST4, NET4)
+#: More bans than this are put in without counters, which follow a few at a time.
+MANY = 2000
+_READINGS = 5
+
+
+class Sets:
+    """The sets of one table, by one netlink socket. Raises FirewallError where it writes, OSError where it
+    reads.
+    """
+
+    def __init__(self, table: str):
+        self.table = table
+        self.link = netlink.Netlink()
+
+    def close(self) -> None:
+        self.link.close()
+
+    # ---- writing
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """All operations; up to `MOST_AT_ONCE` of them in one transaction."""
+        # Pieces of networks depend on each other and are few: they go first and together.
+        ordered = sorted(operations, key=lambda operation: operation.kind not in NETS)
+        for start in range(0, len(ordered), MOST_AT_ONCE):
+            self.commit(self._requests(ordered[start : start + MOST_AT_ONCE]))
+
+    def _requests(self, operations: Sequence[Operation]) -> list[tuple[int, int, bytes]]:
+        sets: dict[tuple[int, str], list[Operation]] = {}
+        for operation in operations:
+            sets.setdefault((operation.scope, operation.kind), []).append(operation)
+        requests: list[tuple[int, int, bytes]] = []
+        for (scope, kind), listed in sets.items():
+            name, v6 = nftlayout.set_name(scope, kind), kind not in _V4
+            gone = [(low, high, 0) for verb, _, _, low, high, _ in listed if verb != "add"]
+            come = [(low, high, timeout) for verb, _, _, low, high, timeout in listed if verb != "delete"]
+            if gone:
+                keys = elements.ranges(gone, v6) if kind in NETS else elements.hosts(gone, v6)
+                requests += elements.requests(netlink.NEWSETELEM, self.table, name, keys)
+                requests += elements.requests(netlink.DELSETELEM, self.table, name, keys)
+            made = elements.ranges(come, v6) if kind in NETS else elements.counted(come, v6)
+            requests += elements.requests(netlink.NEWSETELEM, self.table, name, made)
+        return requests
+
+    def commit(self, requests: Sequence[tuple[int, int, bytes]]) -> None:
+        """One transaction, acknowledged on return."""
+        try:
+            self.link.commit(requests)
+        except OSError as error:
+            reason = f"nftables: {error.strerror or error}"
+            raise FirewallError(reason, lost=error.errno == errno.EPERM) from error
+
+    # ---- reading
+
+    def read(self, scope: int, kind: str) -> list[elements.Found]:
+        """All elements of one set, read again while somebody changes the ruleset. NetlinkError ENOENT: no
+        set.
+        """
+        name, v6 = nftlayout.set_name(scope, kind), kind not in _V4
+        for _ in range(_READINGS):
+            try:
+                return elements.read(self.link, self.table, name, v6, kind in NETS)
+            except netlink.InterruptedDump:
+                continue
+        raise netlink.NetlinkError(errno.EAGAIN, "the ruleset changes faster than it can be read")
+
+    def foreign(self, bans: Iterable[Key], now: float) -> dict[Key, float]:
+        """What stands in any set although it is not among `bans`. Sets that are not there hold nothing."""
+        known = list(bans)
+        found: dict[Key, float] = {}
+        for scope, kind in every(*KINDS):
+            try:
+                there = self.read(scope, kind)
+            except netlink.NetlinkError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            found |= foreign(there, known, scope, now)
+        return found
+
+    # ---- filling
+
+    def pour_hosts(self, bans: Mapping[Key, float], now: float) -> list[Key]:
+        """Put all hosts in without reading what is there. Returns those that got no counter yet."""
+        many = len(bans) > MANY
+        sets: dict[tuple[int, str], list[elements.Element]] = {}
+        for (scope, address, prefix), until in bans.items():
+            kind = HOST4 if prefix == 32 and address < V6 else kind_of(address, prefix)
+            timeout = 0 if until == FOREVER else max(1, int((until - now) * 1000))
+            sets.setdefault((scope, kind), []).append((address, address, timeout))
+        for (scope, kind), listed in sets.items():
+            name, v6 = nftlayout.set_name(scope, kind), kind not in _V4
+            for start in range(0, 0 if kind in NETS else len(listed), MOST_AT_ONCE):
+                part = listed[start : start + MOST_AT_ONCE]
+                made = elements.hosts(part, v6) if many else elements.counted(part, v6)
+                self.commit(list(elements.requests(netlink.NEWSETELEM, self.table, name, made)))
+        return [key for key in bans if kind_of(key[1], key[2]) not in NETS] if many else []
+
+    def fit_hosts(self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = ()) -> dict[Key, float]:
+        """Read the host sets and mend what differs from `bans`; foreign elements stay and are returned."""
+        found: dict[Key, float] = {}
+        operations = [host("delete", key) for key in gone if kind_of(key[1], key[2]) not in NETS]
+        for scope, kind in every(*HOSTS):
+            there = self.read(scope, kind)
+            wanted = of_set(bans, scope, kind)
+            found |= foreign(there, (*wanted, *gone), scope, now)
+            missing, other = wrong_hosts(there, wanted, now)
+            operations += [host("add", key, bans[key], now) for key in missing]
+            operations += [host("renew", key, bans[key], now) for key in other]
+        self.apply(operations)
+        return found
+
+    def fit_nets(
+        self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = (), read: bool = True
+    ) -> dict[Key, float]:
+        """The same for the interval sets, whose elements are the flat form of all networks."""
+        found: dict[Key, float] = {}
+        for scope, kind in every(*NETS):
+            wanted = of_set(bans, scope, kind)
+            there = self.read(scope, kind) if read else []
+            if there or wanted:
+                strange = foreign(there, (*wanted, *gone), scope, now)
+                found |= strange
+                self.apply(wrong_pieces(there, wanted | strange, scope, kind, now)[0])
+        return found
+
+    def fill_allowed(self, networks: Sequence[Network]) -> None:
+        """Replace the allowed sets, in one transaction."""
+        requests = []
+        for v6, name in ((False, "allowed4"), (True, "allowed6")):
+            nets = {(0, *network): FOREVER for network in networks if (network.address >= V6) == v6}
+            made = elements.ranges([(piece.low, piece.high, 0) for piece in flatten(nets)], v6)
+            requests.append(elements.emptied(self.table, name))
+            requests += elements.requests(netlink.NEWSETELEM, self.table, name, made)
+        self.commit(requests)
+
+
+def every(*kinds: str) -> Iterator[tuple[int, str]]:
+    """(scope, kind) of all sets of those kinds."""
+    for scope in range(len(SCOPES)):
+        for kind in kinds:
+            yield scope, kind
+
+
+def of_set(bans: Mapping[Key, float], scope: int, kind: str) -> dict[Key, float]:
+    """The bans that belong in one set."""
+    return {
+        key: until for key, until in bans.items() if key[0] == scope and kind_of(key[1], key[2]) == kind
+    }
+
+
+def plan_nets(
+    before: Mapping[Key, float], changes: Mapping[Key, float | None], scope: int, kind: str, now: float
+) -> list[Operation]:
+    """The pieces that appear, change and disappear when networks of one set change."""
+    after = {key: until for key, until in before.items() if key not in changes}
+    after |= {key: until for key, until in changes.items() if until is not None}
+    old = {(piece.low, piece.high): piece.until for piece in flatten(before)}
+    new = {(piece.low, piece.high): piece.until for piece in flatten(after)}
+    operations = [Operation("delete", scope, kind, *ends) for ends in old if ends not in new]
+    for ends, until in new.items():
+        if old.get(ends) != until:
+            verb = "renew" if ends in old else "add"
+            operations.append(Operation(verb, scope, kind, *ends, milliseconds(until, now)))
+    return operations
