@@ -24,6 +24,7 @@ from mailguard.problems import (
     ProblemsError,
 )
 
+from .client import GuardError
 from .messages import text
 from .output import safe
 
@@ -120,6 +121,9 @@ def _outcome(arguments: list[str] | None) -> int:
     except click.ClickException as failed:
         failed.show()
         return failed.exit_code
+    except GuardError as refused:
+        _say(text("error.guard", what=refused))
+        return refused.code
     except ProblemsError as wrong:
         _say(str(wrong))
         return wrong.exit_code

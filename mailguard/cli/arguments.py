@@ -1,10 +1,12 @@
-"""Types of arguments: networks, durations, points in time, zones. What is wrong is said with an example."""
+"""Kinds of arguments: networks, durations, points in time, zones. What is wrong is said with an example.
+
+Each is a function from the text on the command line to its value, which raises click.BadParameter.
+"""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import click
 
@@ -21,80 +23,64 @@ from mailguard.notation import (
 from .messages import text
 
 
-class NetworkType(click.ParamType[Network]):
+def network(value: str) -> Network:
     """`192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`."""
-
-    name = "network"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
-        if isinstance(value, Network):
-            return value
-        network = parse_network(value)
-        if network is None:
-            address = parse_address(value.partition("/")[0])
-            length = value.partition("/")[2]
-            if address is not None and length.isdecimal() and int(length) <= host_prefix(address):
-                meant = format_network(network_of(address, min(int(length), 32), int(length)))
-                self.fail(text("usage.network-host-bits", text=value, network=meant), param, ctx)
-            self.fail(text("usage.network", text=value), param, ctx)
-        return network
+    found = parse_network(value)
+    if found is not None:
+        return found
+    body, _, length = value.partition("/")
+    address = parse_address(body)
+    if address is not None and length.isdecimal() and int(length) <= host_prefix(address):
+        meant = format_network(network_of(address, min(int(length), 32), int(length)))
+        raise click.BadParameter(text("usage.network-host-bits", text=value, network=meant))
+    raise click.BadParameter(text("usage.network", text=value))
 
 
-class DurationType(click.ParamType[float]):
-    """`10m`, `1h30m`, `7d`: seconds. With `permanent=True` that word too, as infinity."""
-
-    name = "duration"
-
-    def __init__(self, permanent: bool = False):
-        self.permanent = permanent
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        if self.permanent and value == "permanent":
-            return float("inf")
-        seconds = parse_duration(value)
-        if not seconds:
-            extra = text("usage.or-permanent") if self.permanent else ""
-            self.fail(text("usage.duration", text=value, extra=extra), param, ctx)
-        return seconds
+def duration(value: str) -> float:
+    """`10m`, `1h30m`, `7d`: seconds, more than none."""
+    seconds = parse_duration(value)
+    if not seconds:
+        raise click.BadParameter(text("usage.duration", text=value, extra=""))
+    return seconds
 
 
-class MomentType(click.ParamType[float]):
-    """A point in time: RFC 3339 text (this host's zone when it names none), or a duration before now."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        ago = parse_duration(value)
-        if ago is not None:
-            return time.time() - ago
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(text("usage.time", text=value), param, ctx)
-        return (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC).timestamp()
+def pause(value: str) -> float:
+    """A duration, or `0s`."""
+    seconds = parse_duration(value)
+    if seconds is None:
+        raise click.BadParameter(text("usage.duration", text=value, extra=""))
+    return seconds
 
 
-class ZoneType(click.ParamType[str]):
-    """The name of a time zone."""
+def length(value: str) -> float:
+    """A duration, or the word `permanent`, which is infinite."""
+    if value == "permanent":
+        return float("inf")
+    seconds = parse_duration(value)
+    if not seconds:
+        raise click.BadParameter(text("usage.duration", text=value, extra=text("usage.or-permanent")))
+    return seconds
 
-    name = "zone"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from zoneinfo import ZoneInfo
+def moment(value: str) -> float:
+    """Seconds since 1970 of an RFC 3339 time (this host's zone where it names none), or of a duration ago."""
+    ago = parse_duration(value)
+    if ago is not None:
+        return time.time() - ago
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(text("usage.time", text=value)) from None
+    return (when if when.tzinfo else when.astimezone()).astimezone(UTC).timestamp()
 
-        try:
+
+def zone(value: str) -> str:
+    """The name of a time zone; empty: none is named."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        if value:
             ZoneInfo(value)
-        except (ValueError, OSError, KeyError):
-            self.fail(text("usage.zone", text=value), param, ctx)
-        return str(value)
-
-
-NETWORK = NetworkType()
-DURATION = DurationType()
-LENGTH = DurationType(permanent=True)
-MOMENT = MomentType()
-ZONE = ZoneType()
+    except (ValueError, OSError, KeyError):
+        raise click.BadParameter(text("usage.zone", text=value)) from None
+    return value

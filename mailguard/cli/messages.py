@@ -8,6 +8,7 @@ from __future__ import annotations
 
 MESSAGES: dict[str, str] = {
     # errors
+    "error.guard": "mailguard: {what}",
     "error.interrupted": "mailguard: interrupted",
     "error.file": "mailguard: {name}: {what}",
     "error.firewall": "mailguard: the firewall refused: {what}",
@@ -26,6 +27,67 @@ MESSAGES: dict[str, str] = {
         "'{text}' is neither a time (such as 2026-11-22T03:00:00+01:00) nor a length of time ago (such as 2h)"
     ),
     "usage.zone": "'{text}' is no time zone (such as Europe/Berlin or UTC)",
+    # lengths of time
+    "time.ever": "for ever",
+    "time.over": "over",
+    "time.ago": "{length} ago",
+    # headings
+    "column.name": "name",
+    "column.title": "about",
+    "column.rules": "rules",
+    "column.origin": "from",
+    "column.note": "note",
+    "column.what": "what",
+    "column.value": "value",
+    # definitions
+    "definition.shipped": "shipped",
+    "definition.own": "own",
+    "definition.replaces": "own, instead of the shipped one",
+    "definition.copied": "{path}: this file is used from the next start or reload on",
+    "definition.exists": "{path} is there already; it was not touched",
+    "definition.not-shipped": "'{name}' did not come with mailguard, so there is nothing to copy",
+    "definition.unknown-parsers": "There is no parser '{name}'.{hint}",
+    "definition.unknown-actions": "There is no action '{name}'.{hint}",
+    "parser.guessed": "guessed: alerts only",
+    # answers of the guard
+    "column.network": "network",
+    "column.ports": "ports",
+    "column.left": "left",
+    "column.since": "since",
+    "column.knocks": "knocks",
+    "column.why": "why",
+    "bans.none": "no bans stand",
+    "bans.title": "{count} bans stand",
+    "asked.nothing": "nothing to do",
+    "unban.which": "name networks, or a detector and a time, or --all",
+    "allow.added": "added; no ban stood inside it",
+    "allow.deleted": "deleted from the list",
+    "allow.yes": "{network} is never banned: it is in {by} ({why})",
+    "allow.no": "{network} is not on the list",
+    "observe.done": "only observing from now on; bans that stand run until their end",
+    "panic.done": "{count} bans lifted; only observing until `mailguard enforce`",
+    "pause.done": "the bans are out of the firewall until {until}",
+    "pause.over": "no pause; the bans are in the firewall",
+    # events
+    "events.notice": "mailguard: {log}: {id}",
+    # explain
+    "explain.line": "line       {line}",
+    "explain.no-envelope": "envelope   no known envelope opens this line, so it has no time and no program",
+    "explain.envelope": "envelope   {time}  host {host}  program {program}",
+    "explain.rule": "rule       {rule}  ({where})",
+    "explain.no-parser": "rule       no parser is for the program {program}",
+    "explain.no-rule": "rule       none of {parsers} takes this line; these come nearest:",
+    "explain.nearest": "           {rule}: {fits} of {size} bytes fit",
+    "explain.stops": "           ^ fits up to here; then comes: {rest}",
+    "explain.end": "the end of the line",
+    "explain.wanted": "           instead of: {wanted}",
+    "explain.ambiguous": "event      none: another rule reads another source in it, so nobody is blamed",
+    "explain.event": "event      {kind}  source {source}  weight {weight}  scope {scope}",
+    "explain.field": "           {name} = {value}",
+    "explain.guessed": "           it only alerts: this format was never seen in a genuine line",
+    "explain.ignored": "event      none: this shape is set aside on purpose",
+    "explain.session": "event      none by itself: it belongs to a session; give the lines before it too (-)",
+    "explain.no-source": "event      none: it has no certain source",
     # install
     "install.write": "write {path}",
     "install.run": "run   {command}",
@@ -39,7 +101,7 @@ MESSAGES: dict[str, str] = {
         "python3 -m venv /opt/mailguard && /opt/mailguard/bin/pip install mailguard && "
         "/opt/mailguard/bin/mailguard install"
     ),
-    "install.done": "mailguard runs; `mailguard status` tells how it is, `mailguard enforce` switches bans on",
+    "install.done": "mailguard runs. See `mailguard status`; `mailguard enforce` switches bans on.",
     "install.done-no-start": "mailguard starts with the next boot, or by: systemctl start mailguard",
 }
 

@@ -1,0 +1,96 @@
+"""`mailguard bans`: the bans that stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from mailguard.model import Network
+from mailguard.notation import format_network, format_time
+
+from .arguments import moment, network
+from .client import question, socket_option
+from .messages import text
+from .moments import left, local
+from .output import is_terminal, output_option, write_json, write_line, write_table
+
+PAGE = 1000  # bans in one answer of the guard
+
+
+def standing(socket: str, **asked: Any) -> Iterator[dict[str, Any]]:
+    """All bans that fit, page after page."""
+    after = 0
+    while True:
+        bans = question(socket, "bans", after=after, limit=PAGE, **asked)["bans"]
+        yield from bans
+        if len(bans) < PAGE:
+            return
+        after = bans[-1]["id"]
+
+
+@click.command("bans")
+@click.option(
+    "--detector", metavar="NAME", help="Only bans by this detector; administrator: those asked for."
+)
+@click.option("--since", type=moment, metavar="TIME", help="Only bans that began then or later.")
+@click.option("--contains", type=network, metavar="ADDRESS", help="Only bans that keep this address out.")
+@socket_option
+@output_option
+def command(
+    detector: str | None, since: float | None, contains: Network | None, socket: str, form: str
+) -> None:
+    """List the bans that stand."""
+    asked = {
+        "detector": "" if detector == "administrator" else detector,
+        "since": since,
+        "contains": None if contains is None else format_network(contains),
+    }
+    bans = standing(socket, **{name: value for name, value in asked.items() if value is not None})
+    if form == "json":
+        for ban in bans:
+            write_json(as_json(ban))
+    elif form == "auto" and is_terminal():
+        table(list(bans))
+    else:
+        for ban in bans:
+            write_line(as_line(ban))
+
+
+def as_json(ban: dict[str, Any]) -> dict[str, Any]:
+    """The ban with its times as text."""
+    times = {name: ban.get(name) for name in ("since", "until", "first", "last")}
+    return ban | {name: None if at is None else format_time(at) for name, at in times.items()}
+
+
+def as_line(ban: dict[str, Any]) -> str:
+    """Network, ports, end, and the notation of the effect."""
+    until = "permanent" if ban["until"] is None else format_time(ban["until"])
+    knocks = "" if ban.get("packets") is None else f" knocks {ban['packets']}"
+    return f"{ban['network']} {ban['scope']} until {until}{knocks}: {ban['text']}"
+
+
+def table(bans: list[dict[str, Any]]) -> None:
+    """For people: how long it lasts, and the reason without what other columns say."""
+    if not bans:
+        write_line(text("bans.none"))
+        return
+    columns = [text(f"column.{name}") for name in ("network", "ports", "left", "since", "knocks", "why")]
+    rows = [
+        (
+            ban["network"],
+            ban["scope"],
+            left(ban["until"]),
+            local(ban["since"]),
+            ban.get("packets"),
+            reason(ban["text"]),
+        )
+        for ban in bans
+    ]
+    write_table("auto", text("bans.title", count=len(bans)), columns, rows)
+
+
+def reason(notation: str) -> str:
+    """What stands behind `by` in the notation of a ban."""
+    return notation.partition(" by ")[2] or notation

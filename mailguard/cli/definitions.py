@@ -1,0 +1,56 @@
+"""What the commands for parsers and actions share: find, show and copy a definition file."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+
+from .messages import text
+from .output import write_text
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of the definition `name` that is in use; or a usage error with a near name."""
+    from mailguard.definitions import source
+
+    files = source.search(kind)
+    if name not in files:
+        near = get_close_matches(name, files, 1)
+        hint = text("usage.near", name=near[0]) if near else ""
+        raise click.UsageError(text(f"definition.unknown-{kind}", name=name, hint=hint))
+    return files[name]
+
+
+def shadow(kind: str, path: Path) -> str:
+    """Where a file in use comes from: shipped, own, or own in place of a shipped one."""
+    from mailguard.definitions import source
+
+    if path.parent == source.shipped(kind):
+        return text("definition.shipped")
+    replaced = (source.shipped(kind) / path.name).exists()
+    return text("definition.replaces" if replaced else "definition.own")
+
+
+def show(kind: str, name: str) -> None:
+    """Print a definition as it is."""
+    from mailguard.definitions import source
+
+    write_text(source.read_text(find(kind, name)))
+
+
+def copy(kind: str, name: str, folder: Path | None) -> Path:
+    """Copy the shipped definition `name`; refuses to overwrite. Returns where it went."""
+    from mailguard.definitions import source
+
+    shipped = source.shipped(kind) / f"{name}.toml"
+    if not shipped.is_file():
+        find(kind, name)  # an unknown name is told as such
+        raise click.UsageError(text("definition.not-shipped", name=name))
+    place = (folder or source.ETC / kind) / shipped.name
+    if place.exists() or place.is_symlink():
+        raise click.UsageError(text("definition.exists", path=place))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+    return place

@@ -1,0 +1,153 @@
+"""`mailguard events`: the events in logs. The JSON form is a contract that others script against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailguard.model import Block, Event, Notice, Records
+from mailguard.notation import format_address, format_time
+
+from .arguments import zone as zone_name
+from .messages import text
+from .output import output_option, write_json, write_line
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from mailguard.core.scanner import Scanner
+    from mailguard.core.sessions import Sessions
+    from mailguard.feeds.interface import LogOptions
+
+
+class Lines:
+    """Byte offsets to 1-based line numbers of one log, while its blocks go by in order."""
+
+    def __init__(self) -> None:
+        self._before = 0  # lines in the blocks that went by
+        self._line = 0  # lines of this block before ...
+        self._at = 0  # ... this index of its data
+
+    def begin(self, block: Block) -> None:
+        self._line, self._at = 0, block.start
+
+    def number(self, block: Block, position: int) -> int:
+        """The number of the line that begins at `position` in `block`; cheap when asked in rising order."""
+        index = position - block.position + block.start
+        if index < self._at:
+            self.begin(block)
+        self._line += block.data.count(b"\n", self._at, index)
+        self._at = index
+        return self._before + self._line + 1
+
+    def end(self, block: Block) -> None:
+        """The block has gone by. A line that was cut is one line: the feed ends it once."""
+        self._before = self.number(block, block.position + block.end - block.start) - 1
+
+
+def events_of(
+    files: tuple[str, ...], scanner: Scanner, sessions: Sessions, options: LogOptions
+) -> Iterator[tuple[int, Event]]:
+    """Line number and event, in the order in which the files and their lines come.
+
+    In a journal file, which has no lines, an entry's number stands for it.
+    """
+    from mailguard.feeds.recorded import RecordedFeed
+
+    lines: dict[str, Lines] = {}
+    entries: dict[str, int] = {}
+    feed = RecordedFeed(files, options)
+    try:
+        while (items := feed.next(None)) is not None:
+            for item in items:
+                if isinstance(item, Block):
+                    counter = lines.setdefault(item.log, Lines())
+                    counter.begin(item)
+                    for event in sessions.join(scanner.scan(item)):
+                        yield counter.number(item, event.position), event
+                    counter.end(item)
+                elif isinstance(item, Records):
+                    before = entries.get(item.log, 0)
+                    numbers = {one.position: before + at for at, one in enumerate(item.records, 1)}
+                    for event in sessions.join(scanner.scan_records(item)):
+                        yield numbers[event.position], event
+                    entries[item.log] = before + len(item.records)
+                elif isinstance(item, Notice):
+                    click.echo(text("events.notice", id=item.id, log=item.args.get("log", "")), err=True)
+    finally:
+        feed.close()
+
+
+@click.command("events")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--parser", "parsers", multiple=True, metavar="NAME", help="Try only this parser.")
+@click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp.")
+@click.option("--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps.")
+@output_option
+def command(
+    files: tuple[str, ...], parsers: tuple[str, ...], year: int | None, timezone: str, form: str
+) -> None:
+    """Show the events in logs.
+
+    FILE is a log, a compressed one (.gz), or - for standard input.
+    """
+    from zoneinfo import ZoneInfo
+
+    from mailguard.core.scanner import Scanner
+    from mailguard.core.sessions import Sessions
+    from mailguard.definitions.parsers import load_parsers
+    from mailguard.feeds.interface import LogOptions
+
+    loaded = load_parsers(parsers or None)
+    zone = ZoneInfo(timezone) if timezone else None
+    options = LogOptions(year=year, timezone=timezone, parsers=parsers)
+    for line, event in events_of(files, Scanner(loaded), Sessions(loaded), options):
+        if form == "json":
+            write_json(as_json(line, event, zone))
+        else:
+            write_line(as_line(line, event, zone))
+
+
+def moment(time: float, zone: tzinfo | None) -> str:
+    """RFC 3339 in the zone of the log, or in this host's."""
+    from datetime import datetime
+
+    return format_time(time, zone or datetime.fromtimestamp(time).astimezone().tzinfo)
+
+
+def as_json(line: int, event: Event, zone: tzinfo | None) -> dict[str, Any]:
+    """The object of the contract."""
+    return {
+        "line": line,
+        "log": event.log,
+        "time": moment(event.time, zone),
+        "kind": event.kind,
+        "source": None if event.source is None else format_address(event.source),
+        "rule": event.rule,
+        "weight": event.weight,
+        "fields": event.fields,
+    }
+
+
+def as_line(line: int, event: Event, zone: tzinfo | None) -> str:
+    """Place, time, kind, source, rule, weight where it is more than one, fields."""
+    parts = [
+        f"{event.log}:{line}",
+        moment(event.time, zone),
+        event.kind,
+        "-" if event.source is None else format_address(event.source),
+        event.rule,
+    ]
+    if event.weight != 1:
+        parts.append(f"x{event.weight}")
+    parts += [f"{name}={quoted(value)}" for name, value in event.fields.items()]
+    return " ".join(parts)
+
+
+def quoted(value: str) -> str:
+    """A field's value, in quotes where it would not be one word."""
+    if value and not any(char.isspace() or char in '"=' for char in value):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,38 @@
+"""Times and lengths as a person reads them: this host's zone, rounded lengths."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from mailguard.notation import format_duration
+
+from .messages import text
+
+
+def local(moment: float) -> str:
+    """`2026-11-22 03:00:11+01:00` in this host's zone."""
+    return datetime.fromtimestamp(int(moment)).astimezone().isoformat(sep=" ")
+
+
+def rough(seconds: float) -> str:
+    """A length in its two largest units, for people: `3d4h`, `9m12s`."""
+    seconds = max(0, round(seconds))
+    for size, unit in ((86400, 3600), (3600, 60)):
+        if seconds >= size:
+            seconds = round(seconds / unit) * unit
+            break
+    return format_duration(seconds)
+
+
+def left(until: float | None, now: float | None = None) -> str:
+    """How long a ban still lasts."""
+    if until is None:
+        return text("time.ever")
+    rest = until - (time.time() if now is None else now)
+    return rough(rest) if rest > 0 else text("time.over")
+
+
+def ago(moment: float, now: float | None = None) -> str:
+    """How long something is past."""
+    return text("time.ago", length=rough((time.time() if now is None else now) - moment))
