@@ -6,15 +6,15 @@ Limits: a prefix that fits none of the styles is not opened (None); such lines m
 
 The styles, as syslogd, journalctl and the daemons write them:
 
-=========  =====================================================================================================
-syslog     `Nov  2 09:05:07 mail1 postfix/smtpd[202]: ` with or without `<PRI>`, host or pid; the same after an RFC
-           3339 stamp, a `short-unix` or a `short-full` one; RFC 5424; an octet count may precede any of them
-dovecot    `Nov 22 09:57:12 imap-login: Info: `: Dovecot's own log_path, no host, a level word after the prefix.
-           `Info: ` is taken out, because through syslog Dovecot leaves it away, and the other level words stay,
-           because there it writes them; so one rule fits both
+=========  ===========================================================================================
+syslog     `Nov  2 09:05:07 mail1 postfix/smtpd[202]: ` with or without `<PRI>`, host or pid; the same
+           after an RFC 3339, `short-unix` or `short-full` stamp; RFC 5424; an octet count may precede
+dovecot    `Nov 22 09:57:12 imap-login: Info: `: Dovecot's own log_path: no host, a level word after
+           the prefix. `Info: ` is taken out, because through syslog Dovecot leaves it away; the other
+           level words stay, because there it writes them; so one rule fits both
 epost      `[30/Nov/2017:08:20:44]`, then an optional comma and an optional blank
 none       the whole line is the message; its stamp stands in a `{time:stamp}` slot
-=========  =====================================================================================================
+=========  ===========================================================================================
 """
 
 from __future__ import annotations
@@ -36,19 +36,22 @@ class Opened(NamedTuple):
     time: float
     host: bytes
     program: bytes
-    pid: int                # 0: the line names none
+    pid: int  # 0: the line names none
     start: int
     end: int
     style: str = SYSLOG
-    repeat: int = 1         # from "message repeated N times: [ ... ]"
+    repeat: int = 1  # from "message repeated N times: [ ... ]"
     data: bytes | None = None
 
 
 _FRACTION = rb"(?:[.,](\d{1,9}))?"
 _TAG = rb" (?:(\S{0,254}[^\s:]) {1,2})?([^\s:\[]{1,128})(?:\[(\d{1,10})\])?: ?"
-_TRADITIONAL = re.compile(rb"([A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d):(\d\d)" + _FRACTION + rb"(?: \d{4})?(?= )")
+_TRADITIONAL = re.compile(
+    rb"([A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d):(\d\d)" + _FRACTION + rb"(?: \d{4})?(?= )"
+)
 _ISO = re.compile(
-    rb"(?:[A-Z][a-z]{2} )?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(\d\d)" + _FRACTION
+    rb"(?:[A-Z][a-z]{2} )?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(\d\d)"
+    + _FRACTION
     + rb"([Zz]|[+-]\d\d(?::?\d\d)?|)(?= )"
 )
 _ZONE_WORD = re.compile(rb" (?:(UTC|GMT)|[A-Z]{2,5}|[+-]\d\d)(?= )")
@@ -96,9 +99,9 @@ class Opener:
         first = data[start]
         if first == 91:  # [
             return self._open_epost(data, start, end) if self._epost else None
-        if first < 65:   # a digit or <
+        if first < 65:  # a digit or <
             start = _PRI.match(data, start, end).end()  # type: ignore[union-attr]
-            if data[start:start + 2] == b"1 ":
+            if data[start : start + 2] == b"1 ":
                 found = self._open_5424(data, start, end)
                 if found is not None:
                     return found
@@ -147,9 +150,20 @@ class Opener:
             wrapped = _REPEATED.match(data, at, end)
             if wrapped is not None:
                 at, end, repeat = wrapped.end(), end - 1, max(1, int(wrapped.group(1)))
-        return _new(Opened, (
-            stamps.settle(time), host or b"", program, int(pid) if pid else 0, at, end, SYSLOG, repeat, None,
-        ))
+        return _new(
+            Opened,
+            (
+                stamps.settle(time),
+                host or b"",
+                program,
+                int(pid) if pid else 0,
+                at,
+                end,
+                SYSLOG,
+                repeat,
+                None,
+            ),
+        )
 
     def stamp(self, text: bytes) -> float | None:
         """Time of a stamp that stands inside a message, with or without its brackets."""
@@ -170,17 +184,17 @@ class Opener:
         second = SECONDS.get(match.group(2))
         if base is None or second is None:
             return None
-        return _new(Opened, (self.stamps.settle(base + second), b"", b"", 0, match.end(), end, EPOST, 1, None))
+        return _new(
+            Opened, (self.stamps.settle(base + second), b"", b"", 0, match.end(), end, EPOST, 1, None)
+        )
 
-    def _open_dovecot(
-        self, data: Data, start: int, end: int, time: float, level: re.Match[bytes]
-    ) -> Opened:
+    def _open_dovecot(self, data: Data, start: int, end: int, time: float, level: re.Match[bytes]) -> Opened:
         """Dovecot's own file. The first level word counts: what a client chose stands behind it, except in an
-        `auth(USER,...)` prefix where auth_username_chars is empty; such a try is still counted by its login line."""
+        `auth(USER,...)` prefix where auth_username_chars is empty; its login line still counts such a try."""
         time = self.stamps.settle(time)
         if level.group(1) != b"Info":
             return Opened(time, b"", b"dovecot", 0, start, end, DOVECOT)
-        message = bytes(data[start:level.start() + 2]) + bytes(data[level.end():end])
+        message = bytes(data[start : level.start() + 2]) + bytes(data[level.end() : end])
         return Opened(time, b"", b"dovecot", 0, 0, len(message), DOVECOT, 1, message)
 
     def _open_5424(self, data: Data, start: int, end: int) -> Opened | None:
@@ -205,6 +219,10 @@ class Opener:
             if fraction:
                 time += int(fraction) * _SCALE[len(fraction)]
         return Opened(
-            self.stamps.settle(time), b"" if host == b"-" else host, b"" if program == b"-" else program,
-            int(pid) if pid.isdigit() else 0, match.end(), end,
+            self.stamps.settle(time),
+            b"" if host == b"-" else host,
+            b"" if program == b"-" else program,
+            int(pid) if pid.isdigit() else 0,
+            match.end(),
+            end,
         )

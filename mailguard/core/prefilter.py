@@ -1,10 +1,10 @@
 """Finds many literals in a block at once. Three engines behind one door; their answers are equal by test.
 
-A prefilter answers with numbers `end << SHIFT | literal`, sorted: where an occurrence ends, and which literal it is.
-Overlapping occurrences are all reported.
+A prefilter answers with numbers `end << SHIFT | literal`, sorted: where an occurrence ends, and which literal
+it is. Overlapping occurrences are all reported.
 
-Limits: a prefilter is used by one thread (Hyperscan's scratch space is its own). Hyperscan only in block mode: its
-stream mode crashes.
+Limits: a prefilter is used by one thread (Hyperscan's scratch space is its own). Hyperscan only in block
+mode: its stream mode crashes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 SHIFT = 12
-MOST = 1 << SHIFT       # literals one prefilter can tell apart
+MOST = 1 << SHIFT  # literals one prefilter can tell apart
 ENGINES = ("hyperscan", "ahocorasick", "find")
 
 Data = bytes | bytearray
@@ -68,7 +68,8 @@ class AhoCorasickPrefilter:
 
 
 class HyperscanPrefilter:
-    """Hyperscan (or Vectorscan). Every byte is written as a hexadecimal escape: its pure literal mode ends at NUL."""
+    """Hyperscan (or Vectorscan). Every byte is written as a hexadecimal escape: its pure literal mode ends at
+    NUL."""
 
     name = "hyperscan"
 
@@ -78,7 +79,9 @@ class HyperscanPrefilter:
         self._database: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         self._database.compile(
             expressions=[b"".join(b"\\x%02x" % byte for byte in literal) for literal in literals],
-            ids=list(range(len(literals))), elements=len(literals), flags=[0] * len(literals),
+            ids=list(range(len(literals))),
+            elements=len(literals),
+            flags=[0] * len(literals),
         )
         self._hits: list[int] = []
         append = self._hits.append
@@ -98,7 +101,9 @@ class HyperscanPrefilter:
 
 
 _KINDS: dict[str, type[Any]] = {
-    "hyperscan": HyperscanPrefilter, "ahocorasick": AhoCorasickPrefilter, "find": FindPrefilter,
+    "hyperscan": HyperscanPrefilter,
+    "ahocorasick": AhoCorasickPrefilter,
+    "find": FindPrefilter,
 }
 
 
@@ -119,7 +124,7 @@ def choose(literals: Sequence[bytes], engine: str = "auto") -> Prefilter:
     for name in ENGINES:
         try:
             chosen = _KINDS[name](literals)
-        except Exception:  # not installed, or a processor it does not know: the next engine gives the same answers
-            continue
+        except Exception:
+            continue  # not installed, or not for this processor: the next engine gives the same answers
         return chosen
     return FindPrefilter(literals)

@@ -2,8 +2,8 @@
 
 Owns: the decoding of captured fields. Never: decodes a whole line.
 
-A field is decoded as UTF-8, else CP932, else Latin-1, and characters that could steer a terminal or end a line are
-replaced, so that no control character ever stands in a `str` field.
+A field is decoded as UTF-8, else CP932, else Latin-1, and characters that could steer a terminal or end a
+line are replaced, so that no control character ever stands in a `str` field.
 """
 
 from __future__ import annotations
@@ -33,25 +33,30 @@ class Weight(NamedTuple):
 
     fixed: int = 1
     slot: str = ""
-    less: str = ""      # a second slot that is taken off
-    minus: int = 0      # a number that is taken off
+    less: str = ""  # a second slot that is taken off
+    minus: int = 0  # a number that is taken off
+
+
+#: The weight of a rule that states none.
+ONE = Weight()
 
 
 class SessionUse(NamedTuple):
     """One thing a rule does with one session."""
 
     session: str
-    action: str                     # "open", "use" or "close"
-    carry: tuple[str, ...] = ()     # fields that are remembered for later rules
-    tally: str = ""                 # add the weight to this counter
-    less: str = ""                  # take this counter off the weight
-    otherwise: str = ""             # the kind of event where nothing is left of the weight; "" none
-    once: bool = False              # an event only the first time in a session
-    must: bool = False              # no session: no event, for context kinds too
+    action: str  # "open", "use" or "close"
+    carry: tuple[str, ...] = ()  # fields that are remembered for later rules
+    tally: str = ""  # add the weight to this counter
+    less: str = ""  # take this counter off the weight
+    otherwise: str = ""  # the kind of event where nothing is left of the weight; "" none
+    once: bool = False  # an event only the first time in a session
+    must: bool = False  # no session: no event, for context kinds too
 
 
 class SessionKind(NamedTuple):
-    """A declared session: the slots that name it, how long it lives since its last line, how many are kept."""
+    """A declared session: the slots that name it, how long it lives since its last line, how many are
+    kept."""
 
     name: str
     key: tuple[str, ...]
@@ -67,7 +72,7 @@ class Sample:
     where: str
     after: tuple[bytes, ...] = ()
     expect: dict[str, object] = field(default_factory=dict)
-    source: str | None = None       # of a forgery: the true source; None: no event
+    source: str | None = None  # of a forgery: the true source; None: no event
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +83,15 @@ class Rule:
     name: str
     event: str
     pattern: Pattern
-    weight: Weight = Weight()
+    weight: Weight = ONE
     scope: str = "mail"
     sessions: tuple[SessionUse, ...] = ()
     where: str = ""
     samples: tuple[Sample, ...] = ()
     forgeries: tuple[Sample, ...] = ()
-    guard: str = ""                         # who guarantees what prose and inline classes hold
-    unproved: tuple[str, ...] = ()          # slots that the author knows to be ambiguous: never keys
-    rivals: frozenset[str] = frozenset()    # rules of this parser for which no proof says they never disagree
+    guard: str = ""  # who guarantees what prose and inline classes hold
+    unproved: tuple[str, ...] = ()  # slots that the author knows to be ambiguous: never keys
+    rivals: frozenset[str] = frozenset()  # rules of this parser for which no proof says they never disagree
 
     @property
     def full_name(self) -> str:
@@ -110,15 +115,16 @@ class Parser:
     title: str
     rules: tuple[Rule, ...]
     envelopes: tuple[str, ...] = (SYSLOG,)
-    programs: tuple[str, ...] = ()      # last components of program names; empty: every program
-    guessed: bool = False               # its shapes were never seen: events only alert
+    programs: tuple[str, ...] = ()  # last components of program names; empty: every program
+    guessed: bool = False  # its shapes were never seen: events only alert
     scope: str = "mail"
     sessions: tuple[SessionKind, ...] = ()
     unmatched: tuple[Sample, ...] = ()
     path: str = ""
 
     def takes(self, program: bytes) -> bool:
-        """True when lines of `program` (`postfix/submission/smtpd`) are this parser's: its last part counts."""
+        """True when lines of `program` (`postfix/submission/smtpd`) are this parser's: its last part
+        counts."""
         return not self.programs or program.rpartition(b"/")[2].decode("latin-1") in self.programs
 
 
@@ -151,7 +157,8 @@ class Addresses:
         self._known: dict[bytes, int | None] = {}
 
     def packed(self, text: bytes) -> int | None:
-        """The packed address, or None when the text is no address (the slot's class is wider than the truth)."""
+        """The packed address, or None when the text is no address (the slot's class is wider than the
+        truth)."""
         try:
             return self._known[text]
         except KeyError:

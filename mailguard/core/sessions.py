@@ -1,12 +1,14 @@
 """What only several lines tell together, by declarations in the definitions. No program's name stands here.
 
 Owns: the open sessions, bounded. Never: asks a clock; a session's age is counted in the time of the lines.
-Limits: each declared session keeps at most `cap` of them, in two generations: a full young generation becomes the old
-one, and what the old one still held is forgotten and counted (`evicted`). A session that is used moves to the young.
+Limits: each declared session keeps at most `cap` of them, in two generations: a full young generation becomes
+the old one, and what the old one still held is forgotten and counted (`evicted`). A session that is used
+moves to the young.
 
 What a rule can declare (see `SessionUse`):
 
-open     starts a session (a new one, when the key was open already), which remembers the source and carried fields;
+open     starts a session (a new one, when the key was open already), which remembers the source and carried
+fields;
          with `tally` an open one goes on
 use      takes source and fields from the open session, remembers `carry`, adds to or takes off a counter
 close    as use, then the session ends
@@ -16,8 +18,8 @@ once     an event only the first time in a session
 must     no session, no event, for context kinds too
 
 A line whose key is not whole (an optional slot of it is absent) has no session.
-A hostile event without a source of its own needs an open session that has one; without, it makes no event and is
-counted (`lost`): no certain session, no event.
+A hostile event without a source of its own needs an open session that has one; without, it makes no event and
+is counted (`lost`): no certain session, no event.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class _Open:
         self.fields: dict[str, str] | None = None
         self.proved: frozenset[str] = frozenset()
         self.tallies: dict[str, int] | None = None
-        self.seen: tuple[str, ...] = ()     # rules that had their one event
+        self.seen: tuple[str, ...] = ()  # rules that had their one event
 
 
 class _Store:
@@ -66,7 +68,7 @@ class Sessions:
     """Joins drafts, in their order, into events."""
 
     def __init__(self, parsers: Iterable[Parser]):
-        self.lost = 0               # hostile lines without a certain session
+        self.lost = 0  # hostile lines without a certain session
         self._stores: dict[str, _Store] = {}
         self._uses: dict[str, tuple[tuple[SessionUse, _Store], ...]] = {}
         self._changed: set[tuple[str, bytes]] = set()
@@ -107,7 +109,9 @@ class Sessions:
         fields, proved = event.fields, event.proved
         said = True
         for (use, store), key in zip(self._uses[event.rule], draft.keys, strict=True):
-            session = self._find(store, key, time) if key else None     # an absent slot: the line names no session
+            session = (
+                self._find(store, key, time) if key else None
+            )  # an absent slot: the line names no session
             if key and (session is None or not use.tally) and (use.action == "open" or use.tally):
                 session = self._start(store, key, time)
             if use.once and session is not None:
@@ -150,10 +154,19 @@ class Sessions:
         if source is None and kind in HOSTILE:
             self.lost += 1
             return None
-        if kind is event.kind and source is event.source and weight == event.weight and fields is event.fields:
+        if (
+            kind is event.kind
+            and source is event.source
+            and weight == event.weight
+            and fields is event.fields
+        ):
             return event
         return event._replace(
-            kind=kind, source=source, weight=weight, fields=fields, proved=proved,
+            kind=kind,
+            source=source,
+            weight=weight,
+            fields=fields,
+            proved=proved,
             line=event.line if kind in HOSTILE else b"",
         )
 
@@ -222,18 +235,19 @@ class Sessions:
 
 
 def _pack(session: _Open) -> bytes:
-    flags = (_SOURCE if session.source is not None else 0)
+    flags = _SOURCE if session.source is not None else 0
     more = [session.fields or {}, sorted(session.proved), session.tallies or {}, session.seen]
-    return _ROW.pack(
-        session.opened, session.used, flags, (session.source or 0).to_bytes(17, "big")
-    ) + json.dumps(more, ensure_ascii=True, separators=(",", ":")).encode()
+    return (
+        _ROW.pack(session.opened, session.used, flags, (session.source or 0).to_bytes(17, "big"))
+        + json.dumps(more, ensure_ascii=True, separators=(",", ":")).encode()
+    )
 
 
 def _unpack(value: bytes) -> _Open | None:
     """None when the row is not one of ours (a newer or a damaged one)."""
     try:
         opened, used, flags, source = _ROW.unpack_from(value)
-        fields, proved, tallies, seen = json.loads(value[_ROW.size:])
+        fields, proved, tallies, seen = json.loads(value[_ROW.size :])
     except (struct.error, ValueError):
         return None
     session = _Open(opened)

@@ -4,9 +4,10 @@ Owns: the running stamp of one log, and a bounded cache of minutes already worke
 Never: asks a clock. "Now" is the arrival that came with the block.
 Limits: a file without years that spans more than one of them is dated right only if its first year is stated.
 
-A stamp without a year gets the latest year that does not put it more than 48 hours past the arrival (the 48 hours
-allow for clocks and zones that are wrong). Where a first year is stated instead, a jump back of more than half a
-year is a new year, and a line of the old year that arrives just after New Year stays in the old one.
+A stamp without a year gets the latest year that does not put it more than 48 hours past the arrival (the 48
+hours allow for clocks and zones that are wrong). Where a first year is stated instead, a jump back of more
+than half a year is a new year, and a line of the old year that arrives just after New Year stays in the old
+one.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ MONTHS = {
 SECONDS = {b"%02d" % second: float(min(second, 59)) for second in range(61)}
 
 _DAY = 86400.0
-_TOLERANCE = 2 * _DAY        # how far ahead of the arrival a year-less stamp may be
+_TOLERANCE = 2 * _DAY  # how far ahead of the arrival a year-less stamp may be
 _HALF_YEAR = 183 * _DAY
-_AHEAD = 60.0                # a live stamp further ahead than this counts as now
-_CACHE = 8192                # minutes kept; about 1 MB
+_AHEAD = 60.0  # a live stamp further ahead than this counts as now
+_CACHE = 8192  # minutes kept; about 1 MB
 
 
 def zone_of(name: str) -> tzinfo | None:
@@ -57,26 +58,37 @@ class Stamps:
     """Dates the stamps of one log. `running` is the latest time seen, 0.0 before the first."""
 
     __slots__ = (
-        "_arrival", "_born", "_cache", "_floor", "_latest", "_live", "_limit", "_stated", "_year", "_zone",
-        "ahead", "running",
+        "_arrival",
+        "_born",
+        "_cache",
+        "_floor",
+        "_latest",
+        "_limit",
+        "_live",
+        "_stated",
+        "_year",
+        "_zone",
+        "ahead",
+        "running",
     )
 
     def __init__(self, zone: str = ""):
         self._zone = zone_of(zone)
         self._cache: dict[bytes, float] = {}
-        self._born = 0.0            # arrival (or running stamp) when the cache was started
+        self._born = 0.0  # arrival (or running stamp) when the cache was started
         self._floor = float("-inf")  # cached minutes below it belong to an earlier year
         self._arrival = 0.0
         self._limit = float("inf")  # latest time a live stamp may have
-        self._latest = 9999         # latest year a stamp can have
+        self._latest = 9999  # latest year a stamp can have
         self._live = False
         self._stated: int | None = None
         self._year: int | None = None
         self.running = 0.0
-        self.ahead = 0              # live stamps that were more than a minute ahead
+        self.ahead = 0  # live stamps that were more than a minute ahead
 
     def arrive(self, arrival: float, live: bool, year: int | None = None) -> None:
-        """What holds for the lines to come: when they arrived, whether just now, and their first year if stated."""
+        """What holds for the lines to come: when they arrived, whether just now, and their first year if
+        stated."""
         if arrival != self._arrival:
             if abs(arrival - self._born) > _DAY:
                 self._cache.clear()
@@ -107,7 +119,8 @@ class Stamps:
     # ------------------------------------------------------------ minutes (the part of a stamp worth caching)
 
     def yearless(self, key: bytes) -> float | None:
-        """Start of the minute `Nov  2 09:05` (one or two blanks, or a zero before the day); None: no such minute."""
+        """Start of the minute `Nov  2 09:05` (one or two blanks, or a zero before the day); None: no such
+        minute."""
         base = self._cache.get(key)
         if base is not None and base >= self._floor:
             return base
@@ -123,7 +136,8 @@ class Stamps:
             return None
 
     def dated(self, key: bytes, zone: bytes) -> float | None:
-        """Start of the minute `2026-11-22T09:31` in `zone` (`Z`, `+0900`, `+09:00`, `+09`, or b"": the log's)."""
+        """Start of the minute `2026-11-22T09:31` in `zone` (`Z`, `+0900`, `+09:00`, `+09`, or b"": the
+        log's)."""
         base = self._cache.get(key + zone)
         if base is not None:
             return base
@@ -167,7 +181,8 @@ class Stamps:
     def _local(self, moment: datetime) -> tuple[float, bool]:
         """Time of a wall clock minute in the log's zone, and whether it is the only one.
 
-        In the hour that summer time repeats, the reading that keeps the log in order; live, the one that is now.
+        In the hour that summer time repeats, the reading that keeps the log in order; live, the one that is
+        now.
         """
         first = moment.replace(tzinfo=self._zone, fold=0).timestamp()
         second = moment.replace(tzinfo=self._zone, fold=1).timestamp()

@@ -1,7 +1,9 @@
-"""What a parser definition must prove before it is used: its samples, its forgeries, and the certainty of its source.
+"""What a parser definition must prove before it is used: its samples, its forgeries, and the certainty of its
+source.
 
-The samples run through the very scanner and sessions that live lines take. The results of proofs, and of files whose
-checks all passed, are kept between runs (`source.read_cache`); they count only for the same text and the same program.
+The samples run through the very scanner and sessions that live lines take. The results of proofs, and of
+files whose checks all passed, are kept between runs (`source.read_cache`); they count only for the same text
+and the same program.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from dataclasses import replace
 
 from .. import __version__
 from ..core import pattern as patterns
+from ..core.compiled import may_meet
 from ..core.pattern.template import Slot, walk
 from ..core.rules import IGNORE, Parser, Rule, Sample
-from ..core.scanner import Scanner, may_meet
+from ..core.scanner import Scanner
 from ..core.sessions import Sessions
 from ..model import HOSTILE, Block, Event
 from ..notation import format_address
@@ -33,8 +36,17 @@ _PARTS = ("__init__.py", "model.py", "notation.py", "core", "core/pattern", "def
 _DOCUMENTATION = [
     ipaddress.ip_network(text)
     for text in (
-        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20",
-        "127.0.0.0/8", "::1/128", "::/128", "0.0.0.0/32", "::ffff:192.0.2.0/120", "::ffff:198.51.100.0/120",
+        "192.0.2.0/24",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "2001:db8::/32",
+        "3fff::/20",
+        "127.0.0.0/8",
+        "::1/128",
+        "::/128",
+        "0.0.0.0/32",
+        "::ffff:192.0.2.0/120",
+        "::ffff:198.51.100.0/120",
         "::ffff:203.0.113.0/120",
     )
 ]
@@ -72,7 +84,8 @@ def _place(problem: Problem) -> tuple[str, int]:
 
 
 class _Proofs:
-    """The proofs of patterns and pairs, read when first asked for and written when something new was proved."""
+    """The proofs of patterns and pairs, read when first asked for and written when something new was
+    proved."""
 
     def __init__(self) -> None:
         self._cache: patterns.ProofCache | None = None
@@ -134,27 +147,49 @@ def _demands(parser: Parser) -> list[Problem]:
     for rule in parser.rules:
         about = f"rule {rule.name}"
         if not rule.samples:
-            problems.append(Problem(rule.where, f"{about}: there is no sample", "a rule that no line proves is a guess",
-                                    "Add [[rule.sample]] with a line and what to expect."))
+            problems.append(
+                Problem(
+                    rule.where,
+                    f"{about}: there is no sample",
+                    "a rule that no line proves is a guess",
+                    "Add [[rule.sample]] with a line and what to expect.",
+                )
+            )
         if rule.pattern.foreign and not rule.forgeries and ("source" in rule.pattern.names or rule.sessions):
-            problems.append(Problem(
-                rule.where, f"{about}: there is no forgery", "a client chooses the text of a foreign slot",
-                "Add [[rule.forgery]]: a line in which that text imitates the rest, and the true source.",
-            ))
+            problems.append(
+                Problem(
+                    rule.where,
+                    f"{about}: there is no forgery",
+                    "a client chooses the text of a foreign slot",
+                    "Add [[rule.forgery]]: a line in which that text imitates the rest, and the true source.",
+                )
+            )
         kinds = [node.type.name for node in _slots(rule)]
-        guarded = sorted({"prose" if kind == "prose" else "a class of its own" for kind in kinds
-                          if kind == "prose" or kind.startswith("[")})
+        guarded = sorted(
+            {
+                "prose" if kind == "prose" else "a class of its own"
+                for kind in kinds
+                if kind == "prose" or kind.startswith("[")
+            }
+        )
         if guarded and not rule.guard:
-            problems.append(Problem(
-                rule.where, f"{about}: nobody guarantees {' and '.join(guarded)}",
-                "what such a slot holds must be written by the server itself, not by a client",
-                'Say who writes it: guard = "..." in the rule, or once for the file.',
-            ))
+            problems.append(
+                Problem(
+                    rule.where,
+                    f"{about}: nobody guarantees {' and '.join(guarded)}",
+                    "what such a slot holds must be written by the server itself, not by a client",
+                    'Say who writes it: guard = "..." in the rule, or once for the file.',
+                )
+            )
         if rule.event in HOSTILE and "source" not in rule.pattern.names and not rule.sessions:
-            problems.append(Problem(
-                rule.where, f"{about}: a hostile event needs a source", f"{rule.event} is laid to an address",
-                "Capture {source:ip}, or take it from a session.",
-            ))
+            problems.append(
+                Problem(
+                    rule.where,
+                    f"{about}: a hostile event needs a source",
+                    f"{rule.event} is laid to an address",
+                    "Capture {source:ip}, or take it from a session.",
+                )
+            )
     return problems
 
 
@@ -180,11 +215,23 @@ def _coverage(parser: Parser) -> list[Problem]:
             continue  # said already: no sample is taken by the rule
         for number, branch in enumerate(branches):
             if not any(number in taken for taken in seen):
-                problems.append(Problem(rule.where, f"rule {rule.name}: no sample uses {branch}",
-                                        "a part that no line proves is a guess", "Add a sample, or leave it out."))
+                problems.append(
+                    Problem(
+                        rule.where,
+                        f"rule {rule.name}: no sample uses {branch}",
+                        "a part that no line proves is a guess",
+                        "Add a sample, or leave it out.",
+                    )
+                )
             elif all(number in taken for taken in seen):
-                problems.append(Problem(rule.where, f"rule {rule.name}: every sample uses {branch}",
-                                        "nothing shows that it may be missing", "Add a sample without it."))
+                problems.append(
+                    Problem(
+                        rule.where,
+                        f"rule {rule.name}: every sample uses {branch}",
+                        "nothing shows that it may be missing",
+                        "Add a sample without it.",
+                    )
+                )
     return problems
 
 
@@ -198,12 +245,17 @@ def _addresses(parser: Parser) -> list[Problem]:
                     address = ipaddress.ip_address(text.decode())
                 except ValueError:
                     continue
-                if not any(address in network for network in _DOCUMENTATION if network.version == address.version):
-                    problems.append(Problem(
-                        sample.where, f"{text.decode()} is not a documentation address",
-                        "a definition must name nobody's real address",
-                        "Use 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24 or 2001:db8::/32.",
-                    ))
+                if not any(
+                    address in network for network in _DOCUMENTATION if network.version == address.version
+                ):
+                    problems.append(
+                        Problem(
+                            sample.where,
+                            f"{text.decode()} is not a documentation address",
+                            "a definition must name nobody's real address",
+                            "Use 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24 or 2001:db8::/32.",
+                        )
+                    )
     return problems
 
 
@@ -218,7 +270,8 @@ def _all_samples(parser: Parser) -> Iterable[Sample]:
 
 
 def _certainty(parser: Parser) -> list[Problem]:
-    """No line can be read with two sources, users or session keys; nor by two rules with different sources."""
+    """No line can be read with two sources, users or session keys; nor by two rules with different
+    sources."""
     problems: list[Problem] = []
     keys = {kind.name: kind.key for kind in parser.sessions}
     for rule in parser.rules:
@@ -230,7 +283,11 @@ def _certainty(parser: Parser) -> list[Problem]:
         ]
     for number, later in enumerate(parser.rules):
         for earlier in parser.rules[:number]:
-            if "source" in earlier.pattern.names and "source" in later.pattern.names and may_meet(earlier, later):
+            if (
+                "source" in earlier.pattern.names
+                and "source" in later.pattern.names
+                and may_meet(earlier, later)
+            ):
                 problems += patterns.check_pair(
                     earlier.pattern, later.pattern, (earlier.name, later.name), later.where, PROOFS.cache()
                 )
@@ -241,7 +298,8 @@ def _certainty(parser: Parser) -> list[Problem]:
 
 
 def run_samples(parser: Parser) -> list[Problem]:
-    """Feed every sample, forgery and unmatched line to the scanner and compare. Problems, [] when all is well."""
+    """Feed every sample, forgery and unmatched line to the scanner and compare. Problems, [] when all is
+    well."""
     problems: list[Problem] = []
     scanner = Scanner([parser])
     for rule in parser.rules:
@@ -252,8 +310,13 @@ def run_samples(parser: Parser) -> list[Problem]:
     for line in parser.unmatched:
         explained = scanner.explain(line.line, ARRIVAL, fits=False)
         if explained.rule is not None:
-            problems.append(Problem(line.where, f"unmatched: rule {explained.rule.name} takes this line",
-                                    "the definition says that nothing does"))
+            problems.append(
+                Problem(
+                    line.where,
+                    f"unmatched: rule {explained.rule.name} takes this line",
+                    "the definition says that nothing does",
+                )
+            )
     return problems
 
 
@@ -277,20 +340,39 @@ def _taken(scanner: Scanner, rule: Rule, sample: Sample, what: str) -> list[Prob
     if explained.rule is not None and explained.rule.name == rule.name:
         return []
     if explained.rule is not None:
-        return [Problem(sample.where, f"{about} is taken by the earlier rule {explained.rule.name}",
-                        "the first rule that fits takes a line", "Move the rule up, or make the other one narrower.")]
+        return [
+            Problem(
+                sample.where,
+                f"{about} is taken by the earlier rule {explained.rule.name}",
+                "the first rule that fits takes a line",
+                "Move the rule up, or make the other one narrower.",
+            )
+        ]
     if explained.opened is None:
-        return [Problem(sample.where, f"{about} has no prefix that the envelope knows",
-                        f"envelope = {list(scanner.parsers[0].envelopes)}",
-                        "Begin the line with its stamp, host and program, or write message instead of line.")]
+        return [
+            Problem(
+                sample.where,
+                f"{about} has no prefix that the envelope knows",
+                f"envelope = {list(scanner.parsers[0].envelopes)}",
+                "Begin the line with its stamp, host and program, or write message instead of line.",
+            )
+        ]
     if not explained.tried:
         program = explained.opened.program.decode("utf-8", "replace")
-        return [Problem(sample.where, f"{about} is of a program that is not listed", f"the line is of {program!r}",
-                        "Add its last part to program.")]
+        return [
+            Problem(
+                sample.where,
+                f"{about} is of a program that is not listed",
+                f"the line is of {program!r}",
+                "Add its last part to program.",
+            )
+        ]
     far = next((tried.fits for tried in explained.tried if tried.rule == rule.full_name), 0)
     shown = explained.message[:far].decode("utf-8", "replace")
-    rest = explained.message[far:far + 40].decode("utf-8", "replace")
-    return [Problem(sample.where, f"{about} does not fit", f"it fits as far as {shown!r}, then comes {rest!r}")]
+    rest = explained.message[far : far + 40].decode("utf-8", "replace")
+    return [
+        Problem(sample.where, f"{about} does not fit", f"it fits as far as {shown!r}, then comes {rest!r}")
+    ]
 
 
 def _run_sample(scanner: Scanner, parser: Parser, rule: Rule, sample: Sample) -> list[Problem]:
@@ -306,9 +388,14 @@ def _run_sample(scanner: Scanner, parser: Parser, rule: Rule, sample: Sample) ->
             return []
         if rule.event == IGNORE:
             return [Problem(sample.where, f"{about} expects an event of a rule that sets lines aside")]
-        return [Problem(sample.where, f"{about} makes no event",
-                        "its session gives no source, or nothing is left of its weight",
-                        'Give the lines before it in after = [...], or expect = { event = "none" }.')]
+        return [
+            Problem(
+                sample.where,
+                f"{about} makes no event",
+                "its session gives no source, or nothing is left of its weight",
+                'Give the lines before it in after = [...], or expect = { event = "none" }.',
+            )
+        ]
     event = events[-1]
     actual: dict[str, object] = dict(event.fields)
     if event.source is not None:
@@ -322,11 +409,17 @@ def _run_sample(scanner: Scanner, parser: Parser, rule: Rule, sample: Sample) ->
         return []
     wrong = [
         f"{name}: expected {_shown(expected, name)}, got {_shown(actual, name)}"
-        for name in sorted(expected.keys() | actual.keys()) if expected.get(name) != actual.get(name)
-        or (name in expected) != (name in actual)
+        for name in sorted(expected.keys() | actual.keys())
+        if expected.get(name) != actual.get(name) or (name in expected) != (name in actual)
     ]
-    return [Problem(sample.where, f"{about} gives other fields", "\n".join(wrong),
-                    "expect lists every field, and source; weight where it is not 1.")]
+    return [
+        Problem(
+            sample.where,
+            f"{about} gives other fields",
+            "\n".join(wrong),
+            "expect lists every field, and source; weight where it is not 1.",
+        )
+    ]
 
 
 def _shown(values: dict[str, object], name: str) -> str:
@@ -341,12 +434,25 @@ def _run_forgery(scanner: Scanner, parser: Parser, rule: Rule, forgery: Sample) 
     if forgery.source is None:
         if not events:
             return []
-        return [Problem(forgery.where, f"{about} makes an event", f"laid to {', '.join(sorted(sources)) or 'nobody'}",
-                        "source = false says that it must make none.")]
+        return [
+            Problem(
+                forgery.where,
+                f"{about} makes an event",
+                f"laid to {', '.join(sorted(sources)) or 'nobody'}",
+                "source = false says that it must make none.",
+            )
+        ]
     if sources == {forgery.source}:
         return []
     if not sources:
         why = "a client who hides this way is never counted"
-        return [Problem(forgery.where, f"{about} makes no event", why, "The shape must be read all the same.")]
-    return [Problem(forgery.where, f"{about} is laid to {', '.join(sorted(sources))}",
-                    f"the true source is {forgery.source}")]
+        return [
+            Problem(forgery.where, f"{about} makes no event", why, "The shape must be read all the same.")
+        ]
+    return [
+        Problem(
+            forgery.where,
+            f"{about} is laid to {', '.join(sorted(sources))}",
+            f"the true source is {forgery.source}",
+        )
+    ]

@@ -1,7 +1,7 @@
 """Parser definitions: the text of a file in `parsers/` to a `Parser`, checked.
 
-Whatever is wrong with a file is told at once, each with file, line, why and what to do instead. A parser that loads
-keeps every promise of mailguard-parser(5): see `checks`.
+Whatever is wrong with a file is told at once, each with file, line, why and what to do instead. A parser that
+loads keeps every promise of mailguard-parser(5): see `checks`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,32 @@ from .reading import Reading, near
 
 FORMAT = 1
 
-_TOP = ("format", "title", "about", "envelope", "program", "scope", "guessed", "guard", "session", "rule", "unmatched")
+_TOP = (
+    "format",
+    "title",
+    "about",
+    "envelope",
+    "program",
+    "scope",
+    "guessed",
+    "guard",
+    "session",
+    "rule",
+    "unmatched",
+)
 _SESSION = ("key", "lifetime", "cap", "about")
 _RULE = (
-    "name", "event", "match", "weight", "scope", "guard", "session", "sample", "forgery", "about", "unproved",
+    "name",
+    "event",
+    "match",
+    "weight",
+    "scope",
+    "guard",
+    "session",
+    "sample",
+    "forgery",
+    "about",
+    "unproved",
 )
 _USE = ("open", "use", "close", "carry", "tally", "less", "otherwise", "once", "must")
 _LINE = ("line", "message", "program", "encoding", "after", "about")
@@ -54,7 +76,9 @@ def load_parser(path: Path | str, check: bool = True) -> Parser:
     return parser
 
 
-def load_parsers(names: Iterable[str] | None = None, etc: Path | None = None, check: bool = True) -> list[Parser]:
+def load_parsers(
+    names: Iterable[str] | None = None, etc: Path | None = None, check: bool = True
+) -> list[Parser]:
     """The parsers called `names` (None: all that are there), administrator's files before shipped ones.
 
     Raises ProblemsError with the problems of all files together; a name that is not there is one of them.
@@ -91,12 +115,19 @@ class _Loader:
     def parser(self, name: str) -> Parser | None:
         read, data = self.reading, self.data
         if data.get("format") != FORMAT:
-            read.problem(("format",), f"format must be {FORMAT}", "the format says which reader understands the file",
-                         f"Write format = {FORMAT} first.")
+            read.problem(
+                ("format",),
+                f"format must be {FORMAT}",
+                "the format says which reader understands the file",
+                f"Write format = {FORMAT} first.",
+            )
         read.keys(data, _TOP, (), "parser")
         if not _NAME.match(name):
-            read.problem((), f"the file name {name!r} is no parser name",
-                         instead="Use small letters, digits and hyphens.")
+            read.problem(
+                (),
+                f"the file name {name!r} is no parser name",
+                instead="Use small letters, digits and hyphens.",
+            )
         title = read.need(data, "title", str, (), "parser") or ""
         envelopes = read.texts(data, "envelope", (), "parser") or (SYSLOG,)
         for style in envelopes:
@@ -104,23 +135,40 @@ class _Loader:
                 read.problem(("envelope",), f"unknown envelope {style!r}", instead=near(style, STYLES))
         self.programs = read.texts(data, "program", (), "parser")
         if SYSLOG in envelopes and not self.programs:
-            read.problem(("program",), "program is missing", "syslog lines of every program would be this parser's",
-                         'Name the programs by their last part: program = ["smtpd", "qmgr"].')
+            read.problem(
+                ("program",),
+                "program is missing",
+                "syslog lines of every program would be this parser's",
+                'Name the programs by their last part: program = ["smtpd", "qmgr"].',
+            )
         scope = self._scope(data, (), "parser", "mail")
         sessions = self._sessions()
         rules = self._rules(name, envelopes, scope, sessions)
         unmatched = tuple(
-            sample for number, table in enumerate(read.tables(data, "unmatched", (), "parser"))
+            sample
+            for number, table in enumerate(read.tables(data, "unmatched", (), "parser"))
             if (sample := self._sample(table, ("unmatched", number), "unmatched", _LINE))
         )
         guessed = read.get(data, "guessed", bool, False, (), "parser")
-        return Parser(name, title, tuple(rules), envelopes, self.programs, guessed, scope, tuple(sessions.values()),
-                      unmatched, read.document.path)
+        return Parser(
+            name,
+            title,
+            tuple(rules),
+            envelopes,
+            self.programs,
+            guessed,
+            scope,
+            tuple(sessions.values()),
+            unmatched,
+            read.document.path,
+        )
 
     def _scope(self, table: dict[str, Any], keys: Keys, about: str, default: str) -> str:
         scope = self.reading.get(table, "scope", str, default, keys, about)
         if scope not in SCOPES:
-            self.reading.problem((*keys, "scope"), f"{about}: unknown scope {scope!r}", instead=near(scope, SCOPES))
+            self.reading.problem(
+                (*keys, "scope"), f"{about}: unknown scope {scope!r}", instead=near(scope, SCOPES)
+            )
             return default
         return str(scope)
 
@@ -137,16 +185,26 @@ class _Loader:
             read.keys(table, _SESSION, keys, about)
             parts = read.texts(table, "key", keys, about)
             if not parts:
-                read.problem(keys, f"{about}: key is missing", "a session is found again by its key",
-                             'key = ["queue_id"], or ["pid", "source"].')
+                read.problem(
+                    keys,
+                    f"{about}: key is missing",
+                    "a session is found again by its key",
+                    'key = ["queue_id"], or ["pid", "source"].',
+                )
             for part in parts:
                 if part not in FIELDS and part not in _FROM_ENVELOPE:
-                    read.problem((*keys, "key"), f"{about}: unknown field {part!r}",
-                                 instead=near(part, {*FIELDS, *_FROM_ENVELOPE}))
+                    read.problem(
+                        (*keys, "key"),
+                        f"{about}: unknown field {part!r}",
+                        instead=near(part, {*FIELDS, *_FROM_ENVELOPE}),
+                    )
             lifetime = parse_duration(read.get(table, "lifetime", str, "1h", keys, about))
             if not lifetime:
-                read.problem((*keys, "lifetime"), f"{about}: lifetime is no duration",
-                             instead='Write it as "1h" or "5d".')
+                read.problem(
+                    (*keys, "lifetime"),
+                    f"{about}: lifetime is no duration",
+                    instead='Write it as "1h" or "5d".',
+                )
             cap = read.get(table, "cap", int, 100_000, keys, about)
             if not 2 <= cap <= _LARGEST_CAP:
                 read.problem((*keys, "cap"), f"{about}: cap must be from 2 to {_LARGEST_CAP}")
@@ -176,7 +234,12 @@ class _Loader:
         return rules
 
     def _rule(
-        self, parser: str, number: int, table: dict[str, Any], envelopes: tuple[str, ...], scope: str,
+        self,
+        parser: str,
+        number: int,
+        table: dict[str, Any],
+        envelopes: tuple[str, ...],
+        scope: str,
         sessions: dict[str, SessionKind],
     ) -> Rule | None:
         read = self.reading
@@ -190,7 +253,9 @@ class _Loader:
         read.keys(table, _RULE, keys, about)
         event = read.need(table, "event", str, keys, about)
         if event is not None and event not in KINDS and event != IGNORE:
-            read.problem((*keys, "event"), f"{about}: unknown event {event!r}", instead=near(event, {*KINDS, IGNORE}))
+            read.problem(
+                (*keys, "event"), f"{about}: unknown event {event!r}", instead=near(event, {*KINDS, IGNORE})
+            )
         template = read.need(table, "match", str, keys, about)
         if event is None or template is None:
             return None
@@ -199,25 +264,45 @@ class _Loader:
             pattern = patterns.compile(template, where=where, cache=checks.PROOFS.cache())
         except ProblemsError as error:
             read.problems += [
-                Problem(where, f"{about}: {problem.what}", problem.why, problem.instead) for problem in error.problems
+                Problem(where, f"{about}: {problem.what}", problem.why, problem.instead)
+                for problem in error.problems
             ]
             return None
         if "time" not in pattern.names and envelopes == (NONE,):
-            read.problem((*keys, "match"), f"{about}: there is no stamp", "with envelope none the line's time "
-                         "stands in the message", "Capture it as {time:stamp}.")
+            read.problem(
+                (*keys, "match"),
+                f"{about}: there is no stamp",
+                "with envelope none the line's time stands in the message",
+                "Capture it as {time:stamp}.",
+            )
         weight = self._weight(table, keys, about, pattern.names)
         uses = self._uses(table, keys, about, pattern.names, sessions)
         unproved = read.texts(table, "unproved", keys, about)
         for slot in unproved:
             if slot not in pattern.names:
-                read.problem((*keys, "unproved"), f"{about}: there is no slot {slot!r}",
-                             instead=near(slot, pattern.names))
+                read.problem(
+                    (*keys, "unproved"),
+                    f"{about}: there is no slot {slot!r}",
+                    instead=near(slot, pattern.names),
+                )
         samples = self._samples(table, "sample", keys, about, (*_LINE, "expect"))
         forgeries = self._samples(table, "forgery", keys, about, (*_LINE, "source"))
-        guard = read.get(table, "guard", str, "", keys, about) or read.get(self.data, "guard", str, "", (), "parser")
+        guard = read.get(table, "guard", str, "", keys, about) or read.get(
+            self.data, "guard", str, "", (), "parser"
+        )
         return Rule(
-            parser, name, event, pattern, weight, self._scope(table, keys, about, scope), uses, where, samples,
-            forgeries, guard=guard, unproved=unproved,
+            parser,
+            name,
+            event,
+            pattern,
+            weight,
+            self._scope(table, keys, about, scope),
+            uses,
+            where,
+            samples,
+            forgeries,
+            guard=guard,
+            unproved=unproved,
         )
 
     def _weight(self, table: dict[str, Any], keys: Keys, about: str, names: tuple[str, ...]) -> Weight:
@@ -227,20 +312,26 @@ class _Loader:
         match = _WEIGHT.match(value) if isinstance(value, str) else None
         if match is None:
             self.reading.problem(
-                (*keys, "weight"), f"{about}: weight is neither a number from 1 to 65535 nor a slot",
+                (*keys, "weight"),
+                f"{about}: weight is neither a number from 1 to 65535 nor a slot",
                 instead='Write weight = 3, "attempts", "attempts-1" or "attempts-limit".',
             )
             return Weight()
         slot, minus, less = match.group(1), int(match.group(2) or 0), match.group(3) or ""
         for part in (slot, less):
             if part and part not in names:
-                self.reading.problem((*keys, "weight"), f"{about}: weight names no slot: {part!r}",
-                                     instead=near(part, names))
+                self.reading.problem(
+                    (*keys, "weight"), f"{about}: weight names no slot: {part!r}", instead=near(part, names)
+                )
                 return Weight()
         return Weight(1, slot, less, minus)
 
     def _uses(
-        self, table: dict[str, Any], keys: Keys, about: str, names: tuple[str, ...],
+        self,
+        table: dict[str, Any],
+        keys: Keys,
+        about: str,
+        names: tuple[str, ...],
         sessions: dict[str, SessionKind],
     ) -> tuple[SessionUse, ...]:
         read = self.reading
@@ -250,19 +341,29 @@ class _Loader:
             read.keys(one, _USE, at, f"{about}: session")
             actions = [action for action in ("open", "use", "close") if action in one]
             if len(actions) != 1:
-                read.problem(at, f"{about}: a session is either opened, used or closed",
-                             instead='session = { open = "NAME" }, { use = "NAME" } or { close = "NAME" }.')
+                read.problem(
+                    at,
+                    f"{about}: a session is either opened, used or closed",
+                    instead='session = { open = "NAME" }, { use = "NAME" } or { close = "NAME" }.',
+                )
                 continue
             session = read.get(one, actions[0], str, "", at, about)
             kind = sessions.get(session)
             if kind is None:
-                read.problem(at, f"{about}: no session {session!r} is declared",
-                             instead=near(session, sessions) if sessions else "Declare [session.NAME].")
+                read.problem(
+                    at,
+                    f"{about}: no session {session!r} is declared",
+                    instead=near(session, sessions) if sessions else "Declare [session.NAME].",
+                )
                 continue
             for part in kind.key:
                 if part not in names and part not in _FROM_ENVELOPE:
-                    read.problem(at, f"{about}: the key of session {session} is not in the line",
-                                 f"{part!r} is no slot of the rule", f"Capture {{{part}:...}}.")
+                    read.problem(
+                        at,
+                        f"{about}: the key of session {session} is not in the line",
+                        f"{part!r} is no slot of the rule",
+                        f"Capture {{{part}:...}}.",
+                    )
             carry = read.texts(one, "carry", at, about)
             for slot in carry:
                 if slot not in FIELDS:
@@ -270,11 +371,18 @@ class _Loader:
             otherwise = read.get(one, "otherwise", str, "", at, about)
             if otherwise and otherwise not in KINDS:
                 read.problem(at, f"{about}: unknown event {otherwise!r}", instead=near(otherwise, KINDS))
-            uses.append(SessionUse(
-                session, actions[0], carry, read.get(one, "tally", str, "", at, about),
-                read.get(one, "less", str, "", at, about), otherwise,
-                read.get(one, "once", bool, False, at, about), read.get(one, "must", bool, False, at, about),
-            ))
+            uses.append(
+                SessionUse(
+                    session,
+                    actions[0],
+                    carry,
+                    read.get(one, "tally", str, "", at, about),
+                    read.get(one, "less", str, "", at, about),
+                    otherwise,
+                    read.get(one, "once", bool, False, at, about),
+                    read.get(one, "must", bool, False, at, about),
+                )
+            )
         return tuple(uses)
 
     # ------------------------------------------------------------ lines
@@ -302,7 +410,9 @@ class _Loader:
             if "line" in table:
                 line = str(read.get(table, "line", str, "", keys, about)).encode(encoding)
             else:
-                program = read.get(table, "program", str, self.programs[0] if self.programs else "", keys, about)
+                program = read.get(
+                    table, "program", str, self.programs[0] if self.programs else "", keys, about
+                )
                 message = read.get(table, "message", str, "", keys, about)
                 line = f"Nov 22 10:49:07 mail1 {program}[209]: {message}".encode(encoding)
             after = tuple(text.encode(encoding) for text in read.texts(table, "after", keys, about))
@@ -311,7 +421,9 @@ class _Loader:
             return None
         for text in (line, *after):
             if b"\n" in text:
-                read.problem(keys, f"{about}: a line holds a line end", "a record ends at LF and nowhere else")
+                read.problem(
+                    keys, f"{about}: a line holds a line end", "a record ends at LF and nowhere else"
+                )
                 return None
         expect = read.get(table, "expect", dict, {}, keys, about)
         if isinstance(table.get("expect"), dict):
@@ -320,9 +432,15 @@ class _Loader:
         if "source" in allowed and not isinstance(truth, str) and truth is not False:
             read.problem((*keys, "source"), f"{about}: source is the true address, or false for no event")
         if "source" in allowed and "source" not in table:
-            read.problem(keys, f"{about}: source is missing", "a forgery says what the truth is",
-                         'source = "192.0.2.7", or source = false where the line must make no event.')
-        return Sample(line, read.document.where(*keys), after, dict(expect), truth if isinstance(truth, str) else None)
+            read.problem(
+                keys,
+                f"{about}: source is missing",
+                "a forgery says what the truth is",
+                'source = "192.0.2.7", or source = false where the line must make no event.',
+            )
+        return Sample(
+            line, read.document.where(*keys), after, dict(expect), truth if isinstance(truth, str) else None
+        )
 
 
 __all__ = ["FORMAT", "load_parser", "load_parsers", "self_test"]

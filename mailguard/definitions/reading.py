@@ -1,4 +1,5 @@
-"""Strict reading of a definition file: unknown keys and wrong types become problems with their line, all at once."""
+"""Strict reading of a definition file: unknown keys and wrong types become problems with their line, all at
+once."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _TYPES = {str: "text", int: "a whole number", bool: "true or false", list: "a li
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """"Did you mean ...?", or the list of what there is."""
+    """ "Did you mean ...?", or the list of what there is."""
     known = sorted(words)
     close = difflib.get_close_matches(word, known, 1, 0.6)
     return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."
@@ -31,7 +32,9 @@ class Reading:
         """Note a problem at the line of `keys`."""
         self.problems.append(Problem(self.document.where(*keys), what, why, instead, self.settings))
 
-    def keys(self, table: dict[str, Any], allowed: Iterable[str], keys: tuple[str | int, ...], about: str) -> None:
+    def keys(
+        self, table: dict[str, Any], allowed: Iterable[str], keys: tuple[str | int, ...], about: str
+    ) -> None:
         """Every key of `table` must be one of `allowed`."""
         known = set(allowed)
         for name in table:
@@ -39,7 +42,13 @@ class Reading:
                 self.problem((*keys, name), f"{about}: unknown key {name!r}", instead=near(name, known))
 
     def get(
-        self, table: dict[str, Any], name: str, kind: type, default: Any, keys: tuple[str | int, ...], about: str
+        self,
+        table: dict[str, Any],
+        name: str,
+        kind: type,
+        default: Any,
+        keys: tuple[str | int, ...],
+        about: str,
     ) -> Any:
         """The value of a key when it has the right type, else `default` (a wrong type is a problem)."""
         if name not in table:
@@ -50,7 +59,9 @@ class Reading:
             return default
         return value
 
-    def need(self, table: dict[str, Any], name: str, kind: type, keys: tuple[str | int, ...], about: str) -> Any:
+    def need(
+        self, table: dict[str, Any], name: str, kind: type, keys: tuple[str | int, ...], about: str
+    ) -> Any:
         """As `get`, and a missing key is a problem too; None then."""
         if name not in table:
             self.problem(keys, f"{about}: {name} is missing")

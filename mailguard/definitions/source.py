@@ -1,7 +1,7 @@
 """Where definition and settings files come from: the one module of this room that opens files.
 
-A file is read with the line of every key, so that a problem can say `file:line`. A file of the same name in the
-administrator's folder replaces the shipped one as a whole; a link to /dev/null there masks it.
+A file is read with the line of every key, so that a problem can say `file:line`. A file of the same name in
+the administrator's folder replaces the shipped one as a whole; a link to /dev/null there masks it.
 """
 
 from __future__ import annotations
@@ -51,20 +51,35 @@ def read_text(path: Path | str, settings: bool = False) -> str:
         with open(path, "rb") as file:
             raw = file.read(_LARGEST + 1)
     except OSError as error:
-        raise ProblemsError([Problem(
-            str(path), f"cannot be read: {error.strerror or error}",
-            instead="Check the name and who may read it.", settings=settings,
-        )]) from None
+        raise ProblemsError(
+            [
+                Problem(
+                    str(path),
+                    f"cannot be read: {error.strerror or error}",
+                    instead="Check the name and who may read it.",
+                    settings=settings,
+                )
+            ]
+        ) from None
     if len(raw) > _LARGEST:
-        raise ProblemsError([Problem(str(path), "is larger than 8 MiB", "no definition is", settings=settings)])
+        raise ProblemsError(
+            [Problem(str(path), "is larger than 8 MiB", "no definition is", settings=settings)]
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ProblemsError([Problem(
-            f"{path}:{line}", "is not UTF-8", f"byte 0x{raw[error.start]:02x} does not fit",
-            "Save the file as UTF-8; write other bytes in a sample with `encoding`.", settings,
-        )]) from None
+        raise ProblemsError(
+            [
+                Problem(
+                    f"{path}:{line}",
+                    "is not UTF-8",
+                    f"byte 0x{raw[error.start]:02x} does not fit",
+                    "Save the file as UTF-8; write other bytes in a sample with `encoding`.",
+                    settings,
+                )
+            ]
+        ) from None
 
 
 def load(path: Path | str, settings: bool = False) -> Document:
@@ -82,9 +97,15 @@ def parse(text: str, path: str, settings: bool = False) -> Document:
         found = _POSITION.search(message)
         line = int(found.group(1)) if found and found.group(1) else max(1, text.rstrip("\n").count("\n") + 1)
         what = _POSITION.sub("", message)
-        raise ProblemsError([Problem(
-            f"{path}:{line}", f"is not TOML: {what[:1].lower()}{what[1:]}", settings=settings,
-        )]) from None
+        raise ProblemsError(
+            [
+                Problem(
+                    f"{path}:{line}",
+                    f"is not TOML: {what[:1].lower()}{what[1:]}",
+                    settings=settings,
+                )
+            ]
+        ) from None
     return Document(path, data, _Locator(text).locate(), text)
 
 
@@ -142,13 +163,15 @@ class _Locator:
             if char in "\"'":
                 begin = self._at
                 self._string()
-                raw = self._text[begin:self._at]
+                raw = self._text[begin : self._at]
                 names.append(tomllib.loads(f"k = {raw}")["k"])
             else:
                 begin = self._at
-                while self._at < len(self._text) and (self._text[self._at].isalnum() or self._text[self._at] in "-_"):
+                while self._at < len(self._text) and (
+                    self._text[self._at].isalnum() or self._text[self._at] in "-_"
+                ):
                     self._at += 1
-                names.append(self._text[begin:self._at])
+                names.append(self._text[begin : self._at])
             self._skip()
             if self._at < len(self._text) and self._text[self._at] == ".":
                 self._at += 1
@@ -224,7 +247,8 @@ class _Locator:
 
 
 def shipped(kind: str) -> Path:
-    """The folder of shipped definitions: `parsers`, `actions`, `samples`; in a checkout or inside the wheel."""
+    """The folder of shipped definitions: `parsers`, `actions`, `samples`; in a checkout or inside the
+    wheel."""
     inside = _PACKAGE / "shipped" / kind
     if inside.is_dir():
         return inside
@@ -232,7 +256,8 @@ def shipped(kind: str) -> Path:
 
 
 def search(kind: str, etc: Path | None = None) -> dict[str, Path]:
-    """Every definition of that kind by name, sorted: the administrator's file where there is one, else the shipped.
+    """Every definition of that kind by name, sorted: the administrator's file where there is one, else the
+    shipped.
 
     A name that is masked by a link to /dev/null is left out.
     """
@@ -248,7 +273,8 @@ def search(kind: str, etc: Path | None = None) -> dict[str, Path]:
 def masked(kind: str, etc: Path | None = None) -> list[str]:
     """Names that a link to /dev/null masks."""
     return [
-        path.stem for path in sorted(_files((etc or ETC) / kind))
+        path.stem
+        for path in sorted(_files((etc or ETC) / kind))
         if path.is_symlink() and os.path.realpath(path) == os.devnull
     ]
 

@@ -1,0 +1,194 @@
+"""Rules made ready for the hot path: which literals announce them, and which to ask about a line, in what
+order.
+
+Owns: the choice of rules for a line. Never: looks at a line.
+
+The rules of a parser are asked in the order of its file, and the first that fits takes the line. Rules whose
+kinds nobody consumes are not searched for, yet they keep their place: before a later rule takes a line, the
+earlier ones that could fit it too are asked (`Entry.before`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from ..model import HOSTILE
+from .envelope import DOVECOT, SYSLOG
+from .rules import UNLISTED, Parser, Rule
+
+#: In place of the literals of a line: every rule is to be asked.
+ALL = -1
+_PLANS = 65536
+
+Captures = tuple[bytes | None, ...]
+Match = Callable[[bytes | bytearray, int, int, bool], Captures | None]
+
+
+class Entry:
+    """A rule made ready."""
+
+    __slots__ = (
+        "attempts",
+        "before",
+        "bits",
+        "count",
+        "fields",
+        "full_name",
+        "guessed",
+        "hostile",
+        "keys",
+        "kind",
+        "less",
+        "literal",
+        "match",
+        "minus",
+        "proved",
+        "rivals",
+        "rule",
+        "scope",
+        "source",
+        "stamp",
+        "stateful",
+        "wanted",
+        "weight",
+    )
+
+    def __init__(self, rule: Rule, parser: Parser):
+        names = rule.pattern.names
+        self.rule = rule
+        self.match: Match = rule.pattern.match
+        self.full_name = rule.full_name
+        self.kind = rule.event
+        self.hostile = rule.event in HOSTILE
+        self.scope = rule.scope
+        self.guessed = parser.guessed
+        self.literal = rule.pattern.literal
+        self.proved = frozenset(rule.pattern.proved) - set(UNLISTED)
+        self.source = _index(names, "source")
+        self.stamp = _index(names, "time")
+        self.fields = tuple((at, name) for at, name in enumerate(names) if name not in UNLISTED)
+        self.weight = rule.weight.fixed
+        self.attempts = _index(names, rule.weight.slot)
+        self.less = _index(names, rule.weight.less)
+        self.minus = rule.weight.minus
+        declared = {kind.name: kind for kind in parser.sessions}
+        # for each session: what its keys begin with, then indexes of captures or names of envelope fields
+        self.keys: tuple[tuple[bytes, tuple[int | str, ...]], ...] = tuple(
+            (
+                f"{rule.parser}/{use.session}".encode(),
+                tuple(names.index(part) if part in names else part for part in declared[use.session].key),
+            )
+            for use in rule.sessions
+        )
+        self.stateful = bool(rule.sessions)
+        self.rivals = rule.rivals
+        self.bits = 0  # the literals that announce it
+        self.wanted = True
+        self.count = 0  # lines it took
+        self.before: tuple[Entry, ...] = ()
+
+
+class Plan(NamedTuple):
+    """The rules to ask about one kind of line."""
+
+    entries: tuple[Entry, ...]
+    check: bool  # no proof rules out another reading: ask the others too
+    known: bool  # some parser claims the program
+
+
+class Plans:
+    """For every kind of line the rules to ask, worked out when first met."""
+
+    def __init__(self, parsers: Sequence[Parser], wanted: frozenset[str] | None):
+        """`wanted` None: the rules of all kinds are searched for."""
+        self.parsers = parsers
+        self.entries: dict[str, tuple[Entry, ...]] = {}
+        self._plans: dict[tuple[str, bytes, int, tuple[str, ...]], Plan] = {}
+        literals: dict[bytes, int] = {}
+        for parser in parsers:
+            entries = self.entries[parser.name] = tuple(Entry(rule, parser) for rule in parser.rules)
+            needed = _needed_sessions(parser, wanted)
+            for number, entry in enumerate(entries):
+                rule = entry.rule
+                entry.wanted = wanted is None or bool(
+                    rule.kinds() & wanted or any(use.session in needed for use in rule.sessions)
+                )
+                if entry.wanted:
+                    for literal in triggers(rule, parser.envelopes):
+                        entry.bits |= 1 << literals.setdefault(literal, len(literals))
+                    entry.before = tuple(
+                        other for other in entries[:number] if not other.wanted and may_meet(other.rule, rule)
+                    )
+        self.literals: tuple[bytes, ...] = tuple(literals)
+
+    def plan(self, style: str, program: bytes, mask: int, names: tuple[str, ...]) -> Plan:
+        """The rules to ask about lines of that style and program on which those literals were found.
+
+        `names`: the parsers to try, () all.
+        """
+        key = (style, program, mask, names)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _PLANS:  # program names come from outside
+                self._plans.clear()
+            plan = self._plans[key] = self._make(style, program, mask, names)
+        return plan
+
+    def _make(self, style: str, program: bytes, mask: int, names: tuple[str, ...]) -> Plan:
+        entries: list[Entry] = []
+        known = False
+        for parser in self.parsers:
+            if style not in parser.envelopes or (names and parser.name not in names):
+                continue
+            if style == SYSLOG and not parser.takes(program):
+                continue
+            known = True
+            entries += [entry for entry in self.entries[parser.name] if mask == ALL or entry.bits & mask]
+        parsers = {entry.rule.parser for entry in entries}
+        return Plan(tuple(entries), len(parsers) > 1 or any(entry.rivals for entry in entries), known)
+
+
+def _index(names: tuple[str, ...], name: str) -> int:
+    return names.index(name) if name and name in names else -1
+
+
+def triggers(rule: Rule, envelopes: Iterable[str]) -> tuple[bytes, ...]:
+    """The texts of which one stands in every line that the rule can take.
+
+    Dovecot's own file has `Info: ` inside the text that the rule sees without it, so both forms are searched
+    for (a literal that begins with the `: ` before it stands there anyway). A rule without a literal asks for
+    every line.
+    """
+    literal = rule.pattern.literal
+    if not literal:
+        return (b"\n",)
+    if DOVECOT not in envelopes:
+        return (literal,)
+    found = [literal]
+    at = literal.find(b": ", 1)
+    while at >= 0:
+        found.append(literal[: at + 2] + b"Info: " + literal[at + 2 :])
+        at = literal.find(b": ", at + 2)
+    return tuple(found)
+
+
+def may_meet(a: Rule, b: Rule) -> bool:
+    """False when the texts at the beginnings or ends of two templates rule out that one line fits both."""
+    one, two = _ends(a), _ends(b)
+    return (one[0].startswith(two[0]) or two[0].startswith(one[0])) and (
+        one[1].endswith(two[1]) or two[1].endswith(one[1])
+    )
+
+
+def _ends(rule: Rule) -> tuple[str, str]:
+    """The literal text before the first brace of a template and behind the last one."""
+    text = rule.pattern.text
+    return text.partition("{")[0].partition("}")[0], text.rpartition("}")[2].rpartition("{")[2]
+
+
+def _needed_sessions(parser: Parser, wanted: frozenset[str] | None) -> set[str]:
+    """The sessions that some wanted rule of the parser takes part in."""
+    if wanted is None:
+        return {kind.name for kind in parser.sessions}
+    return {use.session for rule in parser.rules if rule.kinds() & wanted for use in rule.sessions}
