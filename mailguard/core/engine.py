@@ -1,0 +1,375 @@
+"""Standing, detectors and policy behind one door: events in, effects out.
+
+Owns: the order in which an event is looked at, the engine's clock (the newest stamp it has seen), and the
+state that a checkpoint carries over a restart.
+Never: asks the time, reads a line, knows what a firewall is. The same events in the same order give the same
+effects, live, in replay and after a restart.
+Limits: one event costs a bounded amount of work; housekeeping happens in pieces of one shard (about 2,000
+keys), one key looked at for each event.
+
+The order for an event: it counts towards standing; if its source is under a ban that covers it, it is noted
+there and goes no further; else every lane records it; whatever fires is decided by the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..model import HOSTILE, Alert, Effect, Event, Evidence, Network, Offence
+from ..notation import covers, format_network, host_prefix
+from .bans import Bans, Ordinals
+from .detectors import (
+    KIND_NAMES,
+    KIND_NUMBER,
+    MAX_EVIDENCE,
+    SCOPES,
+    Detector,
+    Fired,
+    Lane,
+)
+from .names import Hasher, Names
+from .networks import NetworkMap, source_network, source_of_value, source_value, wide_network
+from .policy import Policy, Rules
+from .quota import Quota
+from .standing import Book
+from .table import Row, Table
+from .window import SCOPE
+
+#: How the room for keys is divided among the forms of key that are in use.
+_SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
+_OTHER_SHARE = 1
+#: Kinds whose events carry a user whose own networks excuse them.
+_EXCUSED = frozenset({"auth_failure", "locked_out"})
+_SWEEP_LEAST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that an engine is made of."""
+
+    detectors: Sequence[Detector]
+    rules: Rules = field(default_factory=Rules)
+    never: Sequence[tuple[Network, str]] = ()
+    max_keys: int = 1_000_000  # live keys over all detectors
+    max_standing: int = 200_000
+    secret: bytes = b"mailguard"  # for keyed hashes; the ledger keeps one for each installation
+    track: bool = False  # remember changes for checkpoints
+    guessed: frozenset[str] = frozenset()  # parsers whose rules are guessed: they alert only
+
+
+class Engine:
+    """Events in, effects out."""
+
+    def __init__(self, setup: Setup):
+        self.setup = setup
+        self.hasher = Hasher(setup.secret)
+        self.salt = self.hasher("salt")
+        self.clock = float("-inf")
+        self.logs, self.rules = Names("name/log"), Names("name/rule")
+        self.book = Book(setup.max_standing, self.salt, setup.track)
+        self.bans = Bans(setup.rules.max_bans, setup.rules.max_networks)
+        self.ordinals = Ordinals(2 * setup.rules.max_bans, setup.rules.forget, self.salt, setup.track)
+        self.allow = NetworkMap()
+        self.policy = Policy(
+            setup.rules, NetworkMap(setup.never), self.allow, self.book, self.bans, self.ordinals
+        )
+        self.counts: dict[str, int] = dict.fromkeys(
+            ("events", "hostile", "under_ban", "imposed", "lifted", "alerts", "silenced"), 0
+        )
+        self.lanes = self._make_lanes()
+        self._quota = next((Quota(lane.history.table) for lane in self.lanes if lane.form == "source"), None)
+        self._by_kind: dict[str, tuple[Lane, ...]] = {
+            kind: lanes
+            for kind, number in KIND_NUMBER.items()
+            if (lanes := tuple(lane for lane in self.lanes if number in lane.who))
+        }
+        self._completing = tuple(lane for lane in self.lanes if lane.completing)
+        self._allow_changed: set[Network] = set()
+        self._sweep_in = _SWEEP_LEAST
+        self._sweep_turn = 0
+
+    def _make_lanes(self) -> tuple[Lane, ...]:
+        by_form: dict[str, list[Detector]] = {}
+        for detector in self.setup.detectors:
+            by_form.setdefault(detector.key, []).append(detector)
+        whole = sum(_SHARES.get(form, _OTHER_SHARE) for form in by_form) or 1
+        lanes = []
+        for form, detectors in by_form.items():
+            cap = self.setup.max_keys * _SHARES.get(form, _OTHER_SHARE) // whole
+            table = Table(f"history/{form}", cap, self.salt, self.setup.track)
+            lanes.append(Lane(form, detectors, table, self.hasher, self.setup.track))
+        return tuple(lanes)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Kinds of events that change anything here: rules of other kinds need not be compiled."""
+        kinds = set(self._by_kind) | {"auth_success", "mail_accepted"}
+        return frozenset(kinds | {KIND_NAMES[kind] for lane in self.lanes for kind in lane.completing})
+
+    # ------------------------------------------------------------ events
+
+    def feed(self, event: Event) -> list[Effect]:
+        """What follows from one event."""
+        counts = self.counts
+        counts["events"] += 1
+        kind, time, source = event.kind, event.time, event.source
+        if time > self.clock:
+            self.clock = time
+            self.policy.expire(time)
+        self._sweep_in -= 1
+        if self._sweep_in <= 0:
+            self._sweep()
+        effects: list[Effect] = []
+        if kind in HOSTILE:
+            counts["hostile"] += 1
+        elif kind == "auth_success":
+            effects = self._login(event)
+        elif kind == "mail_accepted":
+            self._accepted(event)
+        lanes = self._by_kind.get(kind)
+        if lanes is None or source is None:
+            return effects
+        held = self.bans.covering(source, event.scope, time)
+        if held is not None:
+            if kind in HOSTILE:
+                counts["under_ban"] += 1
+                self.bans.hit(held, time)
+            return effects
+        known = False
+        if kind in _EXCUSED and "user" in event.proved:
+            user = event.fields.get("user")
+            known = bool(user) and self.book.known(self.hasher(user), source, time)  # type: ignore[arg-type]
+        number = KIND_NUMBER[kind]
+        log, rule = self.logs.number(event.log), self.rules.number(event.rule)
+        found: list[tuple[Lane, Fired]] = []
+        for lane in lanes:
+            key = lane.key_of(event)
+            if key is None:
+                continue
+            if self._quota is not None and lane.form == "source":
+                key = self._quota.key(key)
+            for fired in lane.feed(key, event, number, known, log, rule, self.clock):
+                found.append((lane, fired))
+        for lane, fired in found:
+            if lane.form == "source" and self.bans.covering(source, event.scope, time) is not None:
+                break  # under a ban by what fired before it; the rest of its evidence stays
+            effects += self._decide(lane, fired, event)
+        return effects
+
+    def _decide(self, lane: Lane, fired: Fired, event: Event) -> list[Effect]:
+        watch, detector, time = fired.watch, fired.watch.detector, event.time
+        watch.consume(fired.key, fired.span.last, fired.trusted)
+        offence, sources = self._offence(lane, fired, event)
+        effects: list[Effect] = []
+        by_name = lane.form not in ("source", "network")
+        if detector.ban is None or (detector.alert and by_name):
+            why = "stale-client" if detector.who == "known" else "user" if lane.form == "user" else "alert"
+            target = None if by_name or event.source is None else self._target(lane, event.source)
+            effects.append(Alert(offence, time, why, target))
+        if detector.ban is None:
+            pass
+        elif by_name:
+            user = fired.key if lane.form == "user" else None
+            effects += self.policy.strangers(detector, offence, user, sources, time)
+        elif event.source is not None:
+            effects += self.policy.decide(detector, offence, self._target(lane, event.source), time)
+        return self._count(self._once(fired, effects, time))
+
+    def _target(self, lane: Lane, source: int) -> Network:
+        return wide_network(source) if lane.form == "network" else source_network(source)
+
+    def _once(self, fired: Fired, effects: list[Effect], time: float) -> list[Effect]:
+        """Without the alerts that repeat one about the same key within the detector's quiet time."""
+        if not any(isinstance(effect, Alert) and effect.why not in ("observe", "cap") for effect in effects):
+            return effects
+        told = fired.watch.told
+        if time >= told.get(fired.key):
+            told.set(fired.key, time + fired.watch.detector.quiet)
+            return self._guess(effects)
+        kept = [
+            effect for effect in effects if not isinstance(effect, Alert) or effect.why in ("observe", "cap")
+        ]
+        self.counts["silenced"] += len(effects) - len(kept)
+        return kept
+
+    def _guess(self, effects: list[Effect]) -> list[Effect]:
+        """An alert for lack of trust says so when the reason is that the rule's format is guessed."""
+        return [
+            Alert(effect.offence, effect.time, "guessed", effect.network, effect.would)
+            if isinstance(effect, Alert) and effect.why == "trust" and self._guessed(effect.offence)
+            else effect
+            for effect in effects
+        ]
+
+    def _guessed(self, offence: Offence) -> bool:
+        return any(piece.rule.partition("/")[0] in self.setup.guessed for piece in offence.evidence)
+
+    def _count(self, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            name = type(effect).__name__
+            self.counts["imposed" if name == "Impose" else "lifted" if name == "Lift" else "alerts"] += 1
+        return effects
+
+    def _offence(self, lane: Lane, fired: Fired, event: Event) -> tuple[Offence, list[int]]:
+        """The finding, and the sources that took part where the key is a name or a network (all, newest
+        last).
+        """
+        view, span, detector = fired.view, fired.span, fired.watch.detector
+        records = [view.record(index) for index in span.indexes]
+        seen = {record[6] for record in records}
+        scope = max(record[7] & SCOPE for record in records)
+        if lane.form == "source":
+            sources = [] if event.source is None else [event.source]
+        else:
+            values = dict.fromkeys(record[2] for record in reversed(records) if record[2])
+            sources = [source_of_value(value) for value in reversed(values)]
+        evidence = tuple(
+            Evidence(time, self.rules.name(rule), self.logs.name(log), position, weight)
+            for time, position, _, log, rule, weight, _, _ in records[-MAX_EVIDENCE:]
+        )
+        kinds = tuple(kind for kind in detector.on if KIND_NUMBER[kind] in seen)
+        offence = Offence(
+            detector.name,
+            self._key_text(lane, fired, event),
+            span.first,
+            span.last,
+            span.total,
+            kinds,
+            evidence,
+            SCOPES[scope],
+            fired.trusted,
+            tuple(sources[-MAX_EVIDENCE:]),
+        )
+        return offence, sources
+
+    def _key_text(self, lane: Lane, fired: Fired, event: Event) -> str:
+        """The key in words: an address, a network, an account's name, or a hash of what may never have
+        existed.
+        """
+        form = lane.form
+        if form in ("source", "network") and event.source is not None:
+            return format_network(self._target(lane, event.source))
+        if form in ("user", "user+network"):
+            user = event.fields.get("user", "")
+            if self.book.exists(self.hasher(user)):
+                name = "".join(char if char.isprintable() else "?" for char in user[:64])
+            else:
+                name = f"user#{self.hasher(user):016x}"
+            if form == "user" or event.source is None:
+                return name
+            return f"{name} at {format_network(wide_network(event.source))}"
+        return f"{form}#{fired.key:016x}"
+
+    # ------------------------------------------------------------ what speaks for somebody
+
+    def _login(self, event: Event) -> list[Effect]:
+        """A login succeeded: perhaps the end of a sequence, else standing, and pardon for the way there."""
+        user, source, time = event.fields.get("user"), event.source, event.time
+        if not user or source is None or "user" not in event.proved:
+            return []
+        name = self.hasher(user)
+        known = self.book.known(name, source, time)
+        effects: list[Effect] = []
+        suspicious = False
+        for lane in self._completing:
+            key = lane.key_of(event)
+            if key is None:
+                continue
+            for fired in lane.complete(key, KIND_NUMBER[event.kind], time):
+                who = fired.watch.detector.who
+                if who != "any" and (who == "known") != known:
+                    continue
+                suspicious = suspicious or not known
+                effects += self._decide(lane, fired, event)
+        if suspicious:
+            self.book.revoke(name, source, time)
+            return effects
+        self.book.login(name, source, time)
+        for lane in self.lanes:
+            if lane.form in ("source", "user", "user+network") and (key := lane.key_of(event)) is not None:
+                value = name if lane.form == "source" else source_value(source)
+                lane.history.forget(key, KIND_NUMBER["auth_failure"], value)
+        return effects
+
+    def _accepted(self, event: Event) -> None:
+        if event.source is not None:
+            sender, recipient = event.fields.get("sender", ""), event.fields.get("recipient", "")
+            pair = self.hasher(f"{sender}\0{recipient}") if sender or recipient else 0
+            self.book.mail(event.source, event.time, pair)
+
+    # ------------------------------------------------------------ time and housekeeping
+
+    def _sweep(self) -> None:
+        places = len(self.lanes) + 2
+        self._sweep_turn = (self._sweep_turn + 1) % places
+        if self._sweep_turn < len(self.lanes):
+            looked = self.lanes[self._sweep_turn].sweep(self.clock)
+        elif self._sweep_turn == len(self.lanes):
+            looked = self.book.sweep(self.clock)
+        else:
+            looked = self.ordinals.sweep(self.clock)
+        self._sweep_in = max(_SWEEP_LEAST, looked)
+
+    def set_allow(self, network: Network, reason: str | None) -> bool:
+        """Put a network on the allow list (`reason` None: take it off); True when that changed something."""
+        changed = True
+        if reason is None:
+            changed = self.allow.remove(network)
+        else:
+            self.allow.add(network, reason)
+        if changed:
+            self._allow_changed.add(network)
+        return changed
+
+    def take_allow_changes(self, full: bool) -> list[Network]:
+        """Networks whose place on the allow list changed since the last call; `full`: all that are on it."""
+        changed = sorted(self._allow_changed | ({network for network, _ in self.allow} if full else set()))
+        self._allow_changed.clear()
+        return changed
+
+    def clear(self, network: Network) -> int:
+        """Forget what the sources in `network` (and the network itself) did; how many keys that were."""
+        cleared = 0
+        for lane in self.lanes:
+            if lane.form not in ("source", "network"):
+                continue
+            for key in self._keys_in(lane, network):
+                cleared += lane.forget(key)
+        return cleared
+
+    def _keys_in(self, lane: Lane, network: Network) -> Iterable[int]:
+        if lane.form == "source" and network == source_network(network.address):
+            return [network.address]
+        if lane.form == "network":
+            own = wide_network(network.address)
+            if covers(own, network):
+                return [own.address]
+            return [key for key, _ in lane.history.table.items() if covers(network, wide_network(key))]
+        return [
+            key for key, _ in lane.history.table.items() if covers(network, Network(key, host_prefix(key)))
+        ]
+
+    @property
+    def folded(self) -> int:
+        """Events counted under the shared key of an IPv6 network that used up its quota."""
+        return self._quota.folded if self._quota is not None else 0
+
+    def keys(self) -> dict[str, int]:
+        """Live keys of each form."""
+        return {lane.form: len(lane.history.table) for lane in self.lanes}
+
+    def tables(self) -> Iterator[Table]:
+        for lane in self.lanes:
+            yield lane.history.table
+        yield from self.book.tables
+        yield self.ordinals.table
+
+    def changes(self, full: bool) -> Iterator[Row]:
+        """What changed in the packed tables since the last call."""
+        yield from self.logs.changes(full)
+        yield from self.rules.changes(full)
+        for lane in self.lanes:
+            yield from lane.changes(full)
+        yield from self.book.changes(full)
+        yield from self.ordinals.changes(full)

@@ -1,0 +1,219 @@
+"""Scanner, sessions and engine behind one door: items in, effects out.
+
+Owns: the order in which what several logs say is looked at: by each log's running maximum stamp, then by
+the name of the log, then by the place in it. An event keeps its own stamp.
+Never: asks the time; `now` comes with every call. Touches no file, no firewall.
+Limits: the raw lines of at most 50,000 hostile events wait to be fetched as evidence; more are counted and
+dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from struct import Struct
+from typing import Any, Protocol
+
+from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Records
+from . import state
+from .engine import Engine
+from .requests import Answer, Requests
+from .scanner import Draft
+from .table import Row
+
+MOST_EVIDENCE = 50_000
+_SESSION, _RUNNING, _ORDER = "session", "running/stamps", "running/order"
+_TIME = Struct("=d")
+
+
+class Reader(Protocol):
+    """What the judge asks of a scanner."""
+
+    def scan(self, block: Block) -> list[Event | Draft]: ...
+
+    def scan_records(self, records: Records) -> list[Event | Draft]: ...
+
+    def running(self) -> dict[str, float]: ...
+
+    def restore(self, running: dict[str, float]) -> None: ...
+
+
+class Joiner(Protocol):
+    """What the judge asks of the sessions."""
+
+    def join(self, drafts: Sequence[Event | Draft]) -> list[Event]: ...
+
+    def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]: ...
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None: ...
+
+
+class Judge:
+    """Items to effects."""
+
+    def __init__(self, scanner: Reader, sessions: Joiner, engine: Engine, *, evidence: bool = True):
+        """`evidence` False: nobody will fetch the hostile events, so none are kept (replay, benches)."""
+        self.scanner = scanner
+        self.sessions = sessions
+        self.engine = engine
+        self.requests = Requests(engine)
+        self.evidence_dropped = 0
+        self.observer: Any = None  # Callable[[Event], None]: sees every event, for reports; None: nobody
+        self._keep = evidence
+        self._evidence: list[Event] = []
+        self._running: dict[str, float] = {}
+        self._saved: dict[tuple[str, str], float] = {}
+
+    # ------------------------------------------------------------ items
+
+    def feed(self, items: list[Item], now: float) -> list[Effect]:
+        """What follows from a batch of blocks, records and events; `now` is wall time in seconds."""
+        effects: list[Effect] = []
+        for event in self.events(items):
+            effects += self.engine.feed(event)
+        return effects
+
+    def events(self, items: Iterable[Item]) -> Iterator[Event]:
+        """The events of a batch in the order in which they count."""
+        waiting: list[tuple[float, str, int, Event | Draft]] = []
+        logs: set[str] = set()
+        for item in items:
+            if isinstance(item, Block):
+                found, log = self.scanner.scan(item), item.log
+            elif isinstance(item, Records):
+                found, log = self.scanner.scan_records(item), item.log
+            elif isinstance(item, Events):
+                yield from self._join(waiting, logs)  # those came before, and these are in order already
+                waiting, logs = [], set()
+                yield from self._noted(item.events)
+                continue
+            else:
+                continue
+            logs.add(log)
+            running = self._running.get(log, float("-inf"))
+            for draft in found:
+                event = draft if type(draft) is Event else draft.event  # type: ignore[union-attr]
+                running = max(running, event.time)
+                waiting.append((running, log, len(waiting), draft))
+            if found:
+                self._running[log] = running
+        yield from self._join(waiting, logs)
+
+    def _join(self, waiting: list[tuple[float, str, int, Event | Draft]], logs: set[str]) -> Iterator[Event]:
+        if not waiting:
+            return
+        if len(logs) > 1:
+            waiting.sort(key=lambda found: found[:3])
+        yield from self._noted(self.sessions.join([found[3] for found in waiting]))
+
+    def _noted(self, events: Iterable[Event]) -> Iterator[Event]:
+        observer = self.observer
+        for event in events:
+            if observer is not None:
+                observer(event)
+            if self._keep and event.kind in HOSTILE:
+                if len(self._evidence) < MOST_EVIDENCE:
+                    self._evidence.append(event)
+                else:
+                    self.evidence_dropped += 1
+            yield event
+
+    def take_evidence(self) -> list[Event]:
+        """The hostile events since the last call, with their raw lines where the scanner keeps them."""
+        taken, self._evidence = self._evidence, []
+        return taken
+
+    # ------------------------------------------------------------ time and people
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has come to `now`. Bans end in the kernel by themselves, so there is nothing to ask for."""
+        return []
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do without an event; None: never."""
+        return None
+
+    def request(self, verb: str, args: dict[str, Any], now: float) -> tuple[list[Effect], Answer]:
+        """Carry out what an administrator asks (see `requests`); effects and a plain answer."""
+        if verb == "status":
+            return [], {"ok": True, "id": "status", "args": {}, "status": self.status(now)}
+        return self.requests.request(verb, args, now)
+
+    @property
+    def enforcing(self) -> bool:
+        """Bans are real."""
+        return self.engine.policy.enforcing
+
+    @enforcing.setter
+    def enforcing(self, enforcing: bool) -> None:
+        self.engine.policy.enforcing = enforcing
+
+    def allowed(self) -> list[Network]:
+        """Networks of the allow list, for the firewall's `allowed` set."""
+        return [network for network, _ in self.engine.allow]
+
+    def explain(self, line: bytes, *args: Any, **named: Any) -> Any:
+        """How a line is read; see `Scanner.explain`."""
+        return self.scanner.explain(line, *args, **named)  # type: ignore[attr-defined]
+
+    def status(self, now: float) -> Answer:
+        """Counters, for `status` and for the watch over blindness."""
+        engine = self.engine
+        engine.policy.expire(now)
+        history = [lane.history for lane in engine.lanes]
+        real = sum(1 for held in engine.bans if not held.simulated)
+        return {
+            "mode": "enforce" if engine.policy.enforcing else "observe",
+            "bans": real,
+            "simulated": len(engine.bans) - real,
+            "newest": None if engine.clock == float("-inf") else engine.clock,
+            **engine.counts,
+            "keys": engine.keys(),
+            "max_keys": engine.setup.max_keys,
+            "evicted": sum(found.table.evicted for found in history),
+            "evicted_strong": sum(found.table.evicted_strong for found in history),
+            "folded": engine.folded,
+            "late": sum(found.late for found in history),
+            "standing": len(engine.book.sources),
+            "users": len(engine.book.users),
+            "refused_at_cap": engine.policy.refused_at_cap,
+            "evidence_dropped": self.evidence_dropped,
+        }
+
+    # ------------------------------------------------------------ checkpoint
+
+    def checkpoint(self, full: bool = False) -> Iterator[Row]:
+        """Rows that changed since the last call (`full`: all), for one transaction with the positions.
+
+        If that transaction fails, the changes are lost to the next: it must be full.
+        """
+        yield from state.save(self.engine, full)
+        for key, value in self.sessions.snapshot(full):
+            yield _SESSION, key, value
+        for table, running in ((_RUNNING, self.scanner.running()), (_ORDER, self._running)):
+            for log, time in running.items():
+                if full or self._saved.get((table, log)) != time:
+                    self._saved[table, log] = time
+                    yield table, log.encode("utf-8", "surrogateescape"), _TIME.pack(time)
+
+    def restore(self, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:
+        """Go on where a checkpoint was; the stored facts about the whole, {} where there was none."""
+        sessions: list[tuple[bytes, bytes]] = []
+        running: dict[str, float] = {}
+
+        def others() -> Iterator[tuple[str, bytes, bytes]]:
+            for name, key, value in rows:
+                if name == _SESSION:
+                    sessions.append((key, value))
+                elif name in (_RUNNING, _ORDER):
+                    log, time = key.decode("utf-8", "surrogateescape"), _TIME.unpack(value)[0]
+                    self._saved[name, log] = time
+                    (running if name == _RUNNING else self._running)[log] = time
+                else:
+                    yield name, key, value
+
+        meta = state.restore(self.engine, others())
+        self.sessions.restore(sessions)
+        self.scanner.restore(running)
+        if meta:
+            self.enforcing = bool(meta["enforcing"])
+        return meta

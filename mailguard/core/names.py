@@ -1,0 +1,76 @@
+"""Long names as small numbers that outlive a restart, and foreign text as keyed hashes.
+
+Owns: the numbering of logs and rules in packed records, and the one way foreign text becomes a 64-bit value.
+Never: keeps a user name, a recipient or any other foreign text longer than the small cache of hot values.
+Limits: 65,535 logs and as many rules; later ones share the number 65,535, "(other)". The cache holds 65,536
+values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from .table import Row
+
+OTHER = 0xFFFF
+_CACHE = 65_536
+
+
+class Names:
+    """Names numbered in the order of their first appearance."""
+
+    def __init__(self, table: str):
+        self.table = table
+        self._number: dict[str, int] = {}
+        self._name: dict[int, str] = {}
+        self._new: list[int] = []
+
+    def number(self, name: str) -> int:
+        """The number of `name`; a new one when it was never seen."""
+        number = self._number.get(name)
+        if number is None:
+            number = len(self._name)
+            if number >= OTHER:
+                return OTHER
+            self._number[name] = number
+            self._name[number] = name
+            self._new.append(number)
+        return number
+
+    def name(self, number: int) -> str:
+        return self._name.get(number, "(other)")
+
+    def changes(self, full: bool = False) -> Iterator[Row]:
+        """Rows for the checkpoint: numbers given since the last call, or all."""
+        numbers = list(self._name) if full else self._new
+        self._new = []
+        for number in numbers:
+            yield self.table, number.to_bytes(2, "big"), self._name[number].encode("utf-8", "surrogateescape")
+
+    def restore(self, key: bytes, value: bytes) -> None:
+        number, name = int.from_bytes(key, "big"), value.decode("utf-8", "surrogateescape")
+        self._number[name] = number
+        self._name[number] = name
+
+
+class Hasher:
+    """Text -> 64-bit keyed hash, never 0 (0 means: no value). Letter case does not count.
+
+    The key keeps an outsider from choosing names that fall together, and keeps stored hashes from being
+    guessed back without the state file.
+    """
+
+    def __init__(self, secret: bytes):
+        self._secret = secret[:64]
+        self._cache: dict[str, int] = {}
+
+    def __call__(self, text: str) -> int:
+        value = self._cache.get(text)
+        if value is None:
+            digest = blake2b(text.lower().encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret)
+            value = int.from_bytes(digest.digest(), "little") or 1
+            if len(self._cache) >= _CACHE:
+                self._cache.clear()
+            self._cache[text] = value
+        return value

@@ -1,0 +1,224 @@
+"""What speaks for a source, a network, or a user at a network: accepted mail and logins that succeeded.
+
+Owns: who has earned consideration, since when and on how many days.
+Never: excuses anybody from `auth_failure` but the very user who had logged in from that network before.
+Limits: bounded tables (`cap` keys each); whoever was seen on two days outlives whoever was seen once.
+Nothing counts that is older than 13 months. Times are rounded down to ten minutes of inactivity: a busy
+partner's last mail may be told up to ten minutes too early.
+
+A source or network is *in good standing* when mail was accepted from it, or somebody logged in from it, on at
+least two days, the first of them at least two days ago. So nobody earns it in the hour in which he needs it.
+`revoke` takes it away for good (13 months): a stolen password that worked buys its thief nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from struct import Struct
+
+from ..model import Network
+from ..notation import V6, covers, network_of
+from .detectors import user_network
+from .networks import NETWORK4, NETWORK6, network_key, source_key
+from .table import Row, Table
+
+DAY = 86400.0
+AGE = 396 * DAY  # 13 months
+RIPE = 2 * DAY  # the first accepted mail or login must be this old
+DAYS = 2  # and must have been on this many days
+_GRAIN = 600.0
+_PAIRS = 8
+
+# first and last mail, first and last login, days with mail and with a login, flags; then pair hashes (uint32)
+_RECORD = Struct("=ddddHHB")
+_LOGIN = Struct("=ddB")
+_REVOKED = 1
+_NONE = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known in favour of one source or network. Times are 0.0 where there was nothing."""
+
+    first_mail: float = _NONE
+    last_mail: float = _NONE
+    first_login: float = _NONE
+    last_login: float = _NONE
+    mail_days: int = 0
+    login_days: int = 0
+    pairs: int = 0  # different sender and recipient pairs seen, at most 8
+    revoked: bool = False
+
+    def good(self, now: float) -> bool:
+        """In good standing at time `now`."""
+        if self.revoked:
+            return False
+        mail = self.mail_days >= DAYS and self.first_mail <= now - RIPE and self.last_mail >= now - AGE
+        login = self.login_days >= DAYS and self.first_login <= now - RIPE and self.last_login >= now - AGE
+        return mail or login
+
+
+NOTHING = Standing()
+
+
+def _unpack(value: bytes | None) -> Standing:
+    if value is None:
+        return NOTHING
+    mail1, mail2, login1, login2, mail_days, login_days, flags = _RECORD.unpack_from(value)
+    pairs = (len(value) - _RECORD.size) // 4
+    return Standing(mail1, mail2, login1, login2, mail_days, login_days, pairs, bool(flags & _REVOKED))
+
+
+def _later(first: float, last: float, days: int, time: float) -> tuple[float, float, int]:
+    """The span and the number of days after one more thing at `time`."""
+    if not days:
+        return time, time, 1
+    if time > last:
+        return first, time, min(days + (time // DAY > last // DAY), 0xFFFF)
+    return min(first, time), last, days
+
+
+class Book:
+    """Standing of sources, networks and users at networks."""
+
+    def __init__(self, cap: int, salt: int = 0, track: bool = False):
+        self.sources = Table("standing/source", cap, salt, track)
+        self.networks = Table("standing/network", max(8, cap // 2), salt, track)
+        self.logins = Table("standing/login", cap, salt, track)  # user and network
+        self.users = Table("standing/user", max(8, cap // 2), salt, track)
+        self.tables = (self.sources, self.networks, self.logins, self.users)
+        self._turn = 0
+
+    # ------------------------------------------------------------ earning
+
+    def _earn(self, table: Table, key: int, time: float, mail: bool, pair: int) -> None:
+        value = table.get(key)
+        if value is None:
+            record = (time, time, 0.0, 0.0, 1, 0, 0) if mail else (0.0, 0.0, time, time, 0, 1, 0)
+            pairs = pair.to_bytes(4, "little") if pair else b""
+            table.put(key, _RECORD.pack(*record) + pairs, False)
+            return
+        mail1, mail2, login1, login2, mail_days, login_days, flags = _RECORD.unpack_from(value)
+        if flags & _REVOKED:
+            return
+        pairs = value[_RECORD.size :]
+        fresh = b""
+        if pair and len(pairs) < 4 * _PAIRS:
+            fresh = pair.to_bytes(4, "little")
+            if any(pairs[i : i + 4] == fresh for i in range(0, len(pairs), 4)):
+                fresh = b""
+        last = mail2 if mail else login2
+        if not fresh and 0 <= time - last < _GRAIN and time // DAY == last // DAY:
+            return
+        if mail:
+            mail1, mail2, mail_days = _later(mail1, mail2, mail_days, time)
+        else:
+            login1, login2, login_days = _later(login1, login2, login_days, time)
+        packed = _RECORD.pack(mail1, mail2, login1, login2, mail_days, login_days, flags)
+        table.put(key, packed + pairs + fresh, max(mail_days, login_days) >= DAYS)
+
+    def mail(self, source: int, time: float, pair: int = 0) -> None:
+        """Mail from this packed address was accepted; `pair` hashes its sender and recipient (0: unknown)."""
+        key = source_key(source)
+        value = self.sources.get(key)
+        if value is not None and value[_RECORD.size - 1] & _REVOKED:
+            return
+        self._earn(self.sources, key, time, True, pair & 0xFFFFFFFF)
+        self._earn(self.networks, network_key(source), time, True, 0)
+
+    def login(self, user: int, source: int, time: float) -> None:
+        """The hashed user logged in from this packed address."""
+        key = user_network(user, source)
+        value = self.logins.get(key)
+        if value is None:
+            self.logins.put(key, _LOGIN.pack(time, time, 0), False)
+        else:
+            first, last, flags = _LOGIN.unpack(value)
+            if flags & _REVOKED:
+                return
+            if not 0 <= time - last < _GRAIN:
+                strong = max(last, time) - min(first, time) >= DAY
+                self.logins.put(key, _LOGIN.pack(min(first, time), max(last, time), 0), strong)
+        self._earn(self.sources, source_key(source), time, False, 0)
+        self._earn(self.networks, network_key(source), time, False, 0)
+        value = self.users.get(user)
+        if value is None:
+            self.users.put(user, _LOGIN.pack(time, time, 0), False)
+        else:
+            first, last, flags = _LOGIN.unpack(value)
+            if time - last >= _GRAIN:
+                self.users.put(user, _LOGIN.pack(first, time, flags), True)
+
+    # ------------------------------------------------------------ asking
+
+    def known(self, user: int, source: int, time: float) -> bool:
+        """Had this hashed user logged in from the network of this address before `time`?"""
+        value = self.logins.get(user_network(user, source))
+        if value is None:
+            return False
+        first, last, flags = _LOGIN.unpack(value)
+        return not flags & _REVOKED and first <= time and last >= time - AGE
+
+    def exists(self, user: int) -> bool:
+        """Has this hashed user ever logged in? Then the name is an account and no mistyped password."""
+        return user in self.users
+
+    def source(self, address: int) -> Standing:
+        return _unpack(self.sources.get(source_key(address)))
+
+    def network(self, network: Network, now: float) -> Standing:
+        """The best standing of anything in the network."""
+        exact = NETWORK6 if network.address >= V6 else NETWORK4
+        if network.prefix > exact:
+            found = self.source(network.address)
+            if found.good(now) or network == network_of(network.address, 32, 64):
+                return found
+            return NOTHING
+        if network.prefix == exact:
+            return _unpack(self.networks.get(network.address))
+        best = NOTHING
+        for key, value in self.networks.items():
+            if covers(network, network_of(key, NETWORK4, NETWORK6)):
+                found = _unpack(value)
+                if found.good(now):
+                    return found
+                best = found
+        return best
+
+    # ------------------------------------------------------------ losing
+
+    def revoke(self, user: int, source: int, time: float) -> None:
+        """The user's login from here was a theft: it speaks for nobody, and nothing more is earned from
+        here.
+        """
+        self.logins.put(user_network(user, source), _LOGIN.pack(time, time, _REVOKED), True)
+        packed = _RECORD.pack(0.0, 0.0, time, time, 0, 1, _REVOKED)
+        self.sources.put(source_key(source), packed, True)
+
+    def pardon(self, source: int) -> bool:
+        """An administrator speaks for the source: what was revoked may be earned again."""
+        value = self.sources.get(source_key(source))
+        if value is None or not value[_RECORD.size - 1] & _REVOKED:
+            return False
+        self.sources.drop(source_key(source))
+        return True
+
+    def sweep(self, clock: float) -> int:
+        """A piece of housekeeping: one shard of one table; how many keys were looked at."""
+        oldest = clock - AGE
+        self._turn = (self._turn + 1) % 4
+
+        def live(value: bytes) -> bool:
+            _, mail, _, login, _, _, _ = _RECORD.unpack_from(value)
+            return bool(max(mail, login) >= oldest)
+
+        def live_login(value: bytes) -> bool:
+            _, last, _ = _LOGIN.unpack(value)
+            return bool(last >= oldest)
+
+        return self.tables[self._turn].sweep(live if self._turn < 2 else live_login)
+
+    def changes(self, full: bool) -> Iterator[Row]:
+        for table in self.tables:
+            yield from table.changes(full)

@@ -1,0 +1,194 @@
+"""A bounded map from integer keys to packed bytes, in which the guilty outlive the merely seen.
+
+Owns: how much the engine remembers. Every table of the core that an outsider can make grow is one of these.
+Never: knows what its values mean; whoever keeps them says which are *strong*.
+Limits: `cap` keys. At the cap a new key takes the place of the oldest weak key; only among strong keys a
+strong one gives way, and then the lightest of a handful of the longest undisturbed. So a flood of ever new
+keys, each seen once, can push out only other keys seen once. An eighth of the room always stays for weak
+keys, or a newcomer could never become strong.
+
+The map is cut into shards, chosen by key and a secret salt, for two reasons: no dictionary ever grows large
+enough for its growing to be felt as a pause, and housekeeping visits one shard at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+#: A change for the checkpoint: table, key, value (None: deleted).
+Row = tuple[str, bytes, bytes | None]
+
+SHARD_KEYS = 2048  # keys a full shard holds, about
+_LOOKED_AT = 8  # strong keys compared before one of them gives way
+
+
+def pack_key(key: int) -> bytes:
+    """A table key as the shortest big-endian bytes (at least one)."""
+    return key.to_bytes((key.bit_length() + 7) // 8 or 1, "big")
+
+
+class Table:
+    """Integer key (not negative) -> bytes, at most `cap` of them.
+
+    `track` True remembers which keys changed, for the next checkpoint.
+    """
+
+    def __init__(self, name: str, cap: int, salt: int = 0, track: bool = False):
+        self.name = name
+        self.cap = max(8, cap)
+        self.evicted = 0  # keys that gave way at the cap
+        self.evicted_strong = 0  # of those, strong ones
+        self._salt = salt & 0xFFFFFFFFFFFFFFFF
+        # An odd number, so that the low bits of an address alone do not decide the shard.
+        self._count = max(1, self.cap // SHARD_KEYS) | 1
+        self._room = max(8, self.cap // self._count)
+        self._strong_room = self._room - max(1, self._room // 8)
+        self._weak: list[dict[int, bytes]] = [{} for _ in range(self._count)]
+        self._strong: list[dict[int, bytes]] = [{} for _ in range(self._count)]
+        self._dirty: set[int] | None = set() if track else None
+        self._cursor = 0
+        #: called with each key that comes new, and with each that leaves
+        self.on_enter: Callable[[int], None] | None = None
+        self.on_leave: Callable[[int], None] | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._weak)) + sum(map(len, self._strong))
+
+    def __contains__(self, key: int) -> bool:
+        shard = (key ^ self._salt) % self._count
+        return key in self._strong[shard] or key in self._weak[shard]
+
+    @property
+    def strong(self) -> int:
+        """How many keys are strong."""
+        return sum(map(len, self._strong))
+
+    def get(self, key: int) -> bytes | None:
+        shard = (key ^ self._salt) % self._count
+        value = self._strong[shard].get(key)
+        return value if value is not None else self._weak[shard].get(key)
+
+    def put(self, key: int, value: bytes, strong: bool) -> None:
+        """Keep `value` under `key`; a strong key stays strong until it is dropped or swept."""
+        shard = (key ^ self._salt) % self._count
+        strong_keys, weak_keys = self._strong[shard], self._weak[shard]
+        if self._dirty is not None:
+            self._dirty.add(key)
+        if key in strong_keys:
+            strong_keys[key] = value
+        elif strong:
+            known = weak_keys.pop(key, None) is not None
+            if not known and self.on_enter is not None:
+                self.on_enter(key)
+            if len(strong_keys) >= self._strong_room:
+                self._evict_strong(strong_keys)
+            elif not known and len(strong_keys) + len(weak_keys) >= self._room:
+                self._evict_weak(weak_keys, strong_keys)
+            strong_keys[key] = value
+        elif key in weak_keys:
+            weak_keys[key] = value
+        else:
+            if self.on_enter is not None:
+                self.on_enter(key)
+            if len(strong_keys) + len(weak_keys) >= self._room:
+                self._evict_weak(weak_keys, strong_keys)
+            weak_keys[key] = value
+
+    def drop(self, key: int) -> bytes | None:
+        """Forget `key`; its value, or None where it was not kept."""
+        shard = (key ^ self._salt) % self._count
+        value = self._strong[shard].pop(key, None)
+        if value is None:
+            value = self._weak[shard].pop(key, None)
+        if value is not None:
+            self._gone(key)
+        return value
+
+    def items(self) -> Iterator[tuple[int, bytes]]:
+        """All keys with their values; the table must not change meanwhile."""
+        for shards in (self._strong, self._weak):
+            for shard in shards:
+                yield from shard.items()
+
+    # ------------------------------------------------------------ giving way
+
+    def _gone(self, key: int) -> None:
+        if self._dirty is not None:
+            self._dirty.add(key)
+        if self.on_leave is not None:
+            self.on_leave(key)
+
+    def _evict_weak(self, weak_keys: dict[int, bytes], strong_keys: dict[int, bytes]) -> None:
+        if not weak_keys:
+            self._evict_strong(strong_keys)
+            return
+        oldest = next(iter(weak_keys))
+        del weak_keys[oldest]
+        self.evicted += 1
+        self._gone(oldest)
+
+    def _evict_strong(self, strong_keys: dict[int, bytes]) -> None:
+        seen = []
+        for key in strong_keys:
+            seen.append(key)
+            if len(seen) == _LOOKED_AT:
+                break
+        victim = min(seen, key=lambda key: len(strong_keys[key]))  # the first, so the oldest, of equals
+        for key in seen:  # whoever was spared goes to the end of the queue
+            value = strong_keys.pop(key)
+            if key != victim:
+                strong_keys[key] = value
+        self.evicted += 1
+        self.evicted_strong += 1
+        self._gone(victim)
+
+    # ------------------------------------------------------------ housekeeping
+
+    def sweep(self, keep: Callable[[bytes], bool]) -> int:
+        """Visit the next shard, drop what `keep` does not want, and say how many keys were looked at."""
+        shard = self._cursor
+        self._cursor = (shard + 1) % self._count
+        looked = 0
+        for shards in (self._strong, self._weak):
+            keys = shards[shard]
+            looked += len(keys)
+            leaving = [key for key, value in keys.items() if not keep(value)]
+            if leaving:
+                for key in leaving:
+                    del keys[key]
+                    self._gone(key)
+                shards[shard] = dict(keys)  # a dictionary never gives room back by itself
+        return looked
+
+    # ------------------------------------------------------------ checkpoint
+
+    def changes(self, full: bool = False) -> Iterator[Row]:
+        """Rows (table, key, value or None for a deleted key) since the last call; `full` True: every key."""
+        strong = b"\1"
+        if full:
+            for shards, mark in ((self._strong, strong), (self._weak, b"\0")):
+                for shard in shards:
+                    for key, value in shard.items():
+                        yield self.name, pack_key(key), mark + value
+            if self._dirty is not None:
+                self._dirty.clear()
+            return
+        if not self._dirty:
+            return
+        dirty, self._dirty = self._dirty, set()
+        for key in dirty:
+            index = (key ^ self._salt) % self._count
+            found = self._strong[index].get(key)
+            if found is not None:
+                yield self.name, pack_key(key), strong + found
+                continue
+            found = self._weak[index].get(key)
+            yield self.name, pack_key(key), None if found is None else b"\0" + found
+
+    def restore(self, key: bytes, value: bytes) -> int:
+        """Put one row back; its key."""
+        number = int.from_bytes(key, "big")
+        self.put(number, value[1:], value[:1] == b"\1")
+        if self._dirty is not None:
+            self._dirty.discard(number)
+        return number
