@@ -166,7 +166,7 @@ class Server:
         groups = {gid}
         # An old kernel, or a peer in more groups than anybody has: then its first group decides.
         with suppress(OSError):
-            more = line.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * 1024)
+            more = line.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
             groups.update(struct.unpack(f"{len(more) // 4}I", more))
         return self._group in groups, False
 
