@@ -11,7 +11,7 @@ from .arguments import network as network_of
 from .asked import report
 from .client import question, socket_option
 from .messages import text
-from .output import output_option, write_json, write_line, write_table
+from .output import output_option, write_json, write_table
 
 
 @click.group("allow")
@@ -22,13 +22,14 @@ def command() -> None:
 @command.command("add")
 @click.argument("network", type=network_of)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept with the network.")
+@click.option("--force", is_flag=True, help="Add it even if it is every address there is.")
 @socket_option
 @output_option
-def add(network: Network, reason: str, socket: str, form: str) -> None:
+def add(network: Network, reason: str, force: bool, socket: str, form: str) -> None:
     """Never ban NETWORK; lift the bans inside it."""
     name = format_network(network)
-    answer = question(socket, "allow", network=name, reason=reason)
-    report(form, answer, "allow.added")
+    answer = question(socket, "allow", do="add", network=name, reason=reason, force=force or None)
+    report(form, answer, "allow.added", lifted=answer["lifted"])
 
 
 @command.command("del")
@@ -45,12 +46,14 @@ def delete(network: Network, socket: str, form: str) -> None:
 @output_option
 def list_(socket: str, form: str) -> None:
     """List the networks that are never banned, each with its reason."""
-    networks = question(socket, "allow-list")["networks"]
+    answer = question(socket, "allow-list")
+    rows = [(one["network"], one["reason"], text("allow.by-settings")) for one in answer["never"]]
+    rows += [(one["network"], one["reason"], text("allow.by-command")) for one in answer["entries"]]
     if form == "json":
-        write_json(*networks)
+        write_json(*({"network": row[0], "reason": row[1], "origin": row[2]} for row in rows))
         return
     columns = [text(f"column.{name}") for name in ("network", "why", "origin")]
-    write_table(form, "", columns, [(one["network"], one["reason"], one.get("origin")) for one in networks])
+    write_table(form, "", columns, rows)
 
 
 @command.command("check")
@@ -59,13 +62,7 @@ def list_(socket: str, form: str) -> None:
 @output_option
 def check(network: Network, socket: str, form: str) -> int:
     """Is NETWORK allowed, and by what? Exit 0 yes, 1 no."""
-    name = format_network(network)
-    answer = question(socket, "allow-check", network=name)
-    by = answer.get("by")
-    if form == "json":
-        write_json({"network": name, "allowed": by is not None, "by": by})
-    elif by is None:
-        write_line(text("allow.no", network=name))
-    else:
-        write_line(text("allow.yes", network=name, by=by["network"], why=by["reason"]))
-    return 0 if by is not None else 1
+    answer = question(socket, "allow-check", network=format_network(network))
+    allowed = bool(answer["allowed"])
+    report(form, answer, "allow.yes" if allowed else "allow.no")
+    return 0 if allowed else 1

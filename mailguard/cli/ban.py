@@ -13,6 +13,8 @@ from .arguments import length as length_of
 from .arguments import network as network_of
 from .asked import report
 from .client import question, socket_option
+from .messages import text
+from .moments import local
 from .output import output_option
 
 
@@ -44,14 +46,15 @@ def command(
     """Ban an address or a network.
 
     Own addresses, the gateway, allowed networks and very wide networks are refused with the reason.
-    """  # fmt: skip
+    """
     answer = question(
         socket,
         "ban",
         network=format_network(network),
-        **{"for": None if math.isinf(length) else length},
+        **{"for": "permanent" if math.isinf(length) else length},
         reason=reason,
         scope=scope,
-        force=force,
+        force=force or None,
     )
-    report(form, answer)
+    until = answer.get("ban", {}).get("until")
+    report(form, answer, "ban.done", end=text("time.ever") if until is None else local(until))

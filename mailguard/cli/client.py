@@ -11,15 +11,16 @@ import click
 from mailguard.control import DEFAULT_SOCKET, ControlError, ask
 from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE
 
-__all__ = ["GuardError", "question", "socket_option"]
+from .messages import text
 
 
 class GuardError(Exception):
     """The guard could not be asked, or it said no; `code` is the exit code of the command."""
 
-    def __init__(self, message: str, code: int):
+    def __init__(self, message: str, code: int, answer: dict[str, Any] | None = None):
         super().__init__(message)
         self.code = code
+        self.answer = answer
 
 
 def socket_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,10 +35,23 @@ def socket_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def question(socket: str, verb: str, /, **arguments: Any) -> dict[str, Any]:
     """The guard's answer. GuardError: it was not reached (exit 69), refused (1), or may not be asked (77)."""
+    given = {name: value for name, value in arguments.items() if value is not None}
     try:
-        answer = ask(socket, verb, arguments)
+        answer = ask(socket, verb, given)
     except ControlError as error:
         raise GuardError(str(error), EXIT_UNAVAILABLE) from None
     if not answer.get("ok", True):
-        raise GuardError(str(answer.get("error", "")), EXIT_PERMISSION if answer.get("denied") else 1)
+        raise GuardError(refusal(answer), EXIT_PERMISSION if answer.get("denied") else 1, answer)
     return answer
+
+
+def refusal(answer: dict[str, Any]) -> str:
+    """Why the guard said no, in words."""
+    if "error" in answer:
+        return str(answer["error"])
+    name, arguments = str(answer.get("id", "")), answer.get("args", {})
+    if name == "refused":
+        reason = str(arguments.get("reason", ""))
+        if reason in ("too-wide", "standing"):
+            return text(f"refused.{reason}", network=arguments.get("network"))
+    return text(f"refused.{name}", **arguments)

@@ -58,18 +58,33 @@ MESSAGES: dict[str, str] = {
     "column.why": "why",
     "bans.none": "no bans stand",
     "bans.title": "{count} bans stand",
-    "asked.nothing": "nothing to do",
+    "ban.done": "{network} is banned until {end}",
     "unban.which": "name networks, or a detector and a time, or --all",
-    "allow.added": "added; no ban stood inside it",
-    "allow.deleted": "deleted from the list",
-    "allow.yes": "{network} is never banned: it is in {by} ({why})",
+    "unban.done": "{network} is no longer banned; what was counted against it is forgotten",
+    "unban.still": "but {network} is banned and holds it",
+    "allow.added": "{network} is never banned from now on; {lifted} bans inside it were lifted",
+    "allow.deleted": "{network} is no longer on the list",
+    "allow.yes": "{network} is never banned: {entry} is on the list ({reason})",
     "allow.no": "{network} is not on the list",
+    "allow.by-settings": "settings",
+    "allow.by-command": "command",
     "observe.done": "only observing from now on; bans that stand run until their end",
-    "panic.done": "{count} bans lifted; only observing until `mailguard enforce`",
+    "panic.done": "{lifted} bans lifted; only observing until `mailguard enforce`",
     "pause.done": "the bans are out of the firewall until {until}",
     "pause.over": "no pause; the bans are in the firewall",
     # events
     "events.notice": "mailguard: {log}: {id}",
+    # refusals of the guard
+    "refused.refused": "{network} was refused: {entry} is never banned ({reason}); --force bans it anyway",
+    "refused.too-wide": "{network} was refused: it is very wide; --force does it anyway",
+    "refused.standing": (
+        "{network} was refused: accepted mail and logins speak for it (see `mailguard why {network}`); "
+        "--force bans it anyway"
+    ),
+    "refused.nothing-to-lift": "there was nothing to lift",
+    "refused.not-allowed-before": "{network} was not added by `mailguard allow`",
+    "refused.bad-argument": "the guard does not understand {name} = {value}",
+    "refused.unknown-verb": "the guard does not know '{verb}'; is it older than this program?",
     # explain
     "explain.line": "line       {line}",
     "explain.no-envelope": "envelope   no known envelope opens this line, so it has no time and no program",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from .asked import report
 from .client import question, socket_option
-from .messages import text
-from .output import output_option, write_json, write_line
+from .output import output_option
 
 
 @click.command("panic")
@@ -17,9 +17,4 @@ def command(socket: str, form: str) -> None:
 
     The firewall is emptied first; nothing is banned until `mailguard enforce`.
     """
-    answer = question(socket, "panic")
-    lifted = len(answer.get("effects", []))
-    if form == "json":
-        write_json({"lifted": lifted, "mode": "observe"})
-    else:
-        write_line(text("panic.done", count=lifted))
+    report(form, question(socket, "panic"), "panic.done")

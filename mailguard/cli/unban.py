@@ -7,15 +7,16 @@ import click
 from mailguard.model import Network
 from mailguard.notation import format_network
 
-from .arguments import moment, network
+from .arguments import moment
+from .arguments import network as network_of
 from .asked import report
 from .client import question, socket_option
 from .messages import text
-from .output import output_option
+from .output import output_option, write_line
 
 
 @click.command("unban")
-@click.argument("networks", type=network, nargs=-1, metavar="NETWORK...")
+@click.argument("networks", type=network_of, nargs=-1, metavar="NETWORK...")
 @click.option("--detector", metavar="NAME", help="All bans by this detector.")
 @click.option("--since", type=moment, metavar="TIME", help="All bans that began then or later.")
 @click.option("--all", "every", is_flag=True, help="All bans.")
@@ -36,11 +37,18 @@ def command(
     ways = sum((bool(networks), detector is not None or since is not None, every))
     if ways != 1:
         raise click.UsageError(text("unban.which"))
-    asked = {
-        "networks": [format_network(network) for network in networks] or None,
-        "detector": "" if detector == "administrator" else detector,
-        "since": since,
-        "all": every or None,
-    }
-    given = {name: value for name, value in asked.items() if value is not None}
-    report(form, question(socket, "unban", **given))
+    answer = question(
+        socket,
+        "unban",
+        networks=[format_network(network) for network in networks] or None,
+        detector=detector,
+        since=since,
+        all=every or None,
+    )
+    if form == "json":
+        report(form, answer, "unban.done")
+        return
+    for network in answer["args"]["lifted"]:
+        write_line(text("unban.done", network=network))
+    for network in answer["args"].get("still_inside", []):
+        write_line(text("unban.still", network=network))
