@@ -194,8 +194,11 @@ class PaperTeller:
         self.asks.append(request.verb)
         return {"ok": True, "verb": request.verb}
 
-    def asked(self, request: Request, answer: dict[str, Any], now: float) -> None:
+    def asked(
+        self, request: Request, effects: Sequence[Effect], answer: dict[str, Any], now: float
+    ) -> dict[str, Any]:
         self.asks.append("judge:" + request.verb)
+        return answer
 
     def watch(self, items: Sequence[Item], now: float) -> list[Notice]:
         return []

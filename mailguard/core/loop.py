@@ -129,12 +129,11 @@ class Loop:
                 self.gate.panic()  # the doors first, the single lifts after
             effects, answer = self.judge.request(request.verb, request.args, now)
             self._carry_out(effects, now)
-            self.teller.asked(request, answer, now)
+            answer = self.teller.asked(request, effects, answer, now)
             # Requests are in no log: what they changed must be on disk before the next crash.
             self.checkpoint()
         elif request.verb == "pause":
-            answer = self._pause(request.args, now)
-            self.teller.asked(request, answer, now)
+            answer = self.teller.asked(request, [], self._pause(request.args, now), now)
         elif request.verb == "stop":
             self.stopping, answer = True, {"ok": True}
         else:

@@ -84,8 +84,10 @@ class Teller(Protocol):
     def answer(self, request: Request, now: float) -> dict[str, Any]:
         """The answer to a request that is not the judge's."""
 
-    def asked(self, request: Request, answer: dict[str, Any], now: float) -> None:
-        """A request of the judge was carried out (mode changes are remembered here)."""
+    def asked(
+        self, request: Request, effects: Sequence[Effect], answer: dict[str, Any], now: float
+    ) -> dict[str, Any]:
+        """A request of the judge was carried out with these effects; the answer as people read it."""
 
     def watch(self, items: Sequence[Item], now: float) -> list[Notice]:
         """What is to be said after this batch: heartbeat, blindness."""
