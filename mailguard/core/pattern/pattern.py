@@ -21,7 +21,7 @@ from .template import Again, Choice, Maybe, Node, Slot, Text, Trouble, is_foreig
 from .variants import Echo, Variant, echo, join, variants
 
 Values = tuple[bytes | None, ...]
-Match = Callable[[Any, int, int], Values | None]
+Match = Callable[[bytes, int, int], Values | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +52,8 @@ class Pattern:
 
     def match(self, data: Any, start: int, end: int, cut: bool = False) -> Values | None:
         """See the class. `data`: bytes, bytearray or memoryview."""
-        if isinstance(data, memoryview):
-            data, start, end = data[start:end].tobytes(), 0, end - start
+        if type(data) is not bytes:
+            data, start, end = bytes(data[start:end]), 0, end - start
         if cut:
             return self._find_cut(data, start, end) if self._find_cut is not None else None
         return self._find(data, start, end)
@@ -181,7 +181,7 @@ def _first_of(ways: Sequence[Match]) -> Match:
     if len(ways) == 1:
         return ways[0]
 
-    def find(data: Any, start: int, end: int) -> Values | None:
+    def find(data: bytes, start: int, end: int) -> Values | None:
         for way in ways:
             found = way(data, start, end)
             if found is not None:
@@ -213,53 +213,92 @@ def _whole(shape: Variant, names: Sequence[str]) -> Match:
     """The match of one variant."""
     if not shape.foreign:
         return _bounded(shape, names)
+    far = _split(shape, names)
+    if shape.between or not plan.ends_once(shape.head):
+        return far
+    named = bool(shape.foreign[0])
     head_names, tail_names = plan.names_of(shape.head), plan.names_of(shape.tail)
-    kept = [name for name in shape.foreign if name]
-    have = [*head_names, *kept, *tail_names]
+    expression, lead = plan.one_call(shape.head, named, shape.tail)
+    match, limit = expression.match, plan.SHORT if shape.tail else plan.LONGEST_LINE << 8
+    if not named or not shape.tail:
+        have = [*head_names, *shape.foreign[:named], *tail_names]
+        order, source = _order(have, names), _place(names, have)
+
+        def find(data: bytes, start: int, end: int) -> Values | None:
+            if end - start > limit:
+                return far(data, start, end)
+            found = match(data, start, end)
+            if found is None:
+                return None
+            values: Values = found.groups()
+            if order is not None:
+                values = order((*values, None))
+            if source >= 0 and (value := values[source]) is not None and not is_address(value):
+                return None
+            return values
+
+        return find
+    before, behind = len(head_names) + 1, len(head_names) + 2
+    have = [*head_names, "", "", *tail_names, shape.foreign[0]]
+    pick, source = _order(have, names), _place(names, have)
+    assert pick is not None
+
+    def find_between(data: bytes, start: int, end: int) -> Values | None:
+        if end - start > limit:
+            return far(data, start, end)
+        found = match(data, start, end)
+        if found is None:
+            return None
+        values: Values = pick((*found.groups(), data[found.end(before) : found.end(behind) - lead], None))
+        if source >= 0 and (value := values[source]) is not None and not is_address(value):
+            return None
+        return values
+
+    return find_between
+
+
+def _split(shape: Variant, names: Sequence[str]) -> Match:
+    """The match of one variant with foreign text, head and tail each for itself: for lines of any length."""
+    head_names, tail_names = plan.names_of(shape.head), plan.names_of(shape.tail)
+    have = [*head_names, *filter(None, shape.foreign), *tail_names]
     order, source = _order(have, names), _place(names, have)
     head = plan.head_finder(shape.head) if shape.head else None
-    tail = plan.tail_finder(shape.tail) if shape.tail else None
+    tail, lead = plan.tail_finder(shape.tail) if shape.tail else (None, 0)
     window = plan.longest(shape.tail)
-    between = shape.between[::-1]
-    wanted = [bool(name) for name in shape.foreign[::-1]]
-    lengths = [len(text) for text in between]
-    keep_only = bool(shape.foreign[0]) if not between else False
+    between = [
+        (text, len(text), bool(name)) for text, name in zip(shape.between, shape.foreign[1:], strict=True)
+    ]
+    between.reverse()
+    first = bool(shape.foreign[0])
 
-    def find(data: Any, start: int, end: int) -> Values | None:
+    def find(data: bytes, start: int, end: int) -> Values | None:
         values: Values = ()
+        last: Values = ()
         place, stop = start, end
         if head is not None:
             found = head(data, start, end)
             if found is None:
                 return None
             values, place = found.groups(), found.end()
-        last: Values = ()
         if tail is not None:
             found = tail(data, max(place, end - window), end)
             if found is None:
                 return None
-            stop, last = found.start(1), found.groups()[1:]
-        if between:
-            taken: list[bytes] = []
-            for index, text in enumerate(between):
-                here = data.rfind(text, place, stop)
-                if here < 0:
-                    return None
-                if wanted[index]:
-                    taken.append(bytes(data[here + lengths[index] : stop]))
-                stop = here
-            if wanted[-1]:
-                taken.append(bytes(data[place:stop]))
-            values += (*taken[::-1], *last)
-        elif keep_only:
-            values += (bytes(data[place:stop]), *last)
-        elif last:
-            values += last
+            stop, last = found.start(1) - lead, found.groups()[1:]
+        taken: list[bytes] = []
+        for text, length, named in between:
+            here = data.rfind(text, place, stop)
+            if here < 0:
+                return None
+            if named:
+                taken.append(data[here + length : stop])
+            stop = here
+        if first:
+            taken.append(data[place:stop])
+        values += (*reversed(taken), *last)
         if order is not None:
             values = order((*values, None))
-        if source >= 0 and not _is_source(values[source]):
-            return None
-        return values
+        return values if source < 0 or _is_source(values[source]) else None
 
     return find
 
@@ -274,7 +313,7 @@ def _bounded(shape: Variant, names: Sequence[str]) -> Match:
     have = plan.names_of(shape.head)
     order, source = _order(have, names), _place(names, have)
 
-    def find(data: Any, start: int, end: int) -> Values | None:
+    def find(data: bytes, start: int, end: int) -> Values | None:
         found = fullmatch(data, start, end)
         if found is None:
             return None
@@ -293,7 +332,7 @@ def _cut(shape: Variant, names: Sequence[str]) -> Match:
     head, have = plan.head_finder(shape.head), plan.names_of(shape.head)
     order, source = _order(have, names), _place(names, have)
 
-    def find(data: Any, start: int, end: int) -> Values | None:
+    def find(data: bytes, start: int, end: int) -> Values | None:
         found = head(data, start, end)
         if found is None:
             return None
@@ -314,7 +353,7 @@ def _repeated(shape: Echo, names: Sequence[str]) -> Match:
     order, source = _order(have, names), _place(names, have)
     before, after = shape.before, shape.after
 
-    def find(data: Any, start: int, end: int) -> Values | None:
+    def find(data: bytes, start: int, end: int) -> Values | None:
         first, last = start + len(before), end - len(after)
         room = last - first
         if room < least or not data.startswith(before, start, end) or not data.endswith(after, start, end):
@@ -323,7 +362,7 @@ def _repeated(shape: Echo, names: Sequence[str]) -> Match:
             each = (room - length) // 2
             found = middle(data, first + each, last - each)
             if found is not None and data[first : first + each] == data[last - each : last]:
-                values: Values = (bytes(data[first : first + each]), *found.groups())
+                values: Values = (data[first : first + each], *found.groups())
                 if order is not None:
                     values = order((*values, None))
                 if source < 0 or _is_source(values[source]):
@@ -354,7 +393,9 @@ def used(pattern: Pattern, message: bytes) -> frozenset[int] | None:
     found = re.compile(_traced(pattern.parts, numbers).encode("latin-1")).fullmatch(message)
     if found is None:
         return None
-    return frozenset(int(name[1:]) for name, value in found.groupdict().items() if value is not None and name[1:].isdigit())
+    return frozenset(
+        int(name[1:]) for name, value in found.groupdict().items() if value is not None and name[1:].isdigit()
+    )
 
 
 def _traced(parts: Sequence[Node], numbers: Any) -> str:

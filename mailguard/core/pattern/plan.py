@@ -24,6 +24,7 @@ from .template import Choice, Maybe, Node, Slot, Text, walk
 
 LONGEST_LINE = 8192  # bytes; feeds cut longer lines
 MOST_STEPS = 400_000  # of at most 4 ns: below 2 ms (bench/patterns.py)
+SHORT = 1024  # bytes up to which a line is matched in one call
 _LEAD = 8  # bytes of literal text by which parts are told apart
 
 
@@ -186,7 +187,7 @@ def _cost(parts: Sequence[Node], rest: _Cost) -> _Cost:
 def head_cost(parts: Sequence[Node]) -> int:
     """Most steps of the search for a head."""
     steps = _cost(parts, _FOREIGN).steps
-    return steps if ends_once(parts) else steps * (longest(parts) // max(1, len(_stop(parts))) + 1)
+    return steps if ends_once(parts) else steps * (longest(parts) // max(1, min(map(len, _stops(parts)))) + 1)
 
 
 def whole_cost(parts: Sequence[Node]) -> int:
@@ -240,8 +241,10 @@ def ends_once(parts: Sequence[Node]) -> bool:
     return not meet(automaton(parts), automaton([*parts, Slot("", _SOME, 0)]))
 
 
-def _stop(parts: Sequence[Node]) -> bytes:
-    return parts[-1].text if parts and isinstance(parts[-1], Text) else b""
+def _stops(parts: Sequence[Node]) -> tuple[bytes, ...]:
+    """The literal texts with which every line that fits `parts` ends."""
+    last = parts[-1] if parts else None
+    return (last.text,) if isinstance(last, Text) else last.texts if isinstance(last, Choice) else (b"",)
 
 
 def head_finder(parts: Sequence[Node]) -> Callable[[Any, int, int], re.Match[bytes] | None]:
@@ -249,23 +252,51 @@ def head_finder(parts: Sequence[Node]) -> Callable[[Any, int, int], re.Match[byt
     anchored = re.compile(regex_text(parts, ANY).encode("latin-1"))
     if ends_once(parts):
         return anchored.match
-    fullmatch, stop, least, most = anchored.fullmatch, _stop(parts), shortest(parts), longest(parts)
+    fullmatch, stops, most = anchored.fullmatch, _stops(parts), longest(parts)
 
     def find(data: Any, start: int, end: int) -> re.Match[bytes] | None:
         limit = min(end, start + most)
-        place = start + least - len(stop)
-        while True:
-            place = data.find(stop, place, limit)
-            if place < 0 or place > limit:
-                return None
-            found = fullmatch(data, start, place + len(stop))
+        ends = [_next_end(data, stop, start, limit) for stop in stops]
+        while (nearest := min(ends)) <= limit:
+            found = fullmatch(data, start, nearest)
             if found is not None:
                 return found
-            place += 1
+            for index, stop in enumerate(stops):
+                if ends[index] == nearest:
+                    ends[index] = _next_end(data, stop, nearest - len(stop) + 1, limit)
+        return None
 
     return find
 
 
-def tail_finder(parts: Sequence[Node]) -> Callable[[Any, int, int], re.Match[bytes] | None]:
-    """Finds the shortest end of data[start:end] that fits `parts`; group 1 stands where it begins."""
-    return re.compile(rf"(?s:.*)(){regex_text(parts, 0)}\Z".encode("latin-1")).match
+def _next_end(data: Any, stop: bytes, start: int, limit: int) -> int:
+    """Where the next `stop` at `start` or later ends; behind `limit` when there is none."""
+    place: int = data.find(stop, start, limit)
+    return place + len(stop) if place >= 0 else limit + 1
+
+
+def one_call(head: Sequence[Node], named: bool, tail: Sequence[Node]) -> tuple[re.Pattern[bytes], int]:
+    """A variant with one foreign slot as one expression for short lines, and the length of the tail's lead.
+    `head` must end once. A named slot is the last group where there is no tail; else two empty groups mark
+    its place, one before it and one behind the lead."""
+    begin = f"(?>{regex_text(head, ANY)})"
+    if not tail:
+        return re.compile((begin + ("((?s:.*))" if named else "")).encode("latin-1")), 0
+    lead, rest = _lead_and_rest(tail)
+    mark = "()" if named else ""
+    text = rf"{begin}{mark}(?s:.*){_literal(lead)}{mark}{rest}\Z"
+    return re.compile(text.encode("latin-1")), len(lead)
+
+
+def _lead_and_rest(tail: Sequence[Node]) -> tuple[bytes, str]:
+    first = tail[0]
+    lead = first.text if isinstance(first, Text) else b""
+    return lead, regex_text(tail[1:] if lead else tail, 0)
+
+
+def tail_finder(parts: Sequence[Node]) -> tuple[Callable[[Any, int, int], re.Match[bytes] | None], int]:
+    """Finds the shortest end of data[start:end] that fits `parts`. Group 1 of the match is empty and stands
+    behind the literal text at the beginning of the tail; the number is that text's length."""
+    lead, rest = _lead_and_rest(parts)
+    # No group before the lead: `re` then looks for its first byte directly when it goes back over `.*`.
+    return re.compile(rf"(?s:.*){_literal(lead)}(){rest}\Z".encode("latin-1")).match, len(lead)

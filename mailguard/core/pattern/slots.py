@@ -171,10 +171,6 @@ _is_v4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}\Z".encode()).match
 
 
 @lru_cache(maxsize=8192)
-def _is_v6(text: bytes) -> bool:
-    return parse_address(text) is not None
-
-
 def is_address(text: bytes) -> bool:
     """Whether bytes of the `ip` class are an address: the class alone also allows `1.2` and `::::`."""
-    return _is_v4(text) is not None or _is_v6(text)
+    return _is_v4(text) is not None or parse_address(text) is not None
