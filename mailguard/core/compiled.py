@@ -20,9 +20,10 @@ from .rules import UNLISTED, Parser, Rule
 #: In place of the literals of a line: every rule is to be asked.
 ALL = -1
 _PLANS = 65536
+_LEAST = 5  # bytes a literal should have to be searched for
 
 Captures = tuple[bytes | None, ...]
-Match = Callable[[bytes | bytearray, int, int, bool], Captures | None]
+Match = Callable[[bytes, int, int, bool], Captures | None]
 
 
 class Entry:
@@ -63,7 +64,7 @@ class Entry:
         self.hostile = rule.event in HOSTILE
         self.scope = rule.scope
         self.guessed = parser.guessed
-        self.literal = rule.pattern.literal
+        self.literal = rule.pattern.literal  # stands in every line that it takes
         self.proved = frozenset(rule.pattern.proved) - set(UNLISTED)
         self.source = _index(names, "source")
         self.stamp = _index(names, "time")
@@ -106,6 +107,7 @@ class Plans:
         self.entries: dict[str, tuple[Entry, ...]] = {}
         self._plans: dict[tuple[str, bytes, int, tuple[str, ...]], Plan] = {}
         literals: dict[bytes, int] = {}
+        texts = [rule.pattern.literals for parser in parsers for rule in parser.rules]
         for parser in parsers:
             entries = self.entries[parser.name] = tuple(Entry(rule, parser) for rule in parser.rules)
             needed = _needed_sessions(parser, wanted)
@@ -114,8 +116,9 @@ class Plans:
                 entry.wanted = wanted is None or bool(
                     rule.kinds() & wanted or any(use.session in needed for use in rule.sessions)
                 )
+                entry.literal = telling(rule, texts)
                 if entry.wanted:
-                    for literal in triggers(rule, parser.envelopes):
+                    for literal in triggers(entry.literal, parser.envelopes):
                         entry.bits |= 1 << literals.setdefault(literal, len(literals))
                     entry.before = tuple(
                         other for other in entries[:number] if not other.wanted and may_meet(other.rule, rule)
@@ -153,14 +156,29 @@ def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name and name in names else -1
 
 
-def triggers(rule: Rule, envelopes: Iterable[str]) -> tuple[bytes, ...]:
-    """The texts of which one stands in every line that the rule can take.
+def telling(rule: Rule, others: Iterable[Sequence[bytes]]) -> bytes:
+    """The literal of a rule that tells most: it stands in the fewest other rules, and is the longest of
+    those.
+
+    `others`: the literals of all rules. b"" where the rule has none. `, rip=` stands in every login line of
+    Dovecot; a rule that was found by it would be asked about all of them.
+    """
+    own = [literal for literal in rule.pattern.literals if len(literal) >= _LEAST] or rule.pattern.literals[
+        :1
+    ]
+    if not own:
+        return b""
+    shared = list(others)
+    return min(own, key=lambda text: (sum(any(text in one for one in few) for few in shared), -len(text)))
+
+
+def triggers(literal: bytes, envelopes: Iterable[str]) -> tuple[bytes, ...]:
+    """The texts of which one stands in every line of a rule with that literal.
 
     Dovecot's own file has `Info: ` inside the text that the rule sees without it, so both forms are searched
     for (a literal that begins with the `: ` before it stands there anyway). A rule without a literal asks for
     every line.
     """
-    literal = rule.pattern.literal
     if not literal:
         return (b"\n",)
     if DOVECOT not in envelopes:

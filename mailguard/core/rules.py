@@ -25,7 +25,8 @@ UNLISTED = ("source", "time")
 
 # C0, DEL, C1, the Unicode line ends, and the marks that turn the direction of text
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_ADDRESSES = 65536
+_REMEMBERED = 65536
+_LONGEST = 128  # bytes; longer texts seldom come again
 
 
 class Weight(NamedTuple):
@@ -148,21 +149,23 @@ def decode(raw: bytes) -> str:
     return text if text.isprintable() else _UNSAFE.sub("\ufffd", text)
 
 
-class Addresses:
-    """Text of addresses to packed addresses, remembered (bounded)."""
+class Addresses(dict[bytes, int | None]):
+    """Text of addresses to packed addresses (None: the text is no address), remembered, bounded."""
 
-    __slots__ = ("_known",)
+    def __missing__(self, text: bytes) -> int | None:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        found = self[text] = parse_address(text)
+        return found
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, int | None] = {}
 
-    def packed(self, text: bytes) -> int | None:
-        """The packed address, or None when the text is no address (the slot's class is wider than the
-        truth)."""
-        try:
-            return self._known[text]
-        except KeyError:
-            if len(self._known) >= _ADDRESSES:
-                self._known.clear()
-            found = self._known[text] = parse_address(text)
-            return found
+class Texts(dict[bytes, str]):
+    """Captured bytes to text that is safe to show, remembered, bounded."""
+
+    def __missing__(self, raw: bytes) -> str:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        text = decode(raw)
+        if len(raw) <= _LONGEST:
+            self[raw] = text
+        return text

@@ -21,12 +21,11 @@ from . import prefilter as prefilters
 from .compiled import ALL, Captures, Entry, Plan, Plans
 from .envelope import NONE, STYLES, SYSLOG, Opened, Opener
 from .pattern import progress
-from .rules import IGNORE, Addresses, Parser, Rule, decode
+from .rules import IGNORE, Addresses, Parser, Rule, Texts, decode
 
 LINE_LIMIT = 8192
 MOST_ATTEMPTS = 65535
 _SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
-_TEXTS = 65536  # decoded texts remembered
 _PROGRAMS = 1024  # programs whose unmatched lines are counted
 _AHEAD = 60.0
 _LITERAL = prefilters.MOST - 1
@@ -43,6 +42,9 @@ class Draft(NamedTuple):
 
     event: Event
     keys: tuple[bytes, ...]
+
+
+Item = Event | Draft
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Explanation:
     parsers: tuple[str, ...] = ()
     tried: tuple[Tried, ...] = ()
     rule: Rule | None = None
-    item: Event | Draft | None = None
+    item: Item | None = None
     ambiguous: bool = False
 
 
@@ -90,9 +92,7 @@ class _Place(NamedTuple):
     log: str
     position: int
     may_ban: bool
-    data: Data
-    start: int
-    end: int
+    line: bytes
 
 
 class Scanner:
@@ -119,7 +119,7 @@ class Scanner:
         self._openers: dict[tuple[str, str, tuple[str, ...]], Opener] = {}
         self._styles: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._sampled: dict[str, int] = {}
-        self._texts: dict[bytes, str] = {}
+        self._texts = Texts()
         self._addresses = Addresses()
         self._restored: dict[str, float] = {}
 
@@ -130,7 +130,7 @@ class Scanner:
 
     # ------------------------------------------------------------ blocks
 
-    def scan(self, block: Block) -> list[Event | Draft]:
+    def scan(self, block: Block) -> list[Item]:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
         data, start, end = block.data, block.start, block.end
         cuts: frozenset[int] = frozenset(block.cuts)
@@ -143,7 +143,7 @@ class Scanner:
         counters.lines += data.count(b"\n", start, end)
         counters.cut += len(cuts)
         opener = self._opener(block)
-        found: list[Event | Draft] = []
+        found: list[Item] = []
         line, bits = self._line, self._bits
         find, rfind = data.find, data.rfind
         begin, stop, mask = start, start - 1, 0
@@ -153,14 +153,14 @@ class Scanner:
                 mask |= bits[hit & _LITERAL]
                 continue
             if mask:
-                line(block, opener, data, begin, stop, mask, base, begin in cuts, found)
+                line(block, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
             begin = rfind(b"\n", stop + 1, at) + 1 or stop + 1
             stop = find(b"\n", at, end)
             if stop < 0:
                 stop = end
             mask = bits[hit & _LITERAL]
         if mask:
-            line(block, opener, data, begin, stop, mask, base, begin in cuts, found)
+            line(block, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
         if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
             self._sampled[block.log] = block.position // _SAMPLE_EVERY
             self._sample(block, opener, data, start, end)
@@ -186,50 +186,53 @@ class Scanner:
         self,
         block: Block,
         opener: Opener,
-        data: Data,
-        start: int,
-        end: int,
+        line: bytes,
+        position: int,
         mask: int,
-        base: int,
         cut: bool,
-        found: list[Event | Draft],
+        found: list[Item],
     ) -> None:
-        """One line on which literals were found: `data[start:end]`, without its LF."""
+        """One line, without its LF, on which literals were found."""
         counters = self.counters
         counters.hits += 1
-        if end - start > LINE_LIMIT:
-            end = start + LINE_LIMIT
+        if len(line) > LINE_LIMIT:
+            line = line[:LINE_LIMIT]
             if not cut:
                 cut = True
                 counters.cut += 1
-        place: _Place = _new(_Place, (block.log, base + start, block.may_ban, data, start, end))
-        opened = opener.open(data, start, end)
+        place: _Place = _new(_Place, (block.log, position, block.may_ban, line))
+        opened = opener.open(line, 0, len(line))
         if opened is not None:
+            message = line if opened.data is None else opened.data
             plan = self._plans.plan(opened.style, opened.program, mask, block.parsers)
-            if self._take(plan, data if opened.data is None else opened.data, opened, cut, place, found):
+            if plan.entries and self._take(plan, message, opened, cut, place, found):
                 return
             if plan.known:
                 whole = self._plans.plan(opened.style, opened.program, ALL, block.parsers)
-                self._unmatched(whole, opened, data, cut)
+                self._unmatched(whole, opened, message, cut)
                 return
         else:
             counters.unopened += 1
         plan = self._plans.plan(NONE, b"", mask, block.parsers)
-        if not plan.entries:
-            return
-        if end > start and data[end - 1] == 13:
-            end -= 1
+        if plan.entries:
+            self._take_whole(plan, opener, line, cut, place, found)
+
+    def _take_whole(
+        self, plan: Plan, opener: Opener, line: bytes, cut: bool, place: _Place, found: list[Item]
+    ) -> None:
+        """Ask the rules for which the whole line is the message; its stamp stands in a slot."""
+        end = len(line) - line.endswith(b"\r")
         for entry in plan.entries:
-            captures = entry.match(data, start, end, cut)
-            if captures is not None:
-                time = opener.stamp(captures[entry.stamp] or b"") if entry.stamp >= 0 else None
+            captures = entry.match(line, 0, end, cut)
+            if captures is not None and entry.stamp >= 0:
+                time = opener.stamp(captures[entry.stamp] or b"")
                 if time is not None:
-                    whole_line = Opened(time, b"", b"", 0, start, end, NONE)
-                    self._take(Plan((entry,), False, True), data, whole_line, cut, place, found)
+                    opened = Opened(time, b"", b"", 0, 0, end, NONE)
+                    self._take(Plan((entry,), False, True), line, opened, cut, place, found)
                     return
 
     def _take(
-        self, plan: Plan, message: Data, opened: Opened, cut: bool, place: _Place, found: list[Event | Draft]
+        self, plan: Plan, message: bytes, opened: Opened, cut: bool, place: _Place, found: list[Item]
     ) -> bool:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
         start, end = opened.start, opened.end
@@ -250,7 +253,7 @@ class Scanner:
         return False
 
     def _doubtful(
-        self, plan: Plan, first: Entry, captures: Captures, message: Data, opened: Opened, cut: bool
+        self, plan: Plan, first: Entry, captures: Captures, message: bytes, opened: Opened, cut: bool
     ) -> bool:
         """True when another rule, that no proof covers, reads the line with another source."""
         source = captures[first.source] if first.source >= 0 else None
@@ -266,7 +269,7 @@ class Scanner:
                 return True
         return False
 
-    def _make(self, entry: Entry, captures: Captures, opened: Opened, place: _Place) -> Event | Draft | None:
+    def _make(self, entry: Entry, captures: Captures, opened: Opened, place: _Place) -> Item | None:
         """The event of a line that `entry` took, None where its rule makes none."""
         entry.count += 1
         self.counters.matched[place.log] = opened.time
@@ -276,21 +279,16 @@ class Scanner:
         if entry.source >= 0:
             text = captures[entry.source]
             if text is not None:
-                source = self._addresses.packed(text)
+                source = self._addresses[text]
             if source is None and entry.hostile and not entry.stateful:
                 self.counters.sourceless += 1
                 return None
-        fields: dict[str, str] = {}
         texts = self._texts
+        fields: dict[str, str] = {}
         for at, name in entry.fields:
             raw = captures[at]
             if raw is not None:
-                shown = texts.get(raw)
-                if shown is None:
-                    if len(texts) >= _TEXTS:
-                        texts.clear()
-                    shown = texts[raw] = decode(raw)
-                fields[name] = shown
+                fields[name] = texts[raw]
         weight = entry.weight
         if entry.attempts >= 0:
             weight = _number(captures[entry.attempts]) - entry.minus
@@ -312,7 +310,7 @@ class Scanner:
                 entry.scope,
                 place.may_ban and not entry.guessed,
                 entry.proved,
-                bytes(place.data[place.start : place.end]) if self.keep_lines and entry.hostile else b"",
+                place.line if self.keep_lines and entry.hostile else b"",
             ),
         )
         if entry.stateful:
@@ -321,9 +319,8 @@ class Scanner:
 
     # ------------------------------------------------------------ lines that no rule took
 
-    def _unmatched(self, plan: Plan, opened: Opened, data: Data, cut: bool) -> bool:
+    def _unmatched(self, plan: Plan, opened: Opened, message: bytes, cut: bool) -> bool:
         """Count a line of a known program unless a rule that was not searched for takes it. True: counted."""
-        message = data if opened.data is None else opened.data
         start, end = opened.start, opened.end
         for entry in plan.entries:
             if (
@@ -335,7 +332,7 @@ class Scanner:
         counters = self.counters
         if len(counters.unmatched) < _PROGRAMS or program in counters.unmatched:
             counters.unmatched[program] = counters.unmatched.get(program, 0) + 1
-            counters.latest[program] = decode(bytes(message[start : min(end, start + 512)]))
+            counters.latest[program] = decode(message[start : min(end, start + 512)])
         return True
 
     def _sample(self, block: Block, opener: Opener, data: Data, start: int, end: int) -> None:
@@ -343,17 +340,19 @@ class Scanner:
         stop = data.find(b"\n", start, end)
         if stop < 0 or stop - start > LINE_LIMIT:
             return
-        opened = opener.open(data, start, stop)
+        line = bytes(data[start:stop])
+        opened = opener.open(line, 0, len(line))
         if opened is None:
             return
         self.counters.sampled += 1
+        message = line if opened.data is None else opened.data
         plan = self._plans.plan(opened.style, opened.program, ALL, block.parsers)
-        if plan.known and plan.entries and self._unmatched(plan, opened, data, False):
+        if plan.known and plan.entries and self._unmatched(plan, opened, message, False):
             self.counters.sampled_unmatched += 1
 
     # ------------------------------------------------------------ records
 
-    def scan_records(self, records: Records) -> list[Event | Draft]:
+    def scan_records(self, records: Records) -> list[Item]:
         """The events of entries whose envelope is already open. A line end in a message counts as a blank."""
         counters = self.counters
         messages = [record.message.replace(b"\n", b" ") for record in records.records]
@@ -364,7 +363,7 @@ class Scanner:
         for hit in self._prefilter.find(data, 0, len(data)):
             begin = data.rfind(b"\n", 0, (hit >> prefilters.SHIFT) - 1) + 1
             masks[begin] = masks.get(begin, 0) | self._bits[hit & _LITERAL]
-        found: list[Event | Draft] = []
+        found: list[Item] = []
         begin = 0
         for record, message in zip(records.records, messages, strict=True):
             start, end = begin, begin + len(message)
@@ -381,7 +380,7 @@ class Scanner:
             opened = Opened(
                 records.arrival if ahead else record.time, record.host, record.program, record.pid, start, end
             )
-            place = _Place(records.log, record.position, records.may_ban, data, start, end)
+            place = _Place(records.log, record.position, records.may_ban, message[:LINE_LIMIT])
             plan = self._plans.plan(SYSLOG, record.program, mask, records.parsers)
             if not self._take(plan, data, opened, cut, place, found) and plan.known:
                 whole = self._plans.plan(SYSLOG, record.program, ALL, records.parsers)
@@ -459,7 +458,7 @@ class Scanner:
         if plan.check and self._doubtful(plan, entry, captures, message, local, False):
             return Explanation(opened, message, names, tuple(tried), entry.rule, None, True)
         kept: tuple[Any, ...] = entry.count, dict(self.counters.matched), self.counters.sourceless
-        item = self._make(entry, captures, local, _Place(log, 0, True, line, 0, len(line)))
+        item = self._make(entry, captures, local, _Place(log, 0, True, line))
         entry.count, self.counters.matched, self.counters.sourceless = kept
         return Explanation(opened, message, names, tuple(tried), entry.rule, item)
 

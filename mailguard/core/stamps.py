@@ -63,12 +63,12 @@ class Stamps:
         "_cache",
         "_floor",
         "_latest",
-        "_limit",
         "_live",
         "_stated",
         "_year",
         "_zone",
         "ahead",
+        "limit",
         "running",
     )
 
@@ -78,7 +78,7 @@ class Stamps:
         self._born = 0.0  # arrival (or running stamp) when the cache was started
         self._floor = float("-inf")  # cached minutes below it belong to an earlier year
         self._arrival = 0.0
-        self._limit = float("inf")  # latest time a live stamp may have
+        self.limit = float("inf")  # latest time that a stamp may have without counting as now
         self._latest = 9999  # latest year a stamp can have
         self._live = False
         self._stated: int | None = None
@@ -100,7 +100,7 @@ class Stamps:
             self._floor = float("-inf")
             self._cache.clear()
         self._live = live
-        self._limit = arrival + _AHEAD if live else float("inf")
+        self.limit = arrival + _AHEAD if live else float("inf")
 
     @property
     def arrived(self) -> float:
@@ -109,7 +109,7 @@ class Stamps:
 
     def settle(self, time: float) -> float:
         """The time that counts for a stamp: a live stamp far ahead counts as its arrival. Moves `running`."""
-        if time > self._limit:
+        if time > self.limit:
             self.ahead += 1
             time = self._arrival
         if time > self.running:

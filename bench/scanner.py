@@ -1,0 +1,113 @@
+"""The scanner's cost: lines a second with each prefilter, and microseconds for a relevant and an irrelevant line.
+
+    python bench/scanner.py [--lines N] [--hits PERCENT] [--parser FILE]... [--profile]
+
+The log is generated: the samples of the shipped parsers between lines of other programs. Beside it stands what
+`grep -c` and `wc -l` need for the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mailguard.core.prefilter import ENGINES
+from mailguard.core.rules import Parser
+from mailguard.core.scanner import Scanner
+from mailguard.core.sessions import Sessions
+from mailguard.definitions.parsers import load_parser, load_parsers
+from mailguard.model import Block
+
+OTHERS = (
+    "cron[%d]: (root) CMD (test -x /usr/sbin/anacron || run-parts --report /etc/cron.daily)",
+    "rspamd[%d]: <a1b2c3>; task; rspamd_task_write_log: id: <doc1@example.org>, from: <a@example.org>, (default: F)",
+    "postfix/cleanup[%d]: E0BC61DE989: message-id=<doc1@example.org>",
+    "postfix/trivial-rewrite[%d]: warning: do not list domain example.net in BOTH mydestination and the map",
+    "systemd[%d]: Started Daily apt download activities of the example host with a name of some length.",
+    "kernel: [%d.000000] eth0: link becomes ready and some more words that nobody reads until they are needed",
+)
+SIZE = 1 << 20
+ARRIVAL = 1_798_675_200.0
+
+
+def lines(parsers: list[Parser], count: int, percent: float) -> Iterator[bytes]:
+    """The generated log: `percent` of its lines are samples of the parsers, at a running time of day."""
+    chance = random.Random(7)
+    samples = [s.line for p in parsers for r in p.rules for s in r.samples if s.line[:3] == b"Nov"]
+    for number in range(count):
+        second = number // 200
+        stamp = b"Nov %2d %02d:%02d:%02d" % (
+            1 + second // 86400, second // 3600 % 24, second // 60 % 60, second % 60
+        )
+        if chance.random() * 100 < percent:
+            yield stamp + chance.choice(samples)[15:]
+        else:
+            yield stamp + (" mail1 " + chance.choice(OTHERS) % chance.randrange(1, 32768)).encode()
+
+
+def blocks(path: str) -> Iterator[Block]:
+    """The file as blocks of whole lines out of one buffer."""
+    buffer = bytearray(SIZE)
+    with open(path, "rb", buffering=0) as file:
+        kept = position = 0
+        while count := file.readinto(memoryview(buffer)[kept:]):
+            stop = buffer.rfind(b"\n", 0, kept + count) + 1
+            yield Block(path, buffer, 0, stop, position, ARRIVAL, False, timezone="UTC")
+            position += stop
+            rest = bytes(buffer[stop : kept + count])
+            buffer[: len(rest)] = rest
+            kept = len(rest)
+
+
+def run(parsers: list[Parser], path: str, engine: str) -> tuple[float, Scanner, int]:
+    """CPU seconds of one pass over the file, the scanner, and the number of events."""
+    scanner, sessions = Scanner(parsers, engine), Sessions(parsers)
+    begin, events = time.process_time(), 0
+    for block in blocks(path):
+        events += len(sessions.join(scanner.scan(block)))
+    return time.process_time() - begin, scanner, events
+
+
+def main() -> None:
+    """Generate, measure, print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--lines", type=int, default=500_000)
+    options.add_argument("--hits", type=float, nargs="*", default=[15.0, 2.0])
+    options.add_argument("--parser", action="append")
+    options.add_argument("--profile", action="store_true")
+    asked = options.parse_args()
+    parsers = [load_parser(path, check=False) for path in asked.parser or ()] or load_parsers(check=False)
+    print(f"{sum(len(parser.rules) for parser in parsers)} rules in {len(parsers)} parsers")
+    with tempfile.TemporaryDirectory() as folder:
+        for percent in (*asked.hits, 0.0):
+            path = f"{folder}/log"
+            Path(path).write_bytes(b"\n".join(lines(parsers, asked.lines, percent)) + b"\n")
+            print(f"{asked.lines} lines, {Path(path).stat().st_size >> 20} MiB, {percent:g}% samples")
+            for command in (["grep", "-c", "authentication failed", path], ["wc", "-l", path]):
+                begin = time.perf_counter()
+                subprocess.run(command, capture_output=True, check=False)
+                spent = time.perf_counter() - begin
+                print(f"  {' '.join(command[:2]):12} {asked.lines / spent / 1e6:6.2f} M lines/s")
+            for engine in ENGINES:
+                spent, scanner, events = min(run(parsers, path, engine) for _ in range(3))
+                hits = scanner.counters.hits
+                each = (spent * 1e6 - 0.1 * (asked.lines - hits)) / hits if hits else 0.0
+                print(
+                    f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s  {spent * 1e6 / asked.lines:5.2f} us/line"
+                    f"  {hits} lines with a literal ({each:.1f} us each)  {events} events"
+                )
+            if asked.profile:
+                cProfile.runctx("run(parsers, path, 'auto')", globals(), locals(), sort="tottime")
+
+
+if __name__ == "__main__":
+    main()
