@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
 from mailguard import cli, model, problems
+from mailguard.core.pattern import slots
+from mailguard.definitions import parsers
 
-MAN = Path(__file__).resolve().parent.parent / "man"
+ROOT = Path(__file__).resolve().parent.parent
+MAN = ROOT / "man"
 PAGES = sorted(page for page in MAN.iterdir() if page.suffix in {".5", ".7", ".8"})
 
 
@@ -133,3 +137,83 @@ def test_kinds_and_fields_are_in_the_manual(word: str) -> None:
         if line == ".TP":
             told[plain(lines[index + 1]).split()[-1]] = plain(lines[index + 2])
     assert told == {name: plain(sentence) for name, sentence in table.items()}
+
+
+# ---------------------------------------------------------------- mailguard.toml(5)
+
+DEFAULTS = tomllib.loads((ROOT / "mailguard" / "defaults.toml").read_text(encoding="utf-8"))
+
+
+def entries(page: str, section: str) -> dict[str, str]:
+    """Tag -> text of the tagged paragraphs of a section."""
+    lines = sections(page)[section]
+    found: dict[str, str] = {}
+    for index, line in enumerate(lines):
+        if line == ".TP":
+            end = next((at for at in range(index + 2, len(lines)) if lines[at].startswith(".TP")), len(lines))
+            tag = plain(re.sub(r"^\.[A-Z]+ ", "", lines[index + 1]))
+            found[tag] = plain(" ".join(lines[index + 2 : end]))
+    return found
+
+
+def shown(value: object) -> str:
+    """A default as the manual writes it (quotes are not compared)."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {shown(one)}" for name, one in value.items()) + " }"
+    return str(value)
+
+
+@pytest.mark.parametrize("table", [name for name in DEFAULTS if name not in ("log", "detector")])
+def test_settings_and_their_defaults_are_in_the_manual(table: str) -> None:
+    """Each key of defaults.toml is in mailguard.toml(5) with its default, and no other key is."""
+    told = entries("mailguard.toml.5", f"[{table}]")
+    assert sorted(told) == sorted(DEFAULTS[table])
+    for name, value in DEFAULTS[table].items():
+        assert told[name].endswith(f"Default: {shown(value)}."), name
+
+
+def test_keys_of_detectors_are_in_the_manual() -> None:
+    """Each key that a shipped detector uses is told."""
+    used = {key for detector in DEFAULTS["detector"].values() for key in detector}
+    assert used <= set(entries("mailguard.toml.5", "[detector.NAME]"))
+
+
+def test_shipped_detectors_are_in_the_manual() -> None:
+    """Each shipped detector stands in the manual with its own sentence."""
+    told = entries("mailguard.toml.5", "SHIPPED DETECTORS")
+    assert told == {name: plain(one["about"]) for name, one in DEFAULTS["detector"].items()}
+
+
+# ---------------------------------------------------------------- mailguard-parser(5)
+
+
+def test_slot_types_are_in_the_manual() -> None:
+    """Each slot type is told, and no other."""
+    assert sorted(entries("mailguard-parser.5", "SLOT TYPES")) == sorted(slots.TYPES)
+
+
+@pytest.mark.parametrize(
+    ("section", "keys"),
+    [
+        ("KEYS OF A FILE", parsers._TOP),
+        ("KEYS OF A RULE", parsers._RULE),
+        ("KEYS OF A LINE", (*parsers._LINE, "expect", "source")),
+        ("SESSIONS", (*parsers._SESSION, *parsers._USE)),
+    ],
+)
+def test_keys_of_parsers_are_in_the_manual(section: str, keys: tuple[str, ...]) -> None:
+    """Each key that the loader takes is told, and no other."""
+    assert sorted(entries("mailguard-parser.5", section)) == sorted(keys)
+
+
+def test_the_example_of_the_manual_is_a_parser(tmp_path: Path) -> None:
+    """The example in mailguard-parser(5) loads and passes its own tests."""
+    lines = sections("mailguard-parser.5")["EXAMPLE"]
+    body = "\n".join(line.replace(r"\-", "-") for line in lines[lines.index(".nf") + 1 : lines.index(".fi")])
+    path = tmp_path / "example.toml"
+    path.write_text(body)
+    assert parsers.load_parser(path).title == "Example server"

@@ -11,8 +11,7 @@ from mailguard.model import Block, Event, Notice, Records
 from mailguard.notation import format_address, format_time
 
 from .arguments import zone as zone_name
-from .messages import text
-from .output import output_option, write_json, write_line
+from .output import output_option, safe, write_json, write_line
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -63,7 +62,9 @@ def events_of(
         while (items := feed.next(None)) is not None:
             for item in items:
                 if isinstance(item, Block):
-                    counter = lines.setdefault(item.log, Lines())
+                    if item.position == 0 or item.log not in lines:
+                        lines[item.log] = Lines()
+                    counter = lines[item.log]
                     counter.begin(item)
                     for event in sessions.join(scanner.scan(item)):
                         yield counter.number(item, event.position), event
@@ -75,7 +76,9 @@ def events_of(
                         yield numbers[event.position], event
                     entries[item.log] = before + len(item.records)
                 elif isinstance(item, Notice):
-                    click.echo(text("events.notice", id=item.id, log=item.args.get("log", "")), err=True)
+                    from mailguard.daemon.words import sentence
+
+                    click.echo(f"mailguard: {safe(sentence(item))}", err=True)
     finally:
         feed.close()
 

@@ -72,8 +72,6 @@ MESSAGES: dict[str, str] = {
     "panic.done": "{lifted} bans lifted; only observing until `mailguard enforce`",
     "pause.done": "the bans are out of the firewall until {until}",
     "pause.over": "no pause; the bans are in the firewall",
-    # events
-    "events.notice": "mailguard: {log}: {id}",
     # refusals of the guard
     "refused.refused": "{network} was refused: {entry} is never banned ({reason}); --force bans it anyway",
     "refused.too-wide": "{network} was refused: it is very wide; --force does it anyway",

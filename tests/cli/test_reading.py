@@ -1,0 +1,226 @@
+"""The commands that read logs and definitions: the contract of `events`, `explain`, `parser`."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailguard.cli.events import Lines
+from mailguard.definitions import source
+from mailguard.model import Block
+
+MAILGUARD = Path(sys.executable).with_name("mailguard")
+LOGIN = (
+    "Nov 22 10:49:19 mail1 dovecot: imap-login: Login: user=<alice@example.net>, method=PLAIN, rip={rip}, "
+    "lip=203.0.113.25, mpid=290, TLS, session=<mx+Ir9Ng+9XAAAJN>"
+)
+FAILED = (
+    "Nov 22 10:49:20 mail1 dovecot: imap-login: Disconnected: Aborted login by logging out "
+    "(auth failed, 2 attempts in 1 secs): user=<wata nabe@example.net>, method=PLAIN, rip=192.0.2.78, "
+    "lip=203.0.113.25, TLS, session=<EPSIr9NgJ5PAAAJO>"
+)
+OTHER = "Nov 22 10:49:20 mail1 cron[3]: nothing of interest"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "mail.log"
+    lines = [LOGIN.format(rip="::ffff:192.0.2.77"), OTHER, OTHER, FAILED, LOGIN.format(rip="2001:DB8:0::7")]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_events_keep_their_contract(run: Any, log: Path) -> None:
+    """One object a line with exactly these keys; addresses are canonical, a mapped one is IPv4."""
+    said = run(
+        "events", "--parser", "dovecot", "--year", "2026", "--timezone", "Asia/Tokyo", "-o", "json", str(log)
+    )
+    assert (said.code, said.err) == (0, "")
+    first, second, third = said.objects
+    assert list(first) == ["line", "log", "time", "kind", "source", "rule", "weight", "fields"]
+    assert first["line"] == 1
+    assert first["log"] == str(log)
+    assert first["time"] == "2026-11-22T10:49:19+09:00"
+    assert (first["kind"], first["source"], first["rule"]) == ("auth_success", "192.0.2.77", "dovecot/login")
+    assert (second["line"], second["weight"], second["source"]) == (4, 2, "192.0.2.78")
+    assert second["fields"]["user"] == "wata nabe@example.net"
+    assert "source" not in second["fields"]
+    assert (third["line"], third["source"]) == (5, "2001:db8::7")
+
+
+def test_events_without_parser_pick_what_fits(run: Any, log: Path) -> None:
+    """Without --parser the same events are found; several files come in the order given."""
+    said = run("events", "--year", "2026", "-o", "json", str(log), str(log))
+    assert [(one["line"], one["rule"]) for one in said.objects] == [
+        (1, "dovecot/login"), (4, "dovecot/auth-failed"), (5, "dovecot/login"),
+    ] * 2  # fmt: skip
+
+
+def test_events_plain(run: Any, log: Path) -> None:
+    """One line an event: place, time, kind, source, rule, weight, fields in quotes where needed."""
+    said = run("events", "--year", "2026", "--timezone", "UTC", str(log))
+    assert said.out.splitlines()[1] == (
+        f"{log}:4 2026-11-22T10:49:20+00:00 auth_failure 192.0.2.78 dovecot/auth-failed x2 service=imap "
+        'attempts=2 user="wata nabe@example.net" method=PLAIN session=EPSIr9NgJ5PAAAJO'
+    )
+
+
+def test_events_of_compressed_and_piped_logs(run: Any, log: Path, tmp_path: Path) -> None:
+    """A .gz file and standard input give the same events with the same line numbers."""
+    packed = tmp_path / "mail.log.1.gz"
+    packed.write_bytes(gzip.compress(log.read_bytes()))
+    options = ["--year", "2026", "--timezone", "UTC", "-o", "json"]
+    plain = run("events", *options, str(log)).objects
+    for one in plain:
+        del one["log"]
+    zipped = run("events", *options, str(packed)).objects
+    assert {one.pop("log") for one in zipped} == {str(packed)}
+    assert zipped == plain
+    piped = subprocess.run(
+        [MAILGUARD, "events", *options, "-"], input=log.read_bytes(), capture_output=True, check=True
+    )
+    assert piped.stdout.decode().replace('"log": "-", ', "").splitlines() == [
+        line.replace(f'"log": "{log}", ', "") for line in run("events", *options, str(log)).out.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["events", "/nowhere/mail.log"], 66),
+        (["events"], 64),
+        (["events", "--parser", "dovcot", "-"], 65),
+        (["events", "--year", "x", "-"], 64),
+    ],
+)
+def test_events_refuses_bad_input(run: Any, arguments: list[str], code: int) -> None:
+    """A missing file, no file, an unknown parser and a bad year each have their exit code and a reason."""
+    said = run(*arguments)
+    assert said.code == code
+    assert said.out == ""
+    assert said.err
+
+
+def test_events_of_hostile_bytes(run: Any, tmp_path: Path) -> None:
+    """NUL, broken UTF-8, U+0085 and U+2028 inside a line split nothing and reach no terminal."""
+    path = tmp_path / "mail.log"
+    hostile = FAILED.encode().replace(b"wata nabe", b"\x00\xff\xe2\x80\xa8\xc2\x85\x1b[31m")
+    path.write_bytes(hostile + b"\n" + LOGIN.format(rip="192.0.2.77").encode() + b"\n")
+    said = run("events", "--year", "2026", str(path))
+    lines = said.out.split("\n")[:-1]
+    assert len(lines) == 2
+    assert lines[1].startswith(f"{path}:2 ")
+    assert not any(char in said.out for char in "\x00\x1b\u2028\x85")
+
+
+def test_line_numbers_count_line_feeds() -> None:
+    """Offsets become line numbers, over blocks and in any order within one."""
+    data = b"a\nbb\n\nccc\n"
+    lines = Lines()
+    first = Block("x", data, 0, 5, 0, 0.0, False)
+    lines.begin(first)
+    assert [lines.number(first, at) for at in (0, 2, 0)] == [1, 2, 1]
+    lines.end(first)
+    second = Block("x", data, 5, 10, 5, 0.0, False)
+    lines.begin(second)
+    assert [lines.number(second, at) for at in (6, 5)] == [4, 3]
+    lines.end(second)
+    third = Block("x", b"--d\n", 2, 4, 900, 0.0, False)  # a cut line's rest was passed over
+    lines.begin(third)
+    assert lines.number(third, 900) == 5
+
+
+# ---------------------------------------------------------------- explain
+
+
+def test_explain_a_line_that_is_taken(run: Any) -> None:
+    """Envelope, rule with its place in the file, event and fields; exit 0."""
+    said = run("explain", FAILED)
+    assert said.code == 0
+    assert "rule       dovecot/auth-failed" in said.out
+    assert "event      auth_failure  source 192.0.2.78  weight 2" in said.out
+    assert "           user = wata nabe@example.net" in said.out
+
+
+def test_explain_a_line_that_nothing_takes(run: Any) -> None:
+    """The nearest rules, how far they fit and what they wanted instead; exit 1."""
+    said = run("explain", LOGIN.format(rip="192.0.2.77").replace(", lip=", " lip="))
+    assert said.code == 1
+    assert "none of dovecot takes this line" in said.out
+    assert "dovecot/login" in said.out
+    assert "instead of:" in said.out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("hello", "no known envelope"),
+        (OTHER, "no parser is for the program"),
+    ],
+)
+def test_explain_strange_lines(run: Any, line: str, says: str) -> None:
+    """A line without envelope or of an unknown program is told as such; exit 1."""
+    said = run("explain", line)
+    assert said.code == 1
+    assert says in said.out
+
+
+def test_explain_in_json(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` explains each line of standard input as one object."""
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{FAILED}\n{OTHER}\n".encode()), encoding="utf-8")
+    )
+    first, second = run("explain", "-o", "json", "-").objects
+    assert (first["rule"], first["kind"], first["source"]) == (
+        "dovecot/auth-failed", "auth_failure", "192.0.2.78",
+    )  # fmt: skip
+    assert (second["rule"], second["kind"], second["program"]) == (None, None, "cron")
+
+
+# ---------------------------------------------------------------- parser
+
+
+@pytest.fixture
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An administrator's folder of definitions."""
+    folder = tmp_path / "etc"
+    monkeypatch.setattr(source, "ETC", folder)
+    return folder
+
+
+def test_parser_list(run: Any, etc: Path) -> None:
+    """Name, title, number of rules and origin; JSON has the path too."""
+    (etc / "parsers").mkdir(parents=True)
+    said = run("parser", "list")
+    assert said.code == 0
+    row = next(line.split("\t") for line in said.out.splitlines() if line.startswith("dovecot\t"))
+    assert row[3] == "shipped"
+    one = next(one for one in run("parser", "list", "-o", "json").objects if one["name"] == "dovecot")
+    assert one["path"].endswith("dovecot.toml")
+    (etc / "parsers" / "dovecot.toml").symlink_to(os.devnull)
+    assert "dovecot" not in run("parser", "list").out
+
+
+def test_parser_show_and_copy(run: Any, etc: Path) -> None:
+    """`copy` puts the file where it replaces the shipped one, once; `show` prints what is in use."""
+    shipped = (source.shipped("parsers") / "dovecot.toml").read_text()
+    assert run("parser", "show", "dovecot").out == shipped
+    assert run("parser", "copy", "dovecot").code == 0
+    own = etc / "parsers" / "dovecot.toml"
+    assert own.read_text() == shipped
+    own.write_text("# mine\n" + shipped)
+    assert run("parser", "show", "dovecot").out.startswith("# mine\n")
+    assert "own, instead of the shipped one" in run("parser", "list").out
+    refused = run("parser", "copy", "dovecot")
+    assert refused.code == 64
+    assert "not touched" in refused.err
+    unknown = run("parser", "show", "dovcot")
+    assert unknown.code == 64
+    assert "Did you mean 'dovecot'?" in unknown.err
