@@ -824,35 +824,3 @@ def screen_gone_deep(host: Mailhost, source: str) -> None:
         pass
 
 
-# ---------------------------------------------------------------- IMAP, POP3, ManageSieve, submission by Dovecot
-
-
-def _imap(port: str, *attempts: tuple[bytes, bytes], tls: str = "wrap", end: bool = True,
-          sasl: bool = False) -> Callable[[Mailhost, str], None]:
-    def run(host: Mailhost, source: str) -> None:
-        with Imap(host, port, source, tls=tls) as c:
-            for user, password in attempts:
-                if sasl:
-                    c.plain(user, password)
-                else:
-                    c.literal(user, password)
-            if end:
-                c.logout()
-    return run
-
-
-_ALICE, _BOB, _WRONG = b"alice@example.net", b"bob@example.net", b"wrong"
-for _quiet in ("", "-quiet"):
-    act("auth_failure", name=f"imap-login{_quiet}")(_imap(f"imaps{_quiet}", (_ALICE, _WRONG)))
-    act("auth_failure*3", name=f"imap-three{_quiet}", v6=True)(
-        _imap(f"imaps{_quiet}", (_ALICE, _WRONG), (_BOB, _WRONG), (b"root", _WRONG)))
-    act("auth_failure", name=f"imap-gone{_quiet}")(_imap(f"imaps{_quiet}", (_ALICE, _WRONG), end=False))
-    act("auth_failure", name=f"imap-starttls{_quiet}")(_imap(f"imap{_quiet}", (_ALICE, _WRONG), tls="starttls", sasl=True))
-    act("auth_success", name=f"imap-good{_quiet}")(_imap(f"imaps{_quiet}", (_ALICE, b"secret of alice")))
-    act("auth_failure auth_success", name=f"imap-guessed{_quiet}")(
-        _imap(f"imaps{_quiet}", (_BOB, _WRONG), (_BOB, b"secret of bob")))
-    act("", name=f"imap-fault{_quiet}")(_imap(f"imaps{_quiet}", (b"alice@broken.example.net", _WRONG)))
-    for _name, _user in HOSTILE_NAMES.items():
-        act("auth_failure", name=f"imap{_quiet}-{_name}")(_imap(f"imaps{_quiet}", (_user, _WRONG)))
-    act("auth_failure", name=f"imap{_quiet}-sasl-name", v6=True)(
-        _imap(f"imaps{_quiet}", (HOSTILE_NAMES["dovecot-tail"], _WRONG), sasl=True))

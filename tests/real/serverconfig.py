@@ -111,7 +111,7 @@ tlsproxy   unix - - n - 0 tlsproxy
 2606       inet n - n - - smtpd -o smtpd_sasl_path=private/nosuchauth
 2607       inet n - n - - smtpd -o smtpd_tls_security_level=encrypt
 2608       inet n - n - - smtpd -o smtpd_helo_required=yes -o strict_rfc821_envelopes=yes
-  -o smtpd_forbid_bare_newline=yes -o smtpd_forbid_unauth_pipelining=yes
+  -o smtpd_forbid_bare_newline=reject -o smtpd_forbid_unauth_pipelining=yes
   -o disable_vrfy_command=yes
   -o smtpd_helo_restrictions=reject_non_fqdn_helo_hostname,reject_unknown_helo_hostname
   -o smtpd_client_restrictions=reject_unknown_client_hostname
@@ -180,6 +180,7 @@ ssl = yes
 ssl_cert = <{root}/tls.pem
 ssl_key = <{root}/tls.key
 disable_plaintext_auth = yes
+auth_master_user_separator = *
 auth_mechanisms = plain login cram-md5
 auth_failure_delay = 0
 auth_verbose = {verbose}
@@ -195,12 +196,16 @@ submission_relay_host = 127.0.0.1
 submission_relay_port = 25
 passdb {{
   driver = passwd-file
-  args = scheme=PLAIN {root}/users/%d
+  args = scheme=PLAIN {root}/users
 }}
-{passdb}
+passdb {{
+  driver = imap
+  args = host=127.0.0.1 port=9
+  username_filter = *@broken.example.net
+}}
 userdb {{
   driver = passwd-file
-  args = {root}/users/%d
+  args = {root}/users
 }}
 service imap-login {{
   inet_listener imap {{
@@ -250,13 +255,6 @@ service lmtp {{
 }}
 """
 
-_PAM = """
-passdb {
-  driver = pam
-  args = failure_show_msg=yes dovecot
-}
-"""
-
 _RSYSLOG = """
 module(load="imuxsock" SysSock.Use="on" SysSock.Name="/dev/log" SysSock.RateLimit.Interval="0")
 global(workDirectory="{root}")
@@ -269,21 +267,20 @@ auth,authpriv.* action(type="omfile" file="{root}/auth.log" template="RSYSLOG_Tr
 
 def write(root: Path) -> None:
     """Write every settings file under `root`. The folders must not exist yet."""
-    for folder in ("queue", "queue/private", "data", "postfix", "mail", "users", "dovecot", "quiet"):
+    for folder in ("queue", "queue/private", "data", "postfix", "mail", "dovecot", "quiet"):
         (root / folder).mkdir()
     (root / "postfix/main.cf").write_text(_MAIN.format(root=root))
     (root / "postfix/master.cf").write_text(_MASTER.format(root=root))
     for name, text in _TABLES.items():
         (root / "postfix" / name).write_text(text.replace("{sink}", SINK))
     users = "{user}@example.net:{{PLAIN}}secret of {user}:5000:5000::{root}/mail/{user}::\n"
-    (root / "users/example.net").write_text("".join(users.format(user=u, root=root) for u in ("alice", "bob")))
-    (root / "users/broken.example.net").mkdir()   # a folder where a file is wanted: the server's own fault
+    (root / "users").write_text("".join(users.format(user=u, root=root) for u in ("alice", "bob")))
     (root / "dovecot/dovecot.conf").write_text(_DOVECOT.format(
-        root=root, name="dovecot-run", logging="syslog_facility = mail", verbose="yes", chars="", passdb="",
+        root=root, name="dovecot-run", logging="syslog_facility = mail", verbose="yes", chars="",
         imap=143, imaps=993, pop3=110, pop3s=995, sieve=4190, submission=2587, auth="auth", lmtp="dovecot-lmtp"))
     (root / "quiet/dovecot.conf").write_text(_DOVECOT.format(
         root=root, name="quiet-run", logging=f"log_path = {root}/dovecot.log", verbose="no",
-        chars="auth_username_chars =", passdb="", imap=1143, imaps=1993, pop3=1110, pop3s=1995, sieve=14190,
+        chars="auth_username_chars =", imap=1143, imaps=1993, pop3=1110, pop3s=1995, sieve=14190,
         submission=12587, auth="quiet-auth", lmtp="quiet-lmtp"))
     (root / "rsyslog.conf").write_text(_RSYSLOG.format(root=root))
     (root / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
