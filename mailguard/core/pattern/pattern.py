@@ -127,16 +127,7 @@ def _speaks_first(shape: Variant) -> bool:
 
 
 def _check_cost(shapes: Sequence[Variant], shape: Echo | None, trouble: Trouble) -> None:
-    steps = 0
-    for one in shapes:
-        if one.foreign:
-            steps += (
-                plan.head_cost(one.head)
-                + plan.tail_cost(one.tail)
-                + plan.LONGEST_LINE * (len(one.between) // 8)
-            )
-        else:
-            steps += plan.whole_cost(one.head)
+    steps = plan.steps_of(shapes)
     if shape is not None:
         steps = plan.whole_cost(shape.middle) * max(
             1, plan.longest(shape.middle) - plan.shortest(shape.middle)

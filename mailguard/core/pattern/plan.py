@@ -15,12 +15,13 @@ that no text a client sends can slow the guard down.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .automaton import automaton, meet
 from .slots import ADDRESS_BARE, ANY, TYPES, SlotType, all_chars, byte_set, first_chars, type_text
 from .template import Choice, Maybe, Node, Slot, Text, walk
+from .variants import Variant
 
 LONGEST_LINE = 8192  # bytes; feeds cut longer lines
 MOST_STEPS = 400_000  # of at most 4 ns: below 2 ms (bench/patterns.py)
@@ -210,6 +211,7 @@ def tail_cost(parts: Sequence[Node]) -> int:
     lead = parts[0].text if isinstance(parts[0], Text) else _common(cost.leads)
     again = automaton([Slot("", _SOME, 0), Text(lead, 0), Slot("", TYPES["foreign"], 0)])
     attempts = window // max(1, len(lead)) + 1
+    each = attempts * cost.steps  # every attempt at its worst, for itself
     steps, clean, alive = attempts * len(lead), bool(lead), 1
     for index, part in enumerate(parts):
         if clean:
@@ -218,7 +220,18 @@ def tail_cost(parts: Sequence[Node]) -> int:
         if any(isinstance(node, Slot) and node.type.name == "address" for node in walk([part])):
             alive += 1
         steps += alive * (window if clean else min(attempts, window) * longest([part]))
-    return steps * cost.tries
+    return min(each, steps * cost.tries)
+
+
+def steps_of(shapes: Iterable[Variant]) -> int:
+    """Most steps of one line over all variants of a template."""
+    steps = 0
+    for shape in shapes:
+        if shape.foreign:
+            steps += head_cost(shape.head) + tail_cost(shape.tail) + LONGEST_LINE // 8 * len(shape.between)
+        else:
+            steps += whole_cost(shape.head)
+    return steps
 
 
 def _unquoted(part: Node) -> Node:

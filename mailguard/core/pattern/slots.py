@@ -94,7 +94,8 @@ _NAME = LETTER | DIGIT | byte_set(b"._-")
 TYPES: dict[str, SlotType] = {
     kind.name: kind
     for kind in (
-        _one("ip", "an IPv4 or IPv6 address without port, brackets or zone", _HEX | byte_set(b":."), 2, 45),
+        SlotType("ip", "an IPv4 or IPv6 address without port, brackets or zone",
+                 ((_HEX, 0, 4), (byte_set(b":."), 1, 1), (_HEX | byte_set(b":."), 1, 40))),
         _one("host", "a host name as DNS gives it, or `unknown`", _NAME, 1, 255),
         _one("int", "a whole number", DIGIT, 1, 19),
         _one("token", "letters, digits and `_ . + @ / -`", _NAME | byte_set(b"+@/"), 1, 128),
@@ -155,7 +156,14 @@ def first_chars(kind: SlotType) -> int:
     """Bytes with which a value may begin."""
     if kind.foreign:
         return ANY
-    return ADDRESS_BARE | byte_set(b'"') if kind.name == "address" else kind.runs[0][0]
+    if kind.name == "address":
+        return ADDRESS_BARE | byte_set(b'"')
+    out = 0
+    for chars, low, _ in kind.runs:
+        out |= chars
+        if low:
+            break
+    return out
 
 
 def all_chars(kind: SlotType) -> int:
