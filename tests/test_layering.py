@@ -61,8 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 #: The standard library that core may use: values only, no clock, no files, no network, no threads.
 PURE = {
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "codecs", "collections",
-    "contextlib", "copy", "dataclasses", "datetime", "difflib", "enum", "functools", "hashlib", "heapq", "hmac",
-    "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing",
+    "contextlib", "copy", "dataclasses", "datetime", "difflib", "enum", "functools", "hashlib", "heapq",
+    "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing",
     "weakref", "zlib", "zoneinfo", "random",
 }  # fmt: skip
 ENGINES = {"regex", "hyperscan", "ahocorasick_rs"}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mailguard.model import Block, Event, Notice, Records
-from mailguard.notation import format_address, format_time
+from mailguard.notation import format_address
 
 from .arguments import zone as zone_name
+from .moments import in_zone
 from .output import output_option, safe, write_json, write_line
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from mailguard.core.scanner import Scanner
     from mailguard.core.sessions import Sessions
     from mailguard.feeds.interface import LogOptions
@@ -96,36 +95,27 @@ def command(
 
     FILE is a log, a compressed one (.gz), or - for standard input.
     """
-    from zoneinfo import ZoneInfo
-
     from mailguard.core.scanner import Scanner
     from mailguard.core.sessions import Sessions
     from mailguard.definitions.parsers import load_parsers
     from mailguard.feeds.interface import LogOptions
 
     loaded = load_parsers(parsers or None)
-    zone = ZoneInfo(timezone) if timezone else None
+    moment = in_zone(timezone)
     options = LogOptions(year=year, timezone=timezone, parsers=parsers)
     for line, event in events_of(files, Scanner(loaded), Sessions(loaded), options):
         if form == "json":
-            write_json(as_json(line, event, zone))
+            write_json(as_json(line, event, moment))
         else:
-            write_line(as_line(line, event, zone))
+            write_line(as_line(line, event, moment))
 
 
-def moment(time: float, zone: tzinfo | None) -> str:
-    """RFC 3339 in the zone of the log, or in this host's."""
-    from datetime import datetime
-
-    return format_time(time, zone or datetime.fromtimestamp(time).astimezone().tzinfo)
-
-
-def as_json(line: int, event: Event, zone: tzinfo | None) -> dict[str, Any]:
+def as_json(line: int, event: Event, moment: Callable[[float], str]) -> dict[str, Any]:
     """The object of the contract."""
     return {
         "line": line,
         "log": event.log,
-        "time": moment(event.time, zone),
+        "time": moment(event.time),
         "kind": event.kind,
         "source": None if event.source is None else format_address(event.source),
         "rule": event.rule,
@@ -134,11 +124,11 @@ def as_json(line: int, event: Event, zone: tzinfo | None) -> dict[str, Any]:
     }
 
 
-def as_line(line: int, event: Event, zone: tzinfo | None) -> str:
+def as_line(line: int, event: Event, moment: Callable[[float], str]) -> str:
     """Place, time, kind, source, rule, weight where it is more than one, fields."""
     parts = [
         f"{event.log}:{line}",
-        moment(event.time, zone),
+        moment(event.time),
         event.kind,
         "-" if event.source is None else format_address(event.source),
         event.rule,

@@ -17,12 +17,12 @@ import click
 
 from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE, Problem, ProblemsError
 
+from .config import CONFIG
 from .messages import text
 from .output import write_line
 
 UNITS = Path(__file__).resolve().parent.parent / "units"
 MANUALS = "/usr/local/share/man"
-CONFIG = "/etc/mailguard/mailguard.toml"
 
 #: File in units/ -> where it goes.
 PLACES = {

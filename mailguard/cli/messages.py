@@ -101,6 +101,22 @@ MESSAGES: dict[str, str] = {
     "explain.ignored": "event      none: this shape is set aside on purpose",
     "explain.session": "event      none by itself: it belongs to a session; give the lines before it too (-)",
     "explain.no-source": "event      none: it has no certain source",
+    # replay
+    "replay.summary": (
+        "{records} records over {span}: {events} events, {imposed} bans, {alerts} alerts ({seconds} seconds)"
+    ),
+    # check and test
+    "check.right": (
+        "{settings} with {detectors} detectors, {parsers} parsers with {rules} rules and {actions} actions: "
+        "all is right"
+    ),
+    "check.defaults": "the default settings",
+    "column.kind": "kind",
+    "column.tests": "tests",
+    "column.result": "result",
+    "test.passed": "passed",
+    "test.failed": "{count} failed",
+    "test.unknown": "There is no parser, action or detector '{name}'.{hint}",
     # install
     "install.write": "write {path}",
     "install.run": "run   {command}",

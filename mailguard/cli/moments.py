@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 
-from mailguard.notation import format_duration
+from mailguard.notation import format_duration, format_time
 
 from .messages import text
 
@@ -13,6 +14,16 @@ from .messages import text
 def local(moment: float) -> str:
     """`2026-11-22 03:00:11+01:00` in this host's zone."""
     return datetime.fromtimestamp(int(moment)).astimezone().isoformat(sep=" ")
+
+
+def in_zone(name: str) -> Callable[[float], str]:
+    """A writer of RFC 3339 times in a named zone; empty: in this host's, which may change with the season."""
+    if name:
+        from zoneinfo import ZoneInfo
+
+        zone = ZoneInfo(name)
+        return lambda moment: format_time(moment, zone)
+    return lambda moment: format_time(moment, datetime.fromtimestamp(moment).astimezone().tzinfo)
 
 
 def rough(seconds: float) -> str:
