@@ -1,9 +1,10 @@
-"""The scanner's cost: lines a second with each prefilter, and microseconds for a relevant and an irrelevant line.
+"""The scanner's cost: lines a second with each prefilter, and microseconds for a relevant and an irrelevant
+line.
 
     python bench/scanner.py [--lines N] [--hits PERCENT] [--parser FILE]... [--profile]
 
-The log is generated: the samples of the shipped parsers between lines of other programs. Beside it stands what
-`grep -c` and `wc -l` need for the same file.
+The log is generated: the samples of the shipped parsers between lines of other programs. Beside it stands
+what `grep -c` and `wc -l` need for the same file.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from mailguard.model import Block
 
 OTHERS = (
     "cron[%d]: (root) CMD (test -x /usr/sbin/anacron || run-parts --report /etc/cron.daily)",
-    "rspamd[%d]: <a1b2c3>; task; rspamd_task_write_log: id: <doc1@example.org>, from: <a@example.org>, (default: F)",
-    "postfix/cleanup[%d]: E0BC61DE989: message-id=<doc1@example.org>",
+    "rspamd[%d]: <a1b2c3>; task; rspamd_task_write_log: id: <doc1@example.org>, from: <a@example.org>,
+    (default: F)", "postfix/cleanup[%d]: E0BC61DE989: message-id=<doc1@example.org>",
     "postfix/trivial-rewrite[%d]: warning: do not list domain example.net in BOTH mydestination and the map",
     "systemd[%d]: Started Daily apt download activities of the example host with a name of some length.",
-    "kernel: [%d.000000] eth0: link becomes ready and some more words that nobody reads until they are needed",
+    "kernel: [%d.000000] eth0: link becomes ready and some more words that nobody reads until they are
+    needed",
 )
 SIZE = 1 << 20
 ARRIVAL = 1_798_675_200.0
@@ -46,7 +48,10 @@ def lines(parsers: list[Parser], count: int, percent: float) -> Iterator[bytes]:
     for number in range(count):
         second = number // 200
         stamp = b"Nov %2d %02d:%02d:%02d" % (
-            1 + second // 86400, second // 3600 % 24, second // 60 % 60, second % 60
+            1 + second // 86400,
+            second // 3600 % 24,
+            second // 60 % 60,
+            second % 60,
         )
         if chance.random() * 100 < percent:
             yield stamp + chance.choice(samples)[15:]
@@ -102,8 +107,9 @@ def main() -> None:
                 hits = scanner.counters.hits
                 each = (spent * 1e6 - 0.1 * (asked.lines - hits)) / hits if hits else 0.0
                 print(
-                    f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s  {spent * 1e6 / asked.lines:5.2f} us/line"
-                    f"  {hits} lines with a literal ({each:.1f} us each)  {events} events"
+                    f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s  {spent * 1e6 /
+                    asked.lines:5.2f} us/line" f"  {hits} lines with a literal ({each:.1f} us each)  {events}
+                    events"
                 )
             if asked.profile:
                 cProfile.runctx("run(parsers, path, 'auto')", globals(), locals(), sort="tottime")

@@ -59,7 +59,7 @@ _SYSLOG = re.compile(_TAG)
 _COMMON_TAG = rb" ([\w.-]{1,253}) ([\w./-]{1,128})(?:\[(\d{1,10})\])?: "
 _COMMON_1 = re.compile(rb"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d):(\d\d)" + _COMMON_TAG)
 _COMMON_2 = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)(?:\.(\d{1,9}))?([+-]\d\d:\d\d)" + _COMMON_TAG)
-_PRI = re.compile(rb"(?:\d{1,6} )?(?:<\d{1,3}>)?")
+_PRI = re.compile(rb"(?:\d{1,6} (?=<))?(?:<\d{1,3}>)?")
 _RFC5424 = re.compile(
     rb"1 (\S{1,64}) (\S{1,255}) (\S{1,48}) (\S{1,128}) \S{1,32} "
     rb'(?:-|(?:\[(?:[^\]"]|"(?:[^"\\]|\\.)*+")*+\])++)(?: {1,2}|$)(?:\xef\xbb\xbf)?'

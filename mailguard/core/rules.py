@@ -25,6 +25,8 @@ UNLISTED = ("source", "time")
 
 # C0, DEL, C1, the Unicode line ends, and the marks that turn the direction of text
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# What the codec gives for 0x80, 0xA0 and 0xFD to 0xFF, which are no CP932
+_NOT_CP932 = re.compile("[\x80\xa0\uf8f0-\uf8f3]")
 _REMEMBERED = 65536
 _LONGEST = 128  # bytes; longer texts seldom come again
 
@@ -146,6 +148,9 @@ def decode(raw: bytes) -> str:
                 text = raw.decode("cp932")
             except UnicodeDecodeError:
                 text = raw.decode("latin-1")
+            else:
+                if _NOT_CP932.search(text):
+                    text = raw.decode("latin-1")
     return text if text.isprintable() else _UNSAFE.sub("\ufffd", text)
 
 

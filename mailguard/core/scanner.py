@@ -319,21 +319,15 @@ class Scanner:
 
     # ------------------------------------------------------------ lines that no rule took
 
-    def _unmatched(self, plan: Plan, opened: Opened, message: bytes, cut: bool) -> bool:
-        """Count a line of a known program unless a rule that was not searched for takes it. True: counted."""
-        start, end = opened.start, opened.end
-        for entry in plan.entries:
-            if (
-                message.find(entry.literal, start, end) >= 0
-                and entry.match(message, start, end, cut) is not None
-            ):
-                return False
+    def _unmatched(self, plan: Plan, opened: Opened, message: bytes, cut: bool) -> None:
+        """Count a line of a known program, unless a rule that was not searched for takes it."""
+        if _some_rule_takes(plan, opened, message, cut):
+            return
         program = decode(opened.program)
         counters = self.counters
         if len(counters.unmatched) < _PROGRAMS or program in counters.unmatched:
             counters.unmatched[program] = counters.unmatched.get(program, 0) + 1
-            counters.latest[program] = decode(message[start : min(end, start + 512)])
-        return True
+            counters.latest[program] = decode(message[opened.start : min(opened.end, opened.start + 512)])
 
     def _sample(self, block: Block, opener: Opener, data: Data, start: int, end: int) -> None:
         """Look at the first line of a block whether or not a literal hits: a change of wording shows here."""
@@ -347,7 +341,7 @@ class Scanner:
         self.counters.sampled += 1
         message = line if opened.data is None else opened.data
         plan = self._plans.plan(opened.style, opened.program, ALL, block.parsers)
-        if plan.known and plan.entries and self._unmatched(plan, opened, message, False):
+        if plan.known and not _some_rule_takes(plan, opened, message, False):
             self.counters.sampled_unmatched += 1
 
     # ------------------------------------------------------------ records
@@ -461,6 +455,14 @@ class Scanner:
         item = self._make(entry, captures, local, _Place(log, 0, True, line))
         entry.count, self.counters.matched, self.counters.sourceless = kept
         return Explanation(opened, message, names, tuple(tried), entry.rule, item)
+
+
+def _some_rule_takes(plan: Plan, opened: Opened, message: bytes, cut: bool) -> bool:
+    start, end = opened.start, opened.end
+    return any(
+        message.find(entry.literal, start, end) >= 0 and entry.match(message, start, end, cut) is not None
+        for entry in plan.entries
+    )
 
 
 def _message(line: bytes, opened: Opened) -> bytes:

@@ -225,12 +225,15 @@ class Sessions:
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up the rows of a checkpoint. Rows of sessions that are no longer declared are left out."""
+        found: list[tuple[float, bytes, _Store, _Open]] = []
         for row, value in rows:
             name, _, key = row.partition(b"\0")
             store = self._stores.get(name.decode("utf-8", "replace"))
             session = _unpack(value)
             if store is not None and session is not None:
-                self._put(store, key, session)
+                found.append((session.used, key, store, session))
+        for _, key, store, session in sorted(found, key=lambda row: row[:2]):
+            self._put(store, key, session)  # the latest used last: they are forgotten last
         self._changed.clear()
 
 

@@ -61,7 +61,6 @@ class Stamps:
         "_arrival",
         "_born",
         "_cache",
-        "_floor",
         "_latest",
         "_live",
         "_stated",
@@ -76,7 +75,6 @@ class Stamps:
         self._zone = zone_of(zone)
         self._cache: dict[bytes, float] = {}
         self._born = 0.0  # arrival (or running stamp) when the cache was started
-        self._floor = float("-inf")  # cached minutes below it belong to an earlier year
         self._arrival = 0.0
         self.limit = float("inf")  # latest time that a stamp may have without counting as now
         self._latest = 9999  # latest year a stamp can have
@@ -97,7 +95,6 @@ class Stamps:
             self._latest = self._moment(arrival + _TOLERANCE).year
         if year != self._stated:
             self._stated = self._year = year
-            self._floor = float("-inf")
             self._cache.clear()
         self._live = live
         self.limit = arrival + _AHEAD if live else float("inf")
@@ -122,7 +119,7 @@ class Stamps:
         """Start of the minute `Nov  2 09:05` (one or two blanks, or a zero before the day); None: no such
         minute."""
         base = self._cache.get(key)
-        if base is not None and base >= self._floor:
+        if base is not None and (self._year is None or base >= self.running - _HALF_YEAR):
             return base
         month = MONTHS.get(key[:3])
         if month is None:
@@ -208,19 +205,17 @@ class Stamps:
 
     def _in_sequence(self, year: int, month: int, day: int, hour: int, minute: int) -> tuple[float, bool]:
         """The year that follows from the stated first year and the lines before."""
+        found = self._in_year(year, month, day, hour, minute)
         if self.running == 0.0:
-            found = self._in_year(year, month, day, hour, minute)
-        else:
-            found = self._in_year(year, month, day, hour, minute)
-            if found[0] < self.running - _HALF_YEAR:
-                self._year = year + 1
-                self._cache.clear()
-                found = self._in_year(year + 1, month, day, hour, minute)
-            elif found[0] > self.running + _HALF_YEAR:
-                before = self._in_year(year - 1, month, day, hour, minute)
-                if before[0] >= self.running - _TOLERANCE:
-                    return before[0], False
-            self._floor = self.running - _HALF_YEAR
+            return found
+        if found[0] < self.running - _HALF_YEAR:
+            self._year = year + 1
+            self._cache.clear()
+            return self._in_year(year + 1, month, day, hour, minute)
+        if found[0] > self.running + _HALF_YEAR:
+            before = self._in_year(year - 1, month, day, hour, minute)
+            if abs(before[0] - self.running) <= _TOLERANCE:
+                return before[0], False  # a line of the old year that came late
         return found
 
     def _in_year(self, year: int, month: int, day: int, hour: int, minute: int) -> tuple[float, bool]:

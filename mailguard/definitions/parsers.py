@@ -64,11 +64,18 @@ def load_parser(path: Path | str, check: bool = True) -> Parser:
 
     Raises ProblemsError with every problem of the file.
     """
-    document = source.load(path)
+    return _parser(source.load(path), check)
+
+
+def read_parser(text: str, path: str, check: bool = True) -> Parser:
+    """As `load_parser`, for a text that stands in no file yet; `path` gives the parser its name."""
+    return _parser(source.parse(text, path), check)
+
+
+def _parser(document: source.Document, check: bool) -> Parser:
     reading = Reading(document)
-    parser = _Loader(reading).parser(Path(path).stem)
+    parser = _Loader(reading).parser(Path(document.path).stem)
     reading.raise_any()
-    assert parser is not None
     if check:
         parser, problems = checks.check(parser, document.text)
         if problems:
@@ -112,7 +119,7 @@ class _Loader:
         self.data = reading.document.data
         self.programs: tuple[str, ...] = ()
 
-    def parser(self, name: str) -> Parser | None:
+    def parser(self, name: str) -> Parser:
         read, data = self.reading, self.data
         if data.get("format") != FORMAT:
             read.problem(
@@ -443,4 +450,4 @@ class _Loader:
         )
 
 
-__all__ = ["FORMAT", "load_parser", "load_parsers", "self_test"]
+__all__ = ["FORMAT", "load_parser", "load_parsers", "read_parser", "self_test"]
