@@ -30,12 +30,11 @@ from mailguard.model import Block
 
 OTHERS = (
     "cron[%d]: (root) CMD (test -x /usr/sbin/anacron || run-parts --report /etc/cron.daily)",
-    "rspamd[%d]: <a1b2c3>; task; rspamd_task_write_log: id: <doc1@example.org>, from: <a@example.org>,
-    (default: F)", "postfix/cleanup[%d]: E0BC61DE989: message-id=<doc1@example.org>",
+    "rspamd[%d]: <a1b2c3>; task; rspamd_task_write_log: id: <doc1@example.org>, from: <a@example.org>",
+    "postfix/cleanup[%d]: E0BC61DE989: message-id=<doc1@example.org>",
     "postfix/trivial-rewrite[%d]: warning: do not list domain example.net in BOTH mydestination and the map",
     "systemd[%d]: Started Daily apt download activities of the example host with a name of some length.",
-    "kernel: [%d.000000] eth0: link becomes ready and some more words that nobody reads until they are
-    needed",
+    "kernel: [%d.000000] eth0: link becomes ready and some more words that nobody reads until needed",
 )
 SIZE = 1 << 20
 ARRIVAL = 1_798_675_200.0
@@ -103,13 +102,14 @@ def main() -> None:
                 spent = time.perf_counter() - begin
                 print(f"  {' '.join(command[:2]):12} {asked.lines / spent / 1e6:6.2f} M lines/s")
             for engine in ENGINES:
-                spent, scanner, events = min(run(parsers, path, engine) for _ in range(3))
+                spent, scanner, events = min(
+                    (run(parsers, path, engine) for _ in range(3)), key=lambda one: one[0]
+                )
                 hits = scanner.counters.hits
                 each = (spent * 1e6 - 0.1 * (asked.lines - hits)) / hits if hits else 0.0
                 print(
-                    f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s  {spent * 1e6 /
-                    asked.lines:5.2f} us/line" f"  {hits} lines with a literal ({each:.1f} us each)  {events}
-                    events"
+                    f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s"
+                    f"  {spent * 1e6 / asked.lines:5.2f} us/line  {hits} lines with a literal ({each:.1f} us each)  {events} events"
                 )
             if asked.profile:
                 cProfile.runctx("run(parsers, path, 'auto')", globals(), locals(), sort="tottime")

@@ -36,33 +36,94 @@ PRECISE = NINE + 0.354793
 
 SYSLOG_LINES = [
     # line, time, host, program, pid, message
-    (b"Nov 22 09:31:07 mail1 postfix/smtpd[202]: connect from x", NINE, b"mail1", b"postfix/smtpd", 202,
-    b"connect from x"), (b"Nov  2 09:05:07 mail1 dovecot: auth: hello", at(2026, 11, 2, 9, 5, 7), b"mail1",
-    b"dovecot", 0, b"auth: hello"), (b"Nov 2 09:05:07 mail1 dovecot: auth: hello", at(2026, 11, 2, 9, 5, 7),
-    b"mail1", b"dovecot", 0, b"auth: hello"), (b"Nov 02 09:05:07 mail1 dovecot: auth: hello", at(2026, 11, 2,
-    9, 5, 7), b"mail1", b"dovecot", 0, b"auth: hello"), (b"Nov 22 09:31:07 mail1  dovecot: x", NINE, b"mail1",
-    b"dovecot", 0, b"x"), (b"<22>Nov 22 09:31:07 mail1 postfix/master[182]: x", NINE, b"mail1",
-    b"postfix/master", 182, b"x"), (b"57 <22>Nov 22 09:31:07 mail1 postfix/master[182]: x", NINE, b"mail1",
-    b"postfix/master", 182, b"x"), (b"Nov 22 09:31:07 postfix/smtpd[202]: warning: x: y", NINE, b"",
-    b"postfix/smtpd", 202, b"warning: x: y"), (b"Nov 22 09:31:07 relay/mail1 cyrus/imaps[7]: x", NINE,
-    b"relay/mail1", b"cyrus/imaps", 7, b"x"), (b"Nov 22 09:31:07 2001:db8::5 postfix/smtpd[2]: x", NINE,
-    b"2001:db8::5", b"postfix/smtpd", 2, b"x"), (b"Nov 22 09:31:07.354793 mail1 postfix/smtpd[2]: x", PRECISE,
-    b"mail1", b"postfix/smtpd", 2, b"x"), (b"2026-11-22T09:31:07.354793+09:00 mail1 postfix/smtpd[182]: x",
-    PRECISE, b"mail1", b"postfix/smtpd", 182, b"x"), (b"2026-11-22T09:31:07,354793+0900 mail1
-    postfix/smtpd[182]: x", PRECISE, b"mail1", b"postfix/smtpd", 182, b"x"), (b"2026-11-22T09:31:07+09 mail1
-    postfix/smtpd[182]: x", NINE, b"mail1", b"postfix/smtpd", 182, b"x"), (b"2026-11-22T00:31:07Z mail1
-    postfix/smtpd[182]: x", NINE, b"mail1", b"postfix/smtpd", 182, b"x"), (b"2026-11-22T00:31:07+00:00 nas-1
-    Connection: User x", NINE, b"nas-1", b"Connection", 0, b"User x"), (b"2026-11-21T19:31:07-05:00 mail1
-    a[1]: x", NINE, b"mail1", b"a", 1, b"x"), (b"<22>2026-11-22T09:31:07+09:00 mail1 a[1]: x", NINE, b"mail1",
-    b"a", 1, b"x"), (b"2026-11-22 09:31:07 mail1 a[1]: x", NINE, b"mail1", b"a", 1, b"x"),
-    (b"<22>1 2026-11-22T09:31:07.354793+09:00 mail1 postfix 182 - -  connect from x", PRECISE, b"mail1",
-    b"postfix", 182,
-     b"connect from x"),
+    (
+        b"Nov 22 09:31:07 mail1 postfix/smtpd[202]: connect from x",
+        NINE,
+        b"mail1",
+        b"postfix/smtpd",
+        202,
+        b"connect from x",
+    ),
+    (
+        b"Nov  2 09:05:07 mail1 dovecot: auth: hello",
+        at(2026, 11, 2, 9, 5, 7),
+        b"mail1",
+        b"dovecot",
+        0,
+        b"auth: hello",
+    ),
+    (
+        b"Nov 2 09:05:07 mail1 dovecot: auth: hello",
+        at(2026, 11, 2, 9, 5, 7),
+        b"mail1",
+        b"dovecot",
+        0,
+        b"auth: hello",
+    ),
+    (
+        b"Nov 02 09:05:07 mail1 dovecot: auth: hello",
+        at(2026, 11, 2, 9, 5, 7),
+        b"mail1",
+        b"dovecot",
+        0,
+        b"auth: hello",
+    ),
+    (b"Nov 22 09:31:07 mail1  dovecot: x", NINE, b"mail1", b"dovecot", 0, b"x"),
+    (b"<22>Nov 22 09:31:07 mail1 postfix/master[182]: x", NINE, b"mail1", b"postfix/master", 182, b"x"),
+    (b"57 <22>Nov 22 09:31:07 mail1 postfix/master[182]: x", NINE, b"mail1", b"postfix/master", 182, b"x"),
+    (
+        b"Nov 22 09:31:07 postfix/smtpd[202]: warning: x: y",
+        NINE,
+        b"",
+        b"postfix/smtpd",
+        202,
+        b"warning: x: y",
+    ),
+    (b"Nov 22 09:31:07 relay/mail1 cyrus/imaps[7]: x", NINE, b"relay/mail1", b"cyrus/imaps", 7, b"x"),
+    (b"Nov 22 09:31:07 2001:db8::5 postfix/smtpd[2]: x", NINE, b"2001:db8::5", b"postfix/smtpd", 2, b"x"),
+    (b"Nov 22 09:31:07.354793 mail1 postfix/smtpd[2]: x", PRECISE, b"mail1", b"postfix/smtpd", 2, b"x"),
+    (
+        b"2026-11-22T09:31:07.354793+09:00 mail1 postfix/smtpd[182]: x",
+        PRECISE,
+        b"mail1",
+        b"postfix/smtpd",
+        182,
+        b"x",
+    ),
+    (
+        b"2026-11-22T09:31:07,354793+0900 mail1 postfix/smtpd[182]: x",
+        PRECISE,
+        b"mail1",
+        b"postfix/smtpd",
+        182,
+        b"x",
+    ),
+    (b"2026-11-22T09:31:07+09 mail1 postfix/smtpd[182]: x", NINE, b"mail1", b"postfix/smtpd", 182, b"x"),
+    (b"2026-11-22T00:31:07Z mail1 postfix/smtpd[182]: x", NINE, b"mail1", b"postfix/smtpd", 182, b"x"),
+    (b"2026-11-22T00:31:07+00:00 nas-1 Connection: User x", NINE, b"nas-1", b"Connection", 0, b"User x"),
+    (b"2026-11-21T19:31:07-05:00 mail1 a[1]: x", NINE, b"mail1", b"a", 1, b"x"),
+    (b"<22>2026-11-22T09:31:07+09:00 mail1 a[1]: x", NINE, b"mail1", b"a", 1, b"x"),
+    (b"2026-11-22 09:31:07 mail1 a[1]: x", NINE, b"mail1", b"a", 1, b"x"),
+    (
+        b"<22>1 2026-11-22T09:31:07.354793+09:00 mail1 postfix 182 - -  connect from x",
+        PRECISE,
+        b"mail1",
+        b"postfix",
+        182,
+        b"connect from x",
+    ),
     (b"<22>1 2026-11-22T00:31:07Z mail1 dovecot - - - x", NINE, b"mail1", b"dovecot", 0, b"x"),
     (b"<22>1 2026-11-22T00:31:07Z - - - - - x", NINE, b"", b"", 0, b"x"),
     (b"<22>1 - mail1 dovecot - - - x", ARRIVAL, b"mail1", b"dovecot", 0, b"x"),
-    (b'<22>1 2026-11-22T00:31:07Z mail1 a 1 ID [x@1 k="v\\]\\"\\\\" q="]"][y] \xef\xbb\xbfx', NINE, b"mail1",
-    b"a", 1, b"x"), (b"123 <22>1 2026-11-22T00:31:07Z mail1 a 1 - - x", NINE, b"mail1", b"a", 1, b"x"),
+    (
+        b'<22>1 2026-11-22T00:31:07Z mail1 a 1 ID [x@1 k="v\\]\\"\\\\" q="]"][y] \xef\xbb\xbfx',
+        NINE,
+        b"mail1",
+        b"a",
+        1,
+        b"x",
+    ),
+    (b"123 <22>1 2026-11-22T00:31:07Z mail1 a 1 - - x", NINE, b"mail1", b"a", 1, b"x"),
     (b"1 2026-11-22T00:31:07Z mail1 a 1 - - x", NINE, b"mail1", b"a", 1, b"x"),
     (b"Sun 2026-11-22 09:31:07 JST mail1 postfix/smtpd[202]: x", NINE, b"mail1", b"postfix/smtpd", 202, b"x"),
     (b"Sun 2026-11-22 00:31:07 UTC mail1 postfix/smtpd[202]: x", NINE, b"mail1", b"postfix/smtpd", 202, b"x"),
@@ -72,9 +133,15 @@ SYSLOG_LINES = [
     (b"\0\0\0\0Nov 22 09:31:07 mail1 a[1]: x", NINE, b"mail1", b"a", 1, b"x"),
     (b"Nov 22 09:31:07 mail1 a[1]: ", NINE, b"mail1", b"a", 1, b""),
     (b"Nov 22 09:31:60 mail1 a[1]: x", NINE + 52, b"mail1", b"a", 1, b"x"),
-    ("Nov 22 09:31:07 mail1 a[1]: x\u0085y\u2028z".encode(), NINE, b"mail1", b"a", 1,
-    "x\u0085y\u2028z".encode()),
-]  # fmt: skip
+    (
+        "Nov 22 09:31:07 mail1 a[1]: x\u0085y\u2028z".encode(),
+        NINE,
+        b"mail1",
+        b"a",
+        1,
+        "x\u0085y\u2028z".encode(),
+    ),
+]
 
 
 @pytest.mark.parametrize(("line", "time", "host", "program", "pid", "text"), SYSLOG_LINES)
@@ -117,17 +184,28 @@ DOVECOT_LINES = [
     (b"Nov 22 09:31:07 imap-login: Info: Login: user=<a>", b"imap-login: Login: user=<a>"),
     (b"2026-11-22T09:31:07+0900 imap-login: Info: Login: user=<a>", b"imap-login: Login: user=<a>"),
     (b"2026-11-22 09:31:07.000000 imap-login: Info: Login: user=<a>", b"imap-login: Login: user=<a>"),
-    (b"Nov 22 09:31:07 auth: Info: passwd-file(a,192.0.2.1): unknown user", b"auth: passwd-file(a,192.0.2.1):
-    unknown user"), (b"Nov 22 09:31:07 auth: Error: no socket", b"auth: Error: no socket"),
-    (b"Nov 22 09:31:07 lmtp(a b@example.net)<517><Zx>: Info: msgid=<x>: saved",
-     b"lmtp(a b@example.net)<517><Zx>: msgid=<x>: saved"),
-    (b"Nov 22 09:31:07 auth(a,2001:db8::1,sasl:plain)<s>: Info: passwd-file: unknown user",
-     b"auth(a,2001:db8::1,sasl:plain)<s>: passwd-file: unknown user"),
-    (b"Nov 22 09:31:07 imap-login: Info: Disconnected (auth failed): user=<x: Info: y>, rip=192.0.2.1",
-     b"imap-login: Disconnected (auth failed): user=<x: Info: y>, rip=192.0.2.1"),
-    (b"Nov 22 09:31:07 auth-worker(12): Info: pam(a,192.0.2.1): Warning: x",
-     b"auth-worker(12): pam(a,192.0.2.1): Warning: x"),
-]  # fmt: skip
+    (
+        b"Nov 22 09:31:07 auth: Info: passwd-file(a,192.0.2.1): unknown user",
+        b"auth: passwd-file(a,192.0.2.1): unknown user",
+    ),
+    (b"Nov 22 09:31:07 auth: Error: no socket", b"auth: Error: no socket"),
+    (
+        b"Nov 22 09:31:07 lmtp(a b@example.net)<517><Zx>: Info: msgid=<x>: saved",
+        b"lmtp(a b@example.net)<517><Zx>: msgid=<x>: saved",
+    ),
+    (
+        b"Nov 22 09:31:07 auth(a,2001:db8::1,sasl:plain)<s>: Info: passwd-file: unknown user",
+        b"auth(a,2001:db8::1,sasl:plain)<s>: passwd-file: unknown user",
+    ),
+    (
+        b"Nov 22 09:31:07 imap-login: Info: Disconnected (auth failed): user=<x: Info: y>, rip=192.0.2.1",
+        b"imap-login: Disconnected (auth failed): user=<x: Info: y>, rip=192.0.2.1",
+    ),
+    (
+        b"Nov 22 09:31:07 auth-worker(12): Info: pam(a,192.0.2.1): Warning: x",
+        b"auth-worker(12): pam(a,192.0.2.1): Warning: x",
+    ),
+]
 
 
 @pytest.mark.parametrize(("line", "text"), DOVECOT_LINES)

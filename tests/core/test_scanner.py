@@ -90,9 +90,15 @@ def parser(text: str = TINY, name: str = "tiny") -> Parser:
 
 def block(data: bytes, **more: Any) -> Block:
     given: dict[str, Any] = {
-        "log": "mail.log", "data": data, "start": 0, "end": len(data), "position": 0, "arrival": ARRIVAL,
-        "live": False, "timezone": "UTC",
-    } | more  # fmt: skip
+        "log": "mail.log",
+        "data": data,
+        "start": 0,
+        "end": len(data),
+        "position": 0,
+        "arrival": ARRIVAL,
+        "live": False,
+        "timezone": "UTC",
+    } | more
     return Block(**given)
 
 
@@ -127,9 +133,18 @@ def test_an_event_is_whole(engine: str) -> None:
     data = first + line(FAILED + "yamamoto")
     (event,) = events(Scanner([parser()], engine), data, position=1000, may_ban=True)
     assert event == Event(
-        "auth_failure", 1_795_344_547.0, packed("192.0.2.7"), "tiny/failed", 1, {"user": "yamamoto"},
-        "mail.log", 1000 + len(first), "auth", True, frozenset({"user"}),
-    )  # fmt: skip
+        "auth_failure",
+        1_795_344_547.0,
+        packed("192.0.2.7"),
+        "tiny/failed",
+        1,
+        {"user": "yamamoto"},
+        "mail.log",
+        1000 + len(first),
+        "auth",
+        True,
+        frozenset({"user"}),
+    )
 
 
 def test_part_of_a_buffer(engine: str) -> None:
@@ -138,9 +153,12 @@ def test_part_of_a_buffer(engine: str) -> None:
     whole = before + middle + after
     for data in (whole, bytearray(whole), memoryview(whole)):
         (event,) = events(
-            # type: ignore[arg-type]
-            Scanner([parser()], engine), data, start=len(before), end=len(before + middle), position=50
-        )  # fmt: skip
+            Scanner([parser()], engine),
+            data,
+            start=len(before),
+            end=len(before + middle),
+            position=50,  # type: ignore[arg-type]
+        )
         assert (event.fields["user"], event.position) == ("b", 50)
 
 
@@ -263,8 +281,10 @@ def test_stamp_in_the_message() -> None:
     data = b"<B1@example.jp> [22/Nov/2026:10:49:07] 192.0.2.7 a@example.jp\r\n" + line(FAILED + "x")
     first, second = events(scanner, data)
     assert (first.rule, first.time, first.fields) == (
-        "w/in", 1_795_344_547.0, {"queue_id": "B1", "sender": "a@example.jp"},
-    )  # fmt: skip
+        "w/in",
+        1_795_344_547.0,
+        {"queue_id": "B1", "sender": "a@example.jp"},
+    )
     assert second.rule == "tiny/failed"
     assert events(scanner, b"<B1@example.jp> [31/Nov/2026:10:49:07] 192.0.2.7 x\n") == []
 
@@ -410,13 +430,28 @@ def test_log_families(log: str, expected: bytes) -> None:
 
 PIECES = st.sampled_from(
     [
-        b"warning: [192.0.2.7]: login failed: ", b"server fault", b"connect from [192.0.2.7]", b"dis", b"\r",
-        b"\0", b"Nov 22 10:49:07 mail1 postfix/smtpd[7]: ", b"Nov 22 10:49:07 imap-login: Info: ", b"\n",
-        b"\n", b"\n", b"Aborted (3 attempts): user=<a>, rip=192.0.2.7", b"mail1 dovecot: imap-login: ", b"x
-        [192.0.2.7]", b"]", b"reject [2001:db8::7] helo=", b" end", b"message repeated 2 times: [ ",
-        b"\xe2\x80\xa8", b"x" * 3000,
+        b"warning: [192.0.2.7]: login failed: ",
+        b"server fault",
+        b"connect from [192.0.2.7]",
+        b"dis",
+        b"\r",
+        b"\0",
+        b"Nov 22 10:49:07 mail1 postfix/smtpd[7]: ",
+        b"Nov 22 10:49:07 imap-login: Info: ",
+        b"\n",
+        b"\n",
+        b"\n",
+        b"Aborted (3 attempts): user=<a>, rip=192.0.2.7",
+        b"mail1 dovecot: imap-login: ",
+        b"x [192.0.2.7]",
+        b"]",
+        b"reject [2001:db8::7] helo=",
+        b" end",
+        b"message repeated 2 times: [ ",
+        b"\xe2\x80\xa8",
+        b"x" * 3000,
     ]
-)  # fmt: skip
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -65,16 +65,31 @@ def test_stated_year_rolls_over() -> None:
     """A stated year is the year of the first line; a jump back of more than half a year is a new one."""
     file = stamps(utc(2030, 1, 1), year=2024)
     times = []
-    for key in (b"Nov 30 10:00", b"Dec 31 23:59", b"Jan  1 00:00", b"Dec 31 23:59", b"Jan  1 00:01", b"Feb 28
-    00:00",
-                b"Sep  1 00:00", b"Jan  1 00:00", b"Dec 31 23:59"):  # fmt: skip
+    for key in (
+        b"Nov 30 10:00",
+        b"Dec 31 23:59",
+        b"Jan  1 00:00",
+        b"Dec 31 23:59",
+        b"Jan  1 00:01",
+        b"Feb 28 00:00",
+        b"Sep  1 00:00",
+        b"Jan  1 00:00",
+        b"Dec 31 23:59",
+    ):
         time = file.yearless(key)
         assert time is not None
         times.append(file.settle(time))
     assert times == [
-        utc(2024, 11, 30, 10), utc(2024, 12, 31, 23, 59), utc(2025, 1, 1), utc(2024, 12, 31, 23, 59),
-        utc(2025, 1, 1, 0, 1), utc(2025, 2, 28), utc(2025, 9, 1), utc(2026, 1, 1), utc(2025, 12, 31, 23, 59),
-    ]  # fmt: skip
+        utc(2024, 11, 30, 10),
+        utc(2024, 12, 31, 23, 59),
+        utc(2025, 1, 1),
+        utc(2024, 12, 31, 23, 59),
+        utc(2025, 1, 1, 0, 1),
+        utc(2025, 2, 28),
+        utc(2025, 9, 1),
+        utc(2026, 1, 1),
+        utc(2025, 12, 31, 23, 59),
+    ]
 
 
 def test_stated_year_and_leap_day() -> None:
@@ -109,9 +124,16 @@ def test_the_repeated_hour_keeps_the_order() -> None:
     """At the end of summer time the hour that comes twice is read so that the log stays in order."""
     log = stamps(utc(2026, 12, 1), "Europe/Berlin")
     read = []
-    for key in (b"Oct 25 01:59", b"Oct 25 02:00", b"Oct 25 02:30", b"Oct 25 02:29", b"Oct 25 02:59", b"Oct 25
-    02:00",
-                b"Oct 25 02:30", b"Oct 25 03:00"):  # fmt: skip
+    for key in (
+        b"Oct 25 01:59",
+        b"Oct 25 02:00",
+        b"Oct 25 02:30",
+        b"Oct 25 02:29",
+        b"Oct 25 02:59",
+        b"Oct 25 02:00",
+        b"Oct 25 02:30",
+        b"Oct 25 03:00",
+    ):
         time = log.yearless(key)
         assert time is not None
         read.append(log.settle(time) - utc(2026, 10, 25))
