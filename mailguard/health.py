@@ -135,7 +135,7 @@ class Health:
         log.last = now
         if log.silent:
             log.silent = False
-            said.append(Notice("log-back", {"log": name, "silent": pause}))
+            said.append(Notice("log-speaks", {"log": name, "silent": pause}))
 
     def _read(self, name: str, log: _Log, size: int, matched: float, now: float, said: list[Notice]) -> None:
         if matched == log.matched:
