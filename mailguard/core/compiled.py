@@ -65,7 +65,7 @@ class Entry:
         self.scope = rule.scope
         self.guessed = parser.guessed
         self.literal = rule.pattern.literal  # stands in every line that it takes
-        self.proved = frozenset(rule.pattern.proved) - set(UNLISTED)
+        self.proved = frozenset(rule.pattern.proved) - {*UNLISTED, *rule.unproved}
         self.source = _index(names, "source")
         self.stamp = _index(names, "time")
         self.fields = tuple((at, name) for at, name in enumerate(names) if name not in UNLISTED)
