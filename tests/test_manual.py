@@ -12,7 +12,8 @@ import pytest
 
 from mailguard import cli, model, problems
 from mailguard.core.pattern import slots
-from mailguard.definitions import parsers
+from mailguard.definitions import actions, parsers
+from mailguard.firewall.actions import self_test
 
 ROOT = Path(__file__).resolve().parent.parent
 MAN = ROOT / "man"
@@ -217,3 +218,29 @@ def test_the_example_of_the_manual_is_a_parser(tmp_path: Path) -> None:
     path = tmp_path / "example.toml"
     path.write_text(body)
     assert parsers.load_parser(path).title == "Example server"
+
+
+# ---------------------------------------------------------------- mailguard-action(5)
+
+
+def test_drivers_are_in_the_manual() -> None:
+    """Each driver and each of its options is told, and no other."""
+    assert sorted(entries("mailguard-action.5", "DRIVERS")) == sorted(actions.DRIVERS)
+    for driver, options in actions.DRIVERS.items():
+        if options:
+            assert sorted(entries("mailguard-action.5", f"OPTIONS OF {driver.upper()}")) == sorted(options)
+
+
+def test_placeholders_are_in_the_manual() -> None:
+    """Each placeholder of a command is told, and no other."""
+    told = entries("mailguard-action.5", "PLACEHOLDERS")
+    assert sorted(told) == sorted(f"{{{name}}}" for name in actions.PLACEHOLDERS)
+
+
+def test_the_example_of_the_manual_is_an_action(tmp_path: Path) -> None:
+    """The example in mailguard-action(5) loads and plans what it says."""
+    lines = sections("mailguard-action.5")["EXAMPLE"]
+    body = "\n".join(line.replace(r"\-", "-") for line in lines[lines.index(".nf") + 1 : lines.index(".fi")])
+    path = tmp_path / "router.toml"
+    path.write_text(body)
+    assert self_test(actions.load_action(path)) == []

@@ -22,7 +22,7 @@ MESSAGES: dict[str, str] = {
     "usage.network": "'{text}' is no address or network (such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64)",
     "usage.network-host-bits": "'{text}' has host bits set; the network is {network}",
     "usage.duration": "'{text}' is no length of time (such as 10m, 1h30m, 7d){extra}",
-    "usage.or-permanent": " and not the word permanent",
+    "usage.or-permanent": ", nor the word permanent",
     "usage.time": (
         "'{text}' is neither a time (such as 2026-11-22T03:00:00+01:00) nor a length of time ago (such as 2h)"
     ),
@@ -48,6 +48,10 @@ MESSAGES: dict[str, str] = {
     "definition.not-shipped": "'{name}' did not come with mailguard, so there is nothing to copy",
     "definition.unknown-parsers": "There is no parser '{name}'.{hint}",
     "definition.unknown-actions": "There is no action '{name}'.{hint}",
+    "parser.taken": "{rule}: {count} events",
+    "parser.none-taken": "mailguard: no line of {log} is taken by {name}, so nothing is confirmed",
+    "parser.confirmed": "{events} events; {path} is used from the next start or reload on, and may ban",
+    "parser.not-guessed": "'{name}' is not guessed, there is nothing to confirm",
     "parser.guessed": "guessed: alerts only",
     # answers of the guard
     "column.network": "network",
@@ -105,6 +109,12 @@ MESSAGES: dict[str, str] = {
     "replay.summary": (
         "{records} records over {span}: {events} events, {imposed} bans, {alerts} alerts ({seconds} seconds)"
     ),
+    # actions
+    "column.driver": "driver",
+    "column.here": "here",
+    "action.here": "works here",
+    "action.not-here": "not here: {why}",
+    "usage.effect": "'{text}' is no effect (such as: ban 192.0.2.7 for 10m, or: lift 192.0.2.7)",
     # check and test
     "check.right": (
         "{settings} with {detectors} detectors, {parsers} parsers with {rules} rules and {actions} actions: "

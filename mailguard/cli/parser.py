@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from .definitions import copy, shadow, show
+from .definitions import copy, find, shadow, show
 from .messages import text
-from .output import output_option, write_json, write_line, write_table
+from .output import output_option, safe, write_json, write_line, write_table
 
 
 @click.group("parser")
@@ -59,3 +59,55 @@ def show_(name: str) -> None:
 def copy_(name: str, to: Path | None) -> None:
     """Copy the shipped definition NAME to where the administrator's own are."""
     write_line(text("definition.copied", path=copy("parsers", name, to)))
+
+
+@command.command("confirm")
+@click.argument("name")
+@click.argument("log")
+@click.option(
+    "--to", type=click.Path(file_okay=False, path_type=Path), help="Write the copy to this folder instead."
+)
+def confirm(name: str, log: str, to: Path | None) -> int:
+    """Let the guessed format NAME ban; LOG shows genuine lines of it.
+
+    Copies the definition to where the administrator's own are, without `guessed`. Exit 1 when its rules take
+    no line of LOG.
+    """
+    from collections import Counter
+
+    from mailguard.core.scanner import Scanner
+    from mailguard.core.sessions import Sessions
+    from mailguard.definitions.parsers import load_parser
+    from mailguard.feeds.interface import LogOptions
+
+    from .events import events_of
+
+    path = find("parsers", name)
+    parser = load_parser(path)
+    if not parser.guessed:
+        raise click.UsageError(text("parser.not-guessed", name=name))
+    scanner = Scanner([parser])
+    taken = Counter(event.rule for _, event in events_of((log,), scanner, Sessions([parser]), LogOptions()))
+    for rule, count in taken.items():
+        write_line(text("parser.taken", rule=rule, count=count))
+    if not taken:
+        click.echo(text("parser.none-taken", log=safe(log), name=name), err=True)
+        return 1
+    place = confirmed(path, to)
+    write_line(text("parser.confirmed", events=taken.total(), path=place))
+    return 0
+
+
+def confirmed(path: Path, folder: Path | None) -> Path:
+    """Write the definition without its `guessed`; returns where it went. An own file is changed in place."""
+    import re
+
+    from mailguard.definitions import source
+
+    place = (folder or source.ETC / "parsers") / path.name
+    content = re.sub(r"(?m)^guessed\s*=\s*true[^\n]*\n", "", source.read_text(path), count=1)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f".{place.name}.new")
+    fresh.write_text(content, encoding="utf-8")
+    fresh.replace(place)
+    return place

@@ -46,7 +46,7 @@ def parser_tests(path: Path) -> Tested:
 def action_tests(path: Path) -> Tested:
     """The samples of an action: what its driver plans for effects."""
     from mailguard.definitions.actions import load_action
-    from mailguard.firewall.choose import self_test
+    from mailguard.firewall.actions import self_test
 
     try:
         action = load_action(path)

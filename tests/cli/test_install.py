@@ -52,7 +52,9 @@ def test_an_ordinary_user_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_closed_folder_is_found(tmp_path: Path) -> None:
     """A program that the guard's own user could not read is found before the units fail at night."""
-    tmp_path.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o001)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     assert install.unreadable(Path("/usr/bin/env")) is None

@@ -224,3 +224,22 @@ def test_parser_show_and_copy(run: Any, etc: Path) -> None:
     unknown = run("parser", "show", "dovcot")
     assert unknown.code == 64
     assert "Did you mean 'dovecot'?" in unknown.err
+
+
+def test_parser_confirm(run: Any, etc: Path, log: Path, tmp_path: Path) -> None:
+    """A guessed format may ban after a log showed genuine lines of it, and not before."""
+    guessed = etc / "parsers" / "dovecot.toml"
+    guessed.parent.mkdir(parents=True)
+    shipped = (source.shipped("parsers") / "dovecot.toml").read_text()
+    guessed.write_text(shipped.replace("format = 1\n", "format = 1\nguessed = true\n", 1))
+    assert run("events", "--parser", "dovecot", "-o", "json", str(log)).code == 0
+    empty = tmp_path / "empty.log"
+    empty.write_text(OTHER + "\n")
+    refused = run("parser", "confirm", "dovecot", str(empty))
+    assert refused.code == 1
+    assert "nothing is confirmed" in refused.err
+    said = run("parser", "confirm", "dovecot", str(log))
+    assert said.code == 0
+    assert "dovecot/login: 2 events" in said.out
+    assert guessed.read_text() == shipped
+    assert run("parser", "confirm", "dovecot", str(log)).code == 64
