@@ -20,6 +20,8 @@ from mailguard.notation import V6
 
 FOREVER = inf
 Key = tuple[int, int, int]
+#: Ends by key.
+Bans = dict[Key, float]
 #: New ends by key; None: the ban is lifted.
 Changes = dict[Key, float | None]
 
@@ -56,6 +58,8 @@ def kind_of(address: int, prefix: int) -> str:
 def key_of(network: Network, scope: str) -> Key:
     """The key of a network; ValueError when it is none (host bits set, prefix too long)."""
     address, prefix = network
+    if prefix == 32 and 0 <= address < 1 << 32:
+        return scope_number(scope), address, prefix
     bits = 128 if address >= V6 else 32
     if not 0 <= prefix <= bits or not 0 <= address < 2 * V6 or address & ((1 << (bits - prefix)) - 1):
         raise ValueError(f"no network: {network!r}")

@@ -9,21 +9,30 @@ it: after an error the same call can be repeated.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mailguard.clock import Clock, SystemClock
-from mailguard.firewall.desired import FOREVER, Changes, Desired, Key, changes_of, changes_of_bans, key_of
-from mailguard.firewall.interface import SCOPES, Standing
+from mailguard.firewall.desired import (
+    FOREVER,
+    Bans,
+    Changes,
+    Desired,
+    Key,
+    changes_of,
+    changes_of_bans,
+    key_of,
+)
+from mailguard.firewall.interface import SCOPES, FirewallError, Standing, ports_of
 from mailguard.model import Ban, Effect, Network, Notice
 
 
 class Differences(NamedTuple):
     """How the system differs from what is desired. Plain values: they travel between processes."""
 
-    wrong: list[Key]                        # desired, but not there or ending at another time
-    foreign: list[tuple[Key, float]]        # there until then, but nobody asked
-    layout: list[str]                       # what of table, chains, rules or sets does not stand
+    wrong: list[Key]  # desired, but not there or ending at another time
+    foreign: list[tuple[Key, float]]  # there until then, but nobody asked
+    layout: list[str]  # what of table, chains, rules or sets does not stand
 
     def __bool__(self) -> bool:
         return bool(self.wrong or self.foreign or self.layout)
@@ -37,11 +46,16 @@ class Driver(ABC):
     capabilities: tuple[str, ...] = ()
     #: Whether its process may give up the root user.
     keeps_root = False
+    #: Whether a failed operation is answered by making everything again.
+    remakes = False
+    #: Whether open sessions of banned hosts are closed at this end too.
+    close_sockets = False
     #: Seconds between looks for foreign changes where the system does not tell of them.
     look_every = 60.0
 
-    def __init__(self, clock: Clock | None = None):
+    def __init__(self, clock: Clock | None = None, ports: Mapping[str, Sequence[int]] | None = None):
         self.clock: Clock = clock or SystemClock()
+        self.ports = ports_of(ports)
         self.desired = Desired()
         self.allowed: list[Network] = []
         #: Why everything had to be made again since `notices` was last asked.
@@ -62,9 +76,9 @@ class Driver(ABC):
         """One operation as a person reads it in `action plan`."""
 
     @abstractmethod
-    def restore(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
-        """Make everything ready with exactly these bans and the allowed networks; what else stood there is
-        kept and returned with its ends. Also the way every lost layout is repaired. Raises FirewallError."""
+    def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
+        """Make everything ready with these bans and the allowed networks, without those in `gone`; what else
+        stood there is kept and returned with its ends. Raises FirewallError."""
 
     @abstractmethod
     def remove(self) -> None:
@@ -105,9 +119,17 @@ class Driver(ABC):
         """Called in a forked process before `compare`: let go of what two processes must not share."""
         return
 
-    def restore_soon(self, bans: dict[Key, float], now: float) -> tuple[list[tuple[Key, float]], bool]:
+    def restore_soon(self, bans: Bans, now: float) -> tuple[list[tuple[Key, float]], bool]:
         """`restore` for whoever can `compare` afterwards, and whether that is needed to know all."""
         return self.restore(bans, now), False
+
+    def purge(self, now: float) -> None:
+        """Forget what is over; the kernel has ended it by itself."""
+        self.desired.purge(now)
+
+    def set_ports(self, ports: Mapping[str, Sequence[int]]) -> None:
+        """Ports of the scopes from the next `open` on."""
+        self.ports = ports_of(ports)
 
     def tick(self, now: float) -> float | None:
         """What is due by itself (bans that the driver must end or renew); when to come again."""
@@ -118,7 +140,7 @@ class Driver(ABC):
     def open(self, bans: Iterable[Ban], now: float) -> None:
         self.open_keys({key: until for key, until in changes_of_bans(bans, now).items() if until}, now)
 
-    def open_keys(self, bans: dict[Key, float], now: float, soon: bool = False) -> bool:
+    def open_keys(self, bans: Bans, now: float, soon: bool = False) -> bool:
         """`open` for bans that are keys already; `bans` belongs to the driver from now on. With `soon` the
         answer says whether `compare` must follow."""
         for key, until in self.desired.alive(now).items():
@@ -137,9 +159,26 @@ class Driver(ABC):
     def change(self, changes: Changes, now: float) -> None:
         """Bring changes about and remember them. Raises FirewallError, having remembered nothing."""
         operations = self.plan(changes, now)
-        if operations:
-            self.apply(operations)
-        self.desired.commit(changes)
+        try:
+            if operations:
+                self.apply(operations)
+        except FirewallError as error:
+            if not self.remakes:
+                raise
+            self._remake(changes, now, error)
+        else:
+            self.desired.commit(changes)
+
+    def _remake(self, changes: Changes, now: float, error: FirewallError) -> None:
+        """Somebody changed what is ours so that an operation failed: make everything again, once."""
+        bans = self.desired.alive(now)
+        bans |= {key: until for key, until in changes.items() if until is not None}
+        gone = [key for key, until in changes.items() if until is None]
+        for key in gone:
+            bans.pop(key, None)
+        bans.update(self.restore(bans, now, gone))
+        self.desired.bans = bans
+        self.mended.append(str(error))
 
     def plan_effects(self, effects: Iterable[Effect], now: float) -> list[str]:
         """What `action plan` prints: the operations for effects, as text."""

@@ -16,8 +16,8 @@ import struct
 from collections.abc import Iterator, Sequence
 
 NETLINK_NETFILTER = 12
-SUBSYSTEM = 10                  # NFNL_SUBSYS_NFTABLES
-GROUP_NFTABLES = 7              # NFNLGRP_NFTABLES
+SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
+GROUP_NFTABLES = 7  # NFNLGRP_NFTABLES
 BATCH_BEGIN, BATCH_END = 16, 17
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
 NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
@@ -25,7 +25,7 @@ NEWRULE, GETRULE, DELRULE = 6, 7, 8
 NEWSET, GETSET, DELSET = 9, 10, 11
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 NEWGEN, GETGEN = 15, 16
-INET = 1                        # NFPROTO_INET
+INET = 1  # NFPROTO_INET
 
 REQUEST, ACK, DUMP, CREATE = 0x1, 0x4, 0x300, 0x400
 _DUMP_INTERRUPTED = 0x10
@@ -36,7 +36,7 @@ _SNDBUFFORCE, _RCVBUFFORCE = 32, 33
 _MESSAGE = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _INT = struct.Struct("=i")
-_TYPE = 0x3FFF                  # an attribute's type without the nested and byte-order flags
+_TYPE = 0x3FFF  # an attribute's type without the nested and byte-order flags
 NESTED = 0x8000
 
 

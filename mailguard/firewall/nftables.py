@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 from mailguard.clock import Clock
 from mailguard.firewall import netlink, nftlayout
-from mailguard.firewall.desired import KINDS, Changes, Key, kind_of
+from mailguard.firewall.desired import KINDS, Bans, Changes, Key, kind_of
 from mailguard.firewall.driver import Differences, Driver
-from mailguard.firewall.interface import FirewallError, Standing, ports_of
+from mailguard.firewall.interface import FirewallError, Standing
 from mailguard.firewall.libnftables import Nft, NftError
 from mailguard.firewall.nftsets import HOSTS, MANY, NETS, PREFIX, Sets, every, of_set, plan_nets
 from mailguard.firewall.nftview import (
@@ -42,6 +42,8 @@ class Nftables(Driver):
 
     name = "nftables"
     capabilities = ("net_admin",)
+    remakes = True
+    close_sockets = True
 
     def __init__(
         self,
@@ -50,8 +52,7 @@ class Nftables(Driver):
         table: str = nftlayout.TABLE,
         priority: int = nftlayout.PRIORITY,
     ):
-        super().__init__(clock)
-        self.ports = ports_of(ports)
+        super().__init__(clock, ports)
         self.table = table
         self.priority = priority
         self._sets: Sets | None = None
@@ -100,35 +101,22 @@ class Nftables(Driver):
     def apply(self, operations: Sequence[Operation]) -> None:
         self.sets.apply(operations)
 
-    def change(self, changes: Changes, now: float) -> None:
-        try:
-            super().change(changes, now)
-        except FirewallError as error:
-            bans = self.desired.alive(now)
-            bans |= {key: until for key, until in changes.items() if until is not None}
-            gone = [key for key, until in changes.items() if until is None]
-            for key in gone:
-                bans.pop(key, None)
-            bans.update(self.make(bans, now, gone))
-            self.desired.bans = bans
-            self.mended.append(str(error))
-
     # ---- making everything
 
-    def restore(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
-        return self.make(bans, now)
+    def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
+        return self.make(bans, now, gone)
 
-    def restore_soon(self, bans: dict[Key, float], now: float) -> tuple[list[tuple[Key, float]], bool]:
+    def restore_soon(self, bans: Bans, now: float) -> tuple[list[tuple[Key, float]], bool]:
         thorough = len(bans) <= MANY
         return self.make(bans, now, thorough=thorough), not thorough
 
     def make(
-        self, bans: dict[Key, float], now: float, gone: Sequence[Key] = (), thorough: bool = True
+        self, bans: Bans, now: float, gone: Sequence[Key] = (), thorough: bool = True
     ) -> list[tuple[Key, float]]:
         """`restore`; what is in `gone` is removed. Without `thorough` host sets that stand are filled but not
         read: reading a hundred thousand elements takes seconds, and `compare` can do it elsewhere."""
         sets = self.sets
-        found: dict[Key, float] = {}
+        found: Bans = {}
         try:
             stood = bool(nftlayout.fingerprint(sets.link, self.table))
             try:
@@ -242,7 +230,7 @@ class Nftables(Driver):
 
     def compare(self, now: float) -> Differences:
         wrong: set[Key] = set()
-        strange: dict[Key, float] = {}
+        strange: Bans = {}
         # What ends within a second may or may not be there.
         desired = {key: until for key, until in self.desired.bans.items() if until > now + 1}
         for scope, kind in every(*KINDS):
@@ -252,7 +240,11 @@ class Nftables(Driver):
             if kind in NETS:
                 wrong.update(wrong_pieces(there, wanted, scope, kind, now)[1])
             else:
-                wrong.update(*wrong_hosts(there, wanted, now))
+                missing, other = wrong_hosts(there, wanted, now)
+                if len(missing) <= MANY:
+                    # A hash set that changes while it is read can hide an element.
+                    missing = [key for key in missing if not self.sets.there(key)]
+                wrong.update(missing, other)
         return Differences(sorted(wrong), sorted(strange.items()), [])
 
     def mend(self, differences: Differences, now: float) -> None:

@@ -37,7 +37,7 @@ _LOOKUPS = {
 }
 
 _TABLE_NAME, _TABLE_FLAGS = 1, 2
-_NAME_OF_TABLE = 1                      # attribute 1 of every other object
+_NAME_OF_TABLE = 1  # attribute 1 of every other object
 _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 3, 4, 5
 _RULE_CHAIN, _RULE_EXPRESSIONS = 2, 4
 _SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LENGTH = 2, 3, 4, 5
@@ -100,7 +100,7 @@ def fingerprint(link: netlink.Netlink, table: str = TABLE) -> dict[str, bytes]:
     for _kind, view in link.dump(netlink.GETSET, netlink.text(_NAME_OF_TABLE, table)):
         found = netlink.attributes(view)
         name = _name(found[_SET_NAME])
-        if not name.startswith("__"):   # the unnamed sets of the rules' ports: new names at every renewal
+        if not name.startswith("__"):  # the unnamed sets of the rules' ports: new names at every renewal
             parts = [bytes(found.get(part, b"")) for part in (_SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LENGTH)]
             seen[f"set {name}"] = b"|".join(parts)
     for _kind, view in link.dump(netlink.GETRULE, netlink.text(_NAME_OF_TABLE, table)):

@@ -92,6 +92,18 @@ class Sets:
                 continue
         raise netlink.NetlinkError(errno.EAGAIN, "the ruleset changes faster than it can be read")
 
+    def there(self, key: Key) -> bool:
+        """Whether the one element of a host stands, asked for by name."""
+        name, v6 = nftlayout.set_name(key[0], kind_of(key[1], key[2])), key[1] >= V6
+        ((_kind, _flags, body),) = elements.requests(
+            netlink.GETSETELEM, self.table, name, elements.hosts([(key[1], key[1], 0)], v6)
+        )
+        try:
+            self.link.get(netlink.GETSETELEM, body)
+        except FileNotFoundError:
+            return False
+        return True
+
     def foreign(self, bans: Iterable[Key], now: float) -> dict[Key, float]:
         """What stands in any set although it is not among `bans`. Sets that are not there hold nothing."""
         known = list(bans)
@@ -111,18 +123,27 @@ class Sets:
     def pour_hosts(self, bans: Mapping[Key, float], now: float) -> list[Key]:
         """Put all hosts in without reading what is there. Returns those that got no counter yet."""
         many = len(bans) > MANY
+        plain: list[list[elements.Element]] = [[] for _ in SCOPES]  # nearly all are IPv4 hosts
         sets: dict[tuple[int, str], list[elements.Element]] = {}
         for (scope, address, prefix), until in bans.items():
-            kind = HOST4 if prefix == 32 and address < V6 else kind_of(address, prefix)
             timeout = 0 if until == FOREVER else max(1, int((until - now) * 1000))
-            sets.setdefault((scope, kind), []).append((address, address, timeout))
+            if prefix == 32 and address < V6:
+                plain[scope].append((address, address, timeout))
+            else:
+                sets.setdefault((scope, kind_of(address, prefix)), []).append((address, address, timeout))
+        sets |= {(scope, HOST4): listed for scope, listed in enumerate(plain)}
+        uncounted: list[Key] = []
         for (scope, kind), listed in sets.items():
-            name, v6 = nftlayout.set_name(scope, kind), kind not in _V4
-            for start in range(0, 0 if kind in NETS else len(listed), MOST_AT_ONCE):
+            if kind in NETS:
+                continue
+            name, v6, prefix = nftlayout.set_name(scope, kind), kind not in _V4, PREFIX[kind]
+            for start in range(0, len(listed), MOST_AT_ONCE):
                 part = listed[start : start + MOST_AT_ONCE]
                 made = elements.hosts(part, v6) if many else elements.counted(part, v6)
                 self.commit(list(elements.requests(netlink.NEWSETELEM, self.table, name, made)))
-        return [key for key in bans if kind_of(key[1], key[2]) not in NETS] if many else []
+            if many:
+                uncounted += [(scope, address, prefix) for address, _, _ in listed]
+        return uncounted
 
     def fit_hosts(self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = ()) -> dict[Key, float]:
         """Read the host sets and mend what differs from `bans`; foreign elements stay and are returned."""
@@ -172,9 +193,7 @@ def every(*kinds: str) -> Iterator[tuple[int, str]]:
 
 def of_set(bans: Mapping[Key, float], scope: int, kind: str) -> dict[Key, float]:
     """The bans that belong in one set."""
-    return {
-        key: until for key, until in bans.items() if key[0] == scope and kind_of(key[1], key[2]) == kind
-    }
+    return {key: until for key, until in bans.items() if key[0] == scope and kind_of(key[1], key[2]) == kind}
 
 
 def plan_nets(

@@ -7,11 +7,11 @@ privileges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mailguard.clock import Clock
-from mailguard.firewall.desired import Changes, Key
+from mailguard.firewall.desired import Bans, Changes, Key
 from mailguard.firewall.driver import Driver, expires
 from mailguard.firewall.interface import SCOPES, Standing
 from mailguard.model import Network
@@ -31,8 +31,8 @@ class Recording(Driver):
 
     name = "recording"
 
-    def __init__(self, clock: Clock | None = None):
-        super().__init__(clock)
+    def __init__(self, clock: Clock | None = None, ports: Mapping[str, Sequence[int]] | None = None):
+        super().__init__(clock, ports)
         self.record: list[Note] = []  # filled while keep_record is set
         self.keep_record = False
 
@@ -59,7 +59,7 @@ class Recording(Driver):
         length = "ever" if operation.seconds is None else format_duration(operation.seconds)
         return f"put {what} for {length}"
 
-    def restore(self, bans: dict[Key, float], now: float) -> list[tuple[Key, float]]:
+    def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
         return []
 
     def remove(self) -> None:

@@ -1,0 +1,358 @@
+"""The small privileged process: typed networks in, firewall operations out.
+
+It reads no log and no file of the administrator's while it runs, accepts only the frames of `firewall.wire`
+from one judge at a time, and applies each before it answers. A frame that is none closes the connection.
+Bans stand when the judge goes: they have their ends in the kernel, and the reconciler keeps them there
+until a judge comes back.
+
+Started in one of two ways: `spawn` forks it from the guard in the foreground, `python -m
+mailguard.enforcer` listens at a Unix socket (its own, or one that systemd passes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+from mailguard.clock import Clock, SystemClock
+from mailguard.firewall import privileges, sockets, wire
+from mailguard.firewall.choose import choose
+from mailguard.firewall.desired import FOREVER, Changes, Key
+from mailguard.firewall.driver import Driver
+from mailguard.firewall.interface import FirewallError
+from mailguard.firewall.reconcile import Reconciler
+from mailguard.firewall.remote import RemoteFirewall, only_once
+from mailguard.model import Network, Notice
+from mailguard.problems import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
+
+#: Seconds a judge may leave an answer unread before the connection is given up.
+_PATIENCE = 10.0
+#: Ends that a repeated ban may differ by and still be the same: durations travel, not times.
+_SAME = 1.0
+_WAITING_NOTICES = 100
+
+
+class Enforcer:
+    """One driver, one judge at a time.
+
+    Owns: the connection, the bans being collected for `open`. Times of bans are wall seconds of `clock`.
+    """
+
+    def __init__(self, driver: Driver, clock: Clock | None = None):
+        self.driver = driver
+        self.clock: Clock = clock or SystemClock()
+        self.reconciler = Reconciler(driver, self.clock, self._tell)
+        self.closer = sockets.Closer(self.clock) if driver.close_sockets else None
+        self._listener: socket.socket | None = None
+        self._judge: socket.socket | None = None
+        self._frames = wire.Frames(wire.ASKED)
+        self._opening: dict[Key, float] | None = None
+        self._notices: list[Notice] = []
+        self._woken: socket.socket | None = None
+        self._ended = False
+
+    # ---- the loop
+
+    def serve(self, judge: socket.socket) -> None:
+        """Serve one judge until it goes."""
+        self._welcome(judge)
+        while self._judge is not None:
+            self._step()
+
+    def listen(self, listener: socket.socket) -> None:
+        """Serve one judge after the other, until SIGTERM; bans stand when it ends."""
+        listener.setblocking(False)
+        self._listener = listener
+        self._woken, waking = socket.socketpair()
+        waking.setblocking(False)
+        signal.set_wakeup_fd(waking.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.end())
+        while not self._ended:
+            self._step()
+
+    def end(self) -> None:
+        """Leave the loop after this step."""
+        self._ended = True
+
+    def _step(self) -> None:
+        # Made anew each time: descriptors of children come and go, and their numbers come back.
+        waiting = select.poll()
+        helpers: dict[int, Reconciler | sockets.Closer] = {}
+        for helper in (self.reconciler, self.closer):
+            if helper is not None:
+                helpers.update(dict.fromkeys(helper.descriptors(), helper))
+        for number in helpers:
+            waiting.register(number, select.POLLIN)
+        for one in (self._judge, self._listener, self._woken):
+            if one is not None:
+                waiting.register(one, select.POLLIN)
+        for number, _ in waiting.poll(self._patience()):
+            if self._judge is not None and number == self._judge.fileno():
+                self._read()
+            elif number in helpers:
+                helpers[number].readable(number)
+            elif self._listener is not None and number == self._listener.fileno():
+                self._accept()
+        self.reconciler.run_due()
+        if self.closer is not None:
+            self.closer.run_due()
+        for notice in self.driver.notices():
+            self._tell(notice)
+
+    def _patience(self) -> int | None:
+        """Milliseconds until something is due by itself."""
+        deadlines = [self.reconciler.deadline(), self.closer.deadline() if self.closer else None]
+        known = [deadline for deadline in deadlines if deadline is not None]
+        return ceil(max(0.0, min(known) - self.clock.monotonic()) * 1000) if known else None
+
+    # ---- the connection
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        if self._judge is not None:
+            connection.close()  # one judge at a time
+            return
+        self._welcome(connection)
+
+    def _welcome(self, judge: socket.socket) -> None:
+        judge.setblocking(False)
+        self._judge = judge
+        self._frames = wire.Frames(wire.ASKED)
+        self._opening = None
+        waiting, self._notices = self._notices, []
+        for notice in waiting:
+            self._tell(notice)
+
+    def _farewell(self) -> None:
+        if self._judge is not None:
+            self._judge.close()
+            self._judge = None
+
+    def _read(self) -> None:
+        judge = self._judge
+        if judge is None:
+            return
+        try:
+            data = judge.recv(1 << 19)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._farewell()
+            return
+        try:
+            for kind, sequence, body in self._frames.feed(data):
+                self._handle(kind, sequence, body)
+                if self._judge is not judge:
+                    return  # it went while it was being answered
+        except wire.WireError as error:
+            print(f"mailguard-enforcer: connection closed: {error}", file=sys.stderr)
+            self._farewell()
+
+    def _send(self, data: bytes) -> None:
+        if self._judge is None:
+            return
+        try:
+            self._judge.settimeout(_PATIENCE)
+            self._judge.sendall(data)
+            self._judge.setblocking(False)
+        except OSError:
+            self._farewell()
+
+    def _tell(self, notice: Notice) -> None:
+        """To the judge; without one it waits, and the newest are kept."""
+        if self._judge is None:
+            self._notices = [*self._notices[-_WAITING_NOTICES:], notice]
+        else:
+            self._send(wire.frame(wire.NOTICE, 0, wire.pack_notice(notice)))
+
+    # ---- what the judge asks
+
+    def _handle(self, kind: int, sequence: int, body: bytes) -> None:
+        now = self.clock.now()
+        try:
+            if kind == wire.IMPOSE:
+                bans = self._settled(wire.unpack_bans(body, now))
+                self.driver.change(dict(bans), now)
+                self._send(wire.frame(wire.ACK, sequence))
+                self.reconciler.changed(bans)
+                if self.closer is not None:
+                    self.closer.banned(bans, self.driver.ports, self.driver.allowed)
+                return
+            if kind == wire.OPEN:
+                if not self._open(body, now):
+                    return
+            elif kind == wire.LIFT:
+                gone: Changes = dict.fromkeys(wire.unpack_places(body))
+                self.driver.change(gone, now)
+                self.reconciler.changed(gone)
+            elif kind == wire.ALLOW:
+                self.driver.allow([Network(*place) for _, *place in wire.unpack_places(body)])
+            elif kind == wire.BANNED:
+                for rows in wire.pack_standing(self.driver.look()):
+                    self._send(wire.frame(wire.STANDING, sequence, rows))
+            else:
+                self._manage(kind, body)
+        except FirewallError as error:
+            reason = (b"\1" if error.lost else b"\0") + str(error).encode()[:4096]
+            self._send(wire.frame(wire.ERROR, sequence, reason))
+            return
+        self._send(wire.frame(wire.ACK, sequence))
+
+    def _manage(self, kind: int, body: bytes) -> None:
+        if kind == wire.SETUP:
+            self.driver.set_ports(wire.unpack_ports(body))
+        elif kind == wire.PAUSE:
+            self.reconciler.pause(wire.unpack_seconds(body))
+        elif kind == wire.PANIC:
+            if body:
+                raise wire.WireError("panic has no body")
+            self.reconciler.stop()
+            self.driver.panic()
+        elif kind == wire.CLOSE:
+            keep = wire.unpack_flag(body)
+            if not keep:
+                self.reconciler.stop()
+                self.driver.panic()
+
+    def _settled(self, bans: dict[Key, float]) -> dict[Key, float]:
+        """A ban that stands already with that end keeps its end to the last digit: nothing is to be done."""
+        known = self.driver.desired.bans
+        if not known:
+            return bans
+        for key, until in bans.items():
+            before = known.get(key)
+            if before is not None and before != FOREVER != until and abs(before - until) < _SAME:
+                bans[key] = before
+        return bans
+
+    def _open(self, body: bytes, now: float) -> bool:
+        """Collect the parts of `open`; True when the last one came and the firewall stands."""
+        last = wire.unpack_flag(body[:1])
+        if self._opening is None:
+            self._opening = {}
+        self._opening |= wire.unpack_bans(body[1:], now)
+        if len(self._opening) > wire.MOST_BANS:
+            raise wire.WireError("too many bans")
+        if not last:
+            return False
+        bans, self._opening = self._opening, None
+        gc.disable()
+        try:
+            incomplete = self.driver.open_keys(self._settled(bans), now, soon=True)
+        finally:
+            gc.enable()
+        self.reconciler.opened(incomplete)
+        return True
+
+
+# ---------------------------------------------------------------- starting it
+
+
+def spawn(driver: Driver, ports: Mapping[str, Sequence[int]] | None = None) -> RemoteFirewall:
+    """Fork an enforcer with that driver; the firewall to use in this process. Call it before anything else
+    runs.
+
+    The child keeps the driver's capabilities only, and leaves the root user where the driver can do
+    without.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            ours.close()
+            _live(driver, theirs)
+            code = 0
+        except BaseException as error:  # the child must never return into the judge's code
+            print(f"mailguard-enforcer: {type(error).__name__}: {error}", file=sys.stderr)
+        finally:
+            os._exit(code)
+    theirs.close()
+    firewall = RemoteFirewall(only_once(ours), ports, name=driver.name)
+    firewall.pid = pid
+    return firewall
+
+
+def _live(driver: Driver, judge: socket.socket) -> None:
+    # Ctrl-C in the terminal is meant for the judge; with the connection this process ends too.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    keep = judge.fileno()
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+    _give_up(driver)
+    Enforcer(driver).serve(judge)
+
+
+def _give_up(driver: Driver) -> None:
+    """Only the driver's capabilities; not root where the driver can do without it."""
+    if os.geteuid() == 0:
+        user = None if driver.keeps_root else privileges.account("mailguard-enforcer") or _NOBODY
+        privileges.give_up(driver.capabilities, user)
+
+
+_NOBODY = (65534, 65534, ())
+
+
+def _listener(path: str | None) -> socket.socket:
+    """The socket that systemd passes (sd_listen_fds(3)), or one made at `path` for this user only."""
+    if path is None:
+        if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+            raise OSError("systemd passed no socket")
+        return socket.socket(fileno=3)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(mask)
+    listener.listen(4)
+    return listener
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m mailguard.enforcer (--systemd | --socket PATH) [--action NAME]`."""
+    parser = argparse.ArgumentParser(prog="mailguard-enforcer", description="The firewall side of mailguard")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--systemd", action="store_true", help="listen at systemd's socket")
+    where.add_argument("--socket", metavar="PATH", help="listen at a Unix socket of this name")
+    parser.add_argument("--action", default="auto", help="an action definition; auto: what works here")
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as error:
+        return EXIT_OK if error.code == 0 else EXIT_USAGE
+    try:
+        listener = _listener(None if options.systemd else options.socket)
+        driver, words = choose(options.action)
+        print(f"mailguard-enforcer: {words}", file=sys.stderr, flush=True)
+        if not driver.capabilities and not driver.keeps_root:
+            return EXIT_UNAVAILABLE  # a guard that silently does not stand is worse than a stop
+        _give_up(driver)
+    except (OSError, FirewallError) as error:
+        print(f"mailguard-enforcer: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+    Enforcer(driver).listen(listener)
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Which way to ban works on this host: asked of the kernel, said in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mailguard.clock import Clock
+from mailguard.definitions.actions import Action, find_action
+from mailguard.firewall import privileges
+from mailguard.firewall.actions import build
+from mailguard.firewall.driver import Driver
+from mailguard.firewall.interface import FirewallError, ports_of
+
+#: What `auto` tries, in this order.
+AUTO = ("nftables", "ipset")
+
+
+def choose(
+    action: str = "auto",
+    ports: Mapping[str, Sequence[int]] | None = None,
+    clock: Clock | None = None,
+    etc: Path | None = None,
+) -> tuple[Driver, str]:
+    """The driver to use, not yet opened, and a sentence about it.
+
+    "auto" takes the first that works, and a recording where none does. A name takes that action or nothing:
+    raises FirewallError when it is not defined or does not work here. ProblemsError when the definition is
+    broken.
+    """
+    if action != "auto":
+        found = find_action(action, etc)
+        if found is None:
+            raise FirewallError(f"there is no action {action!r}")
+        reason = probe(found)
+        if reason:
+            raise FirewallError(f"action {action} does not work here: {reason}")
+        return build(found, clock, ports), f"bans by action {action} ({found.title})"
+    reasons = []
+    if not privileges.has("net_admin"):
+        reasons.append("this process may not change a firewall: it is not root and lacks CAP_NET_ADMIN")
+    for name in () if reasons else AUTO:
+        found = find_action(name, etc)
+        if found is None:
+            reasons.append(f"{name} is masked")
+            continue
+        reason = probe(found)
+        if not reason:
+            return build(found, clock, ports), f"bans by {name} ({found.title})"
+        reasons.append(f"{name}: {reason}")
+    words = "bans are only recorded, nothing is blocked (" + "; ".join(reasons) + ")"
+    return build(Action("recording", "", "recording"), clock, ports), words
+
+
+def probe(action: Action) -> str:
+    """Why an action does not work here, in plain words; "" when it does. Changes nothing that lasts."""
+    if action.driver in ("nftables", "ipset") and not privileges.has("net_admin"):
+        return "this process is not root and lacks CAP_NET_ADMIN"
+    if action.driver == "nftables":
+        return _probe_nftables(action)
+    if action.driver == "ipset":
+        return _probe_ipset(action)
+    return ""
+
+
+def _probe_nftables(action: Action) -> str:
+    from mailguard.firewall import nftlayout
+    from mailguard.firewall.libnftables import Nft, NftError
+
+    # The kernel checks the whole layout and takes nothing of it.
+    table = "mailguard_probe"
+    priority = action.options.get("priority", nftlayout.PRIORITY)
+    script = nftlayout.sets(table) + nftlayout.rules(ports_of(None), table, priority)
+    try:
+        with Nft() as nft:
+            nft.run(script, dry=True)
+    except NftError as error:
+        return str(error).partition("Error: ")[2] or str(error)
+    return ""
+
+
+def _probe_ipset(action: Action) -> str:
+    from mailguard.firewall import ipset, xtables
+
+    try:
+        ipset.probe(action.options.get("iptables", "iptables"))
+        if "iptables" not in action.options and not xtables.is_legacy():
+            return "iptables here is the nftables variant: use the action nftables"
+    except FirewallError as error:
+        return str(error)
+    return ""
