@@ -11,7 +11,7 @@ from ...problems import Problem
 from .cache import ProofCache
 from .pattern import Pattern, branches, compile, used
 from .progress import expected, progress
-from .prove import Ambiguity, prove_pair_nets
+from .prove import Ambiguity, prove_echo_pair, prove_pair_nets
 from .template import parse
 
 #: Slots that must be proved wherever they stand; a rule's session keys come to them.
@@ -30,7 +30,8 @@ def prove(pattern: Pattern, must: Iterable[str] = MUST) -> list[Ambiguity]:
 
 def prove_pair(a: Pattern, b: Pattern, cache: ProofCache | None = None) -> Ambiguity | None:
     """A line, whole or cut, that both patterns accept while they disagree about the source; None when there
-    is none. Two patterns of which one has no source never disagree. A repeated text is taken as any text."""
+    is none. Two patterns of which one has no source never disagree. Where only one of them repeats a
+    text, that is taken as any text."""
     if "source" not in a.names or "source" not in b.names:
         return None
     known = cache.pair(a.key, b.key) if cache is not None else None
@@ -42,6 +43,8 @@ def prove_pair(a: Pattern, b: Pattern, cache: ProofCache | None = None) -> Ambig
         found = prove_pair_nets(a.beginnings(), b.beginnings(), "source", "cut")
     if found is not None or not (a.cut_capable and b.cut_capable):
         whole = prove_pair_nets(a.automaton(), b.automaton(), "source")
+        if whole is not None and a.echo is not None and b.echo is not None:
+            whole = prove_echo_pair(a.echo, b.echo, "source")
         found = whole or found
     if cache is not None:
         cache.put_pair(a.key, b.key, found)

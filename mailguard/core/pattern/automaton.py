@@ -136,6 +136,26 @@ def surrounded(parts: Sequence[Node], before: bool, after: bool) -> Automaton:
     return out
 
 
+def anywhere(parts: Sequence[Node]) -> Automaton:
+    """The automaton of `parts` with anything, or nothing, before and after it."""
+    out = Automaton()
+    out.accept = set(out._anything(out.add(parts, out._anything([0], "", 0)), "", 0))
+    return out
+
+
+def padded(parts: Sequence[Node], before: int, behind: int) -> Automaton:
+    """The automaton of `parts` with so many bytes of anything before and behind it."""
+    out = Automaton()
+    front = [0]
+    for _ in range(before):
+        front = [out._state(ANY, front, "", 0)]
+    front = out.add(parts, front)
+    for _ in range(behind):
+        front = [out._state(ANY, front, "", 0)]
+    out.accept = set(front)
+    return out
+
+
 def beginnings(heads: Iterable[Sequence[Node]]) -> Automaton:
     """The automaton of lines that begin with one of these heads: what is known of a line that was cut."""
     out = Automaton()

@@ -15,7 +15,7 @@ from .prove import Ambiguity
 
 #: Raised with every change of the slot types, the automaton or the proofs: older results then count for
 #: nothing.
-VERSION = 1
+VERSION = 2
 
 _HEAD = b"mailguard proofs %d\n" % VERSION
 

@@ -15,9 +15,9 @@ Owns: what "ambiguous" means. An absent slot and an empty one count as the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .automaton import Automaton, meet, surrounded
+from .automaton import Automaton, anywhere, meet, padded, surrounded
 from .slots import is_address
 from .variants import Echo
 
@@ -188,15 +188,48 @@ def _can_reach(net: Automaton, wanted: list[bool]) -> list[bool]:
 
 
 def prove_echo(shape: Echo, names: Sequence[str]) -> dict[str, Ambiguity]:
-    """The same for a template with `{=name}`: both repeated texts are equally long, so all readings are
-    concentric, and two of them would put one middle strictly inside another. If no middle can hold another
-    with text on both sides, the middle's place is certain, and with it the repeated text; inside it the
-    ordinary search decides."""
+    """The same for a template with `{=name}`. Both repeated texts are equally long, so all readings of a line
+    are concentric, and of two of them one holds its middle strictly inside the other's. The repeated text is
+    certain if no middle can hold another with text on both sides; a slot in the middle already if such a pair
+    never disagrees about it."""
     inner, outer = surrounded(shape.middle, True, True), surrounded(shape.middle, False, False)
+    found = prove_names(outer, [name for name in names if name != shape.name])
     if meet(inner, outer):
-        line = shape.before + b"..." + shape.after
-        return {name: Ambiguity(name, line, b"", b"", exact=False) for name in names}
-    return prove_names(outer, [name for name in names if name != shape.name])
+        for name in names:
+            if name == shape.name:
+                line = shape.before + b"..." + shape.after
+                found[name] = Ambiguity(name, line, b"", b"", exact=False)
+            elif name not in found and (nested := prove_pair_nets(outer, inner, name)) is not None:
+                found[name] = replace(nested, exact=False)
+    return found
+
+
+def prove_echo_pair(a: Echo, b: Echo, name: str) -> Ambiguity | None:
+    """Whether two templates with `{=...}` can read a line with different places of slot `name`, which stands
+    in the middle of each. The middles of a line's two readings lie within each other, or, where the texts
+    around the repeated ones are not equally long, are shifted by a few bytes: each of these few cases is
+    searched. The line of an ambiguity is the middle only."""
+    if _differ(a.before, b.before) or _differ(a.after[::-1], b.after[::-1]):
+        return None
+    shift = (len(b.before) - len(a.before)) - (len(b.after) - len(a.after))
+    one, two = surrounded(a.middle, False, False), surrounded(b.middle, False, False)
+    cases = [(one, anywhere(b.middle)), (anywhere(a.middle), two)]
+    for before in range(1, abs(shift)):
+        behind = abs(shift) - before
+        if shift > 0:  # the second middle begins later and ends later
+            cases.append((padded(a.middle, 0, behind), padded(b.middle, before, 0)))
+        else:
+            cases.append((padded(a.middle, before, 0), padded(b.middle, 0, behind)))
+    for first, second in cases:
+        found = prove_pair_nets(first, second, name)
+        if found is not None:
+            return replace(found, exact=False)
+    return None
+
+
+def _differ(one: bytes, two: bytes) -> bool:
+    """Whether no line can begin with both."""
+    return not (one.startswith(two) or two.startswith(one))
 
 
 # ---------------------------------------------------------------- writing the line down
@@ -221,7 +254,8 @@ class _Reading:
 
 
 def write_line(a: Automaton, b: Automaton, way: list[Step], name: str, where: str) -> Ambiguity:
-    """The line along this way, in printable bytes, with real addresses and long enough values where it can be done."""
+    """The line along this way, in printable bytes, with real addresses and long enough values where it can
+    be done."""
     fixed: list[int] = [-1] * len(way)
     for side, net in enumerate((a, b)):
         for part, first, end in reversed(_Reading(net, [pair[side] for pair in way]).stretches):
@@ -259,7 +293,8 @@ def write_line(a: Automaton, b: Automaton, way: list[Step], name: str, where: st
 def _spell(
     a: Automaton, b: Automaton, way: list[Step], stretch: tuple[int, int, int], text: bytes
 ) -> list[Step] | None:
-    """Steps that read `text` in place of a stretch, the one copy staying in its slot and the other changing none."""
+    """Steps that read `text` in place of a stretch, the one copy staying in its slot and the other
+    changing none."""
     side, first, end = stretch
     nets, other = (a, b), 1 - side
     part = nets[side].part[way[first][side]]
