@@ -73,14 +73,13 @@ class FileSource:
         self._wait, self._watchers = wait, watchers
         self._tick(0)
 
-    def read(self, arena: Arena, items: list[Item]) -> None:
+    def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
         """Hand out what is ready, log by log, at most 1 MiB of each."""
         if self._rescan:
             self._scan()
         if self._dirty:
             turn = list(self._dirty)
             self._dirty.clear()
-            arrival = self.clock.now()
             for at, follow in enumerate(turn):
                 if arena.room <= 2 * PENDING:
                     self._dirty = dict.fromkeys(turn[at:]) | self._dirty
@@ -163,9 +162,7 @@ class FileSource:
         self._rescan = True
         now = self.clock.monotonic()
         for follow in self.follows.values():
-            for tail in follow.tails:
-                tail.dirty = True
-            self._dirty[follow] = None
+            follow.refresh()
             follow.expire(now)
         pause = _LATER
         if self._unwatched:
@@ -234,7 +231,7 @@ class FileSource:
             follow.check(at_end=not from_start and self.options.start == "end")
 
     def _glob(self, pattern: str, folders: set[str]) -> list[str]:
-        """The paths that fit, without rotated and compressed forms of others; the folders to watch for more."""
+        """The paths that fit, but no rotated or compressed forms of others; the folders to watch for more."""
         parts = pattern.split("/")
         for at, part in enumerate(parts):
             if at and is_glob("/".join(parts[: at + 1])):

@@ -10,13 +10,14 @@ Never: repeats a line. Where it cannot be known whether lines were lost, that is
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mailguard.feeds.interface import LogStatus
 from mailguard.feeds.lines import PENDING, Arena
-from mailguard.feeds.marks import CURRENT, DONE, RETIRED, Mark
+from mailguard.feeds.marks import CURRENT, DONE, HEAD, RETIRED, Mark
 from mailguard.feeds.search import Sibling, find, newer
 from mailguard.feeds.tail import Packed, Plain, Tail, open_tail
 from mailguard.model import Block, Item, Notice
@@ -93,7 +94,7 @@ class Follow:
             return
         last = self.tails[-1] if self.tails else None
         if last is not None and last.fd >= 0:
-            last.modified = os.fstat(last.fd).st_mtime_ns
+            last.state()
             self._between(find(self.path, last.mark(), exact=True), last.modified)
         try:
             tail = open_tail(self.path)
@@ -108,7 +109,7 @@ class Follow:
             self.source.again()
             return
         if at_end:
-            tail.offset = _line_start(tail, tail.seen)
+            tail.start_at(_line_start(tail, tail.seen))
         self._append(tail)
 
     def _append(self, tail: Tail) -> None:
@@ -270,6 +271,32 @@ class Follow:
 
     def read(self, arena: Arena, items: list[Item], arrival: float) -> bool:
         """Hand out what is there, at most `BUDGET` bytes; True when more is waiting."""
+        tail = self.current
+        if tail is not None and len(self.tails) == 1 and tail.dirty:
+            try:
+                count = tail.quick(arena)
+            except OSError as error:
+                self._broken(tail, error)
+                return False
+            if count:
+                self._quickly(tail, count, arena, items, arrival)
+                return False
+        return self._thoroughly(arena, items, arrival)
+
+    def _quickly(self, tail: Tail, count: int, arena: Arena, items: list[Item], arrival: float) -> None:
+        tail.dirty = False
+        options, status = self.source.options, self.status
+        start = arena.top + HEAD
+        arena.top = start + count
+        items.append(Block(
+            self.label, arena.data, start, start + count, self.base + tail.offset - count, arrival, True,
+            options.may_ban, (), options.timezone, options.year, options.parsers,
+        ))  # fmt: skip
+        status.last_line = arrival
+        status.bytes += count
+        status.offset = status.size = tail.seen = tail.offset
+
+    def _thoroughly(self, arena: Arena, items: list[Item], arrival: float) -> bool:
         budget = BUDGET
         for tail in list(self.tails):
             if not tail.dirty:
@@ -277,11 +304,10 @@ class Follow:
             if budget <= PENDING or arena.room <= 2 * PENDING:
                 return True
             try:
-                state = tail.look()
-                if state != "same":
-                    self._begun_anew(tail, state)
-                    return True
                 more = self._hand_out(tail, arena, budget, items, arrival)
+                if more is None:
+                    self._begun_anew(tail, tail.look())
+                    return True
             except OSError as error:
                 self._broken(tail, error)
                 return False
@@ -292,9 +318,14 @@ class Follow:
                 self._finish(tail)
         return False
 
-    def _hand_out(self, tail: Tail, arena: Arena, budget: int, items: list[Item], arrival: float) -> bool:
-        options, status, top = self.source.options, self.status, arena.top
-        found, base, more = tail.read(arena, budget)
+    def _hand_out(
+        self, tail: Tail, arena: Arena, budget: int, items: list[Item], arrival: float
+    ) -> bool | None:
+        options, status, top, before = self.source.options, self.status, arena.top, tail.offset
+        read = tail.read(arena, budget)
+        if read is None:
+            return None
+        found, base, more = read
         if found.pieces:
             for start, end, cuts in found.pieces:
                 items.append(Block(
@@ -305,7 +336,7 @@ class Follow:
             status.last_line = arrival
             if tail is not self.current:
                 tail.activity = self.source.clock.monotonic()
-        status.bytes += tail.offset - base
+        status.bytes += tail.offset - before
         status.offset, status.size = tail.offset, tail.seen
         if found.cut:
             status.cut += found.cut
@@ -318,7 +349,8 @@ class Follow:
         """The file was cut: completely (copytruncate), or back to an earlier end."""
         stood, lost = tail.offset, tail.seen - tail.offset
         if how == "shorter":
-            tail.offset = tail.seen = os.fstat(tail.fd).st_size
+            tail.seen = os.fstat(tail.fd).st_size
+            tail.start_at(tail.seen)
             tail.skipping = False
         else:
             mark, at = tail.mark(), self.tails.index(tail)
@@ -335,8 +367,7 @@ class Follow:
                 self._adopt(kept)
             self._between(copy, tail.modified)
             self.tails += later
-            tail.offset = tail.seen = 0
-            tail.head, tail.skipping = b"", False
+            tail.begin_anew()
         tail.dirty = True
         self.status.rotations += 1
         words = "cut back" if how == "shorter" else "truncated"
@@ -357,6 +388,15 @@ class Follow:
         if tail.fd >= 0:
             self.done = [*self.done, tail.mark()._replace(state=DONE)][-_REMEMBERED:]
         self._drop(tail)
+
+    def refresh(self) -> None:
+        """Look at all its files without being told that they changed."""
+        for tail in self.tails:
+            tail.dirty = True
+            if tail.fd >= 0:
+                with contextlib.suppress(OSError):  # reading will say so
+                    tail.state()
+        self.source.mark(self)
 
     def expire(self, now: float) -> None:
         """Let rotated files go that have been quiet for long; what was unterminated in them is handed out

@@ -18,6 +18,7 @@ Q_OVERFLOW, IGNORED, ONLYDIR, MASK_ADD = 0x4000, 0x8000, 0x01000000, 0x20000000
 FILE = MODIFY | ATTRIB
 FOLDER = CREATE | MOVED_FROM | MOVED_TO | DELETE | DELETE_SELF | MOVE_SELF | ATTRIB | ONLYDIR
 
+_NOTHING: dict[int, Callable[[], None]] = {}
 _HEAD = struct.Struct("iIII")
 
 
@@ -81,13 +82,19 @@ class Inotify:
                 del self._calls[wd]
                 self._remove(self.fd, wd)
 
-    def read(self) -> None:
+    def read(self, events: int = 0) -> None:
         """Take the pending notices and call the functions they concern, each once."""
         try:
             data = os.read(self.fd, 65536)
         except BlockingIOError:
             return
         at, end = 0, len(data)
+        if end == 16:  # one notice of a file: the common case
+            wd, mask, _, _ = _HEAD.unpack(data)
+            if mask == MODIFY:
+                for call in self._calls.get(wd, _NOTHING).values():
+                    call()
+                return
         seen: set[int] = set()
         while at < end:
             wd, mask, _, length = _HEAD.unpack_from(data, at)

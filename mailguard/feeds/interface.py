@@ -81,8 +81,8 @@ class Source(Protocol):
     def open(self, wait: Wait, watchers: Watchers) -> None:
         """Register with the wait; nothing is read yet."""
 
-    def read(self, arena: Arena, items: list[Item]) -> None:
-        """Append what is ready, bounded (about 1 MiB for each log); never waits."""
+    def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
+        """Append what is ready, bounded (about 1 MiB for each log); never waits. `arrival`: wall time now."""
 
     def positions(self) -> dict[str, bytes]:
         """Its rows; keys begin with the kind of the source."""

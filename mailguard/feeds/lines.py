@@ -21,9 +21,7 @@ _TEXT = re.compile(rb"[^\0]")
 
 
 class Piece(NamedTuple):
-    """Whole lines `data[start:end]`, contiguous in the log; `source` is where `start` stood in the buffer
-    read.
-    """
+    """Whole lines `data[start:end]`, contiguous in the log. `cuts`: starts of lines that were cut."""
 
     start: int
     end: int
@@ -32,7 +30,7 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Cut:
-    """What `cut` found. `consumed` is an index into the buffer: everything before it is dealt with for good."""
+    """What `cut` found. Everything in the buffer before the index `consumed` is dealt with for good."""
 
     pieces: list[Piece] = field(default_factory=list)
     consumed: int = 0

@@ -82,25 +82,30 @@ class LiveFeed:
     def next(self, deadline: float | None) -> list[Item] | None:
         """Everything that is ready; see `interface.Feed`."""
         items: list[Item] = []
-        arena, clock, wait = self._arena, self._clock, self.wait
+        arena, clock, wait, sources = self._arena, self._clock, self.wait, self._sources
         arena.reset()
         while True:
-            backlog = any(
-                [source.backlog for source in self._sources]
-            )  # a list: no generator on the hot path
+            backlog = False
+            for source in sources:
+                if source.backlog:
+                    backlog = True
             timeout, last_wait = self._timeout(deadline, backlog)
             ready = wait.poll(timeout)
-            if ready and not backlog:
-                self._together()
+            arrival = clock.now()
+            if ready and not backlog and arrival - self._last < self._spacing:
+                # Under load, let lines gather for a moment (a clock that was set back changes nothing).
+                time.sleep(min(self._spacing, max(0.0, self._last + self._spacing - arrival)))
+                arrival = clock.now()
+            self._last = arrival
             wait.dispatch(ready, items)
-            for source in self._sources:
+            for source in sources:
                 if source.backlog:
-                    source.read(arena, items)
-            if len(self._sources) > 1 and backlog:
-                self._sources.append(self._sources.pop(0))  # another one first when the arena is short
+                    source.read(arena, items, arrival)
+            if backlog and len(sources) > 1:
+                sources.append(sources.pop(0))  # another one first when the arena is short
             if items:
                 return items
-            if self._sources and all(source.ended for source in self._sources):
+            if sources and all(source.ended for source in sources):
                 return None
             if deadline is not None and (clock.monotonic() >= deadline or (last_wait and not ready)):
                 return items
@@ -117,16 +122,6 @@ class LiveFeed:
             return max(0.0, deadline - now), True
         assert timer is not None
         return max(0.0, timer - now), False
-
-    def _together(self) -> None:
-        """Under load, let lines gather for a moment."""
-        if self._spacing:
-            now = time.monotonic()
-            pause = self._last + self._spacing - now
-            if pause > 0:
-                time.sleep(pause)
-                now += pause
-            self._last = now
 
     def positions(self) -> dict[str, bytes]:
         """Rows of everything handed out so far, over all sources. Replaces all earlier rows."""
@@ -166,5 +161,5 @@ def make_source(options: LogOptions, saved: Saved, clock: Clock) -> Source:
     if options.kind == "stdin":
         from mailguard.feeds.stdin import StdinSource
 
-        return StdinSource(options, clock)
+        return StdinSource(options)
     raise ValueError(f"unknown kind of log: {options.kind}")

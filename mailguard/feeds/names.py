@@ -64,7 +64,7 @@ def stem(base: str) -> str:
 
 
 def day(name: str) -> int | None:
-    """Hours since 2000-01-01 of a day-named (or hour-named) file; None for other names. Grows with the name."""
+    """Hours since 2000-01-01 of a day-named or hour-named file, growing with the name; None for others."""
     found = _DAY.fullmatch(name)
     if found is None:
         return None

@@ -139,7 +139,7 @@ class RecordedLog:
         self.complete = True
 
     def position(self) -> dict[str, bytes]:
-        """The row with which a live feed goes on where this log ended; empty for compressed ones and pipes."""
+        """The row with which a live feed goes on where this log ended; none for compressed ones and pipes."""
         if self._cursor:
             return {f"journal:{self.options.name or self.log}": self._cursor}
         if self._mark is None:
@@ -148,7 +148,7 @@ class RecordedLog:
 
 
 class RecordedFeed:
-    """Recorded logs one after the other, as a feed: `next` returns one block at a time, None after the last."""
+    """Recorded logs one after the other, as a feed: `next` returns one item at a time, None after the last."""
 
     def __init__(self, paths: Sequence[str], options: LogOptions | None = None):
         self.logs = [RecordedLog(path, options) for path in paths]

@@ -38,7 +38,7 @@ class Sibling:
             tail = Tail(raw, self.path, None, _head(self.path), mark.offset if mark else 0)
         else:
             tail = open_tail(self.path)
-            tail.offset = min(mark.offset, tail.seen) if mark else 0
+            tail.start_at(min(mark.offset, tail.seen) if mark else 0)
         tail.skipping = mark is not None and mark.skipping and tail.offset == mark.offset
         tail.modified = self.modified
         return tail

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mailguard.clock import Clock
 from mailguard.feeds.interface import LogOptions, LogStatus
 from mailguard.feeds.lines import PENDING, Arena, cut
 from mailguard.feeds.wait import Wait
@@ -21,11 +20,10 @@ _PIECE = 1 << 18
 class StdinSource:
     """Reads descriptor `fd` until its end."""
 
-    def __init__(self, options: LogOptions, clock: Clock, fd: int = 0):
+    def __init__(self, options: LogOptions, fd: int = 0):
         self.options = options
         self.name = options.name or "-"
         self.ended = False
-        self._clock = clock
         self._fd = fd
         self._always = False  # a regular file: epoll takes none, it is always ready
         self._ready = False
@@ -51,7 +49,7 @@ class StdinSource:
     def _woken(self, _events: int) -> None:
         self._ready = True
 
-    def read(self, arena: Arena, items: list[Item]) -> None:
+    def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
         """One read; whole lines go out, the rest is carried."""
         if self.ended or arena.room < _PIECE + 2 * PENDING:
             return
@@ -68,7 +66,6 @@ class StdinSource:
             count = 0
         end = begin + count
         found = cut(data, top, end, self._skipping, final=count == 0)
-        arrival = self._clock.now()
         options = self.options
         for start, stop, cuts in found.pieces:
             items.append(Block(

@@ -14,7 +14,7 @@ import stat
 import zlib
 from typing import IO, Any, Protocol
 
-from mailguard.feeds.lines import PENDING, Arena, Cut, cut
+from mailguard.feeds.lines import LIMIT, PENDING, Arena, Cut, cut
 from mailguard.feeds.marks import CURRENT, HEAD, Mark, digest
 
 #: What reading a broken compressed file raises.
@@ -138,8 +138,8 @@ class Tail:
     """Reading position in one file. Owns its descriptor."""
 
     __slots__ = (
-        "_digest", "activity", "device", "dirty", "head", "inode", "links", "mark_state", "modified", "name", "offset",
-        "raw", "seen", "skipping", "token",
+        "_digest", "activity", "device", "dirty", "head", "inode", "last", "links", "mark_state", "modified", "name",
+        "offset", "raw", "seen", "skipping", "token",
     )  # fmt: skip
 
     def __init__(self, raw: Raw, name: str, state: os.stat_result | None, head: bytes, offset: int = 0):
@@ -150,6 +150,7 @@ class Tail:
         self.modified = state.st_mtime_ns if state else 0
         self.head = head
         self.offset = offset
+        self.last = b""  # the bytes before `offset`, up to 256
         self.skipping = False
         self.seen = state.st_size if state and not isinstance(raw, Packed) else offset  # largest size seen
         self.links = state.st_nlink if state else 1
@@ -169,57 +170,105 @@ class Tail:
         """Device and inode."""
         return self.device, self.inode
 
-    def look(self) -> str:
-        """Is it still the file that was read? "same", "shorter" (cut back), "other" (begun anew). Raises
-        OSError.
+    def quick(self, arena: Arena) -> int:
+        """The common case, with as little work as can be: a few whole lines were appended to the same file.
 
-        Reading may follow: a file that begins anew between this look and the read gives no bytes.
+        How many bytes stand at the arena's top, 0 where `read` must have a closer look. Raises OSError.
         """
-        fd = self.fd
-        if fd < 0:
-            return "same"
-        state = os.fstat(fd)
-        head = os.pread(fd, HEAD, 0)
-        known = self.head
-        if head != known:
-            if not head.startswith(known):
-                return "other"
-            self.head = head
+        last, offset, top = self.last, self.offset, arena.top
+        if len(last) != HEAD or self.skipping:
+            return 0
+        count = os.preadv(self.fd, [arena.view[top : top + HEAD + LIMIT]], offset - HEAD) - HEAD
+        data, end = arena.data, top + HEAD + count
+        if (
+            not 0 < count < LIMIT
+            or data[end - 1] != 10
+            or not data.startswith(last, top)
+            or data.find(0, top + HEAD, end) >= 0
+        ):
+            return 0
+        self.offset = offset + count
+        self.last = bytes(data[end - HEAD : end])
+        return count
+
+    def state(self) -> os.stat_result:
+        """The file's state now; takes over what is remembered of it. Raises OSError."""
+        state = os.fstat(self.fd)
         self.links = state.st_nlink
         self.modified = state.st_mtime_ns
-        if state.st_size < self.offset:
-            return "shorter"
         if state.st_size > self.seen:
             self.seen = state.st_size
-        return "same"
+        return state
 
-    def read(self, arena: Arena, budget: int, final: bool = False) -> tuple[Cut, int, bool]:
+    def look(self) -> str:
+        """What became of a file that is not as it was read: "shorter" (cut back) or "other" (begun anew).
+
+        Raises OSError."""
+        if self.head and os.pread(self.fd, len(self.head), 0) == self.head:
+            return "shorter" if os.fstat(self.fd).st_size < self.offset else "other"
+        return "other"
+
+    def read(self, arena: Arena, budget: int) -> tuple[Cut, int, bool] | None:
         """Read into the arena at its top: what was cut, the log's offset of `arena.top`, and whether more
         waits.
 
-        The caller keeps the arena up to the last piece. Raises OSError.
+        None where the file is not the one that was read: the bytes before the offset (up to 256) are read
+        again each time and compared, so that a file cut to nothing is noticed even when it has already grown
+        beyond the offset. The caller keeps the arena up to the last piece. Raises OSError.
         """
-        top, base = arena.top, self.offset
-        want = min(budget, arena.room)
-        count = self.raw.read(arena.view[top : top + want], base)
+        top, base, last = arena.top, self.offset, self.last
+        known = len(last)
+        want = min(budget, arena.room - known)
+        begin = top + known
+        count = self.raw.read(arena.view[top : begin + want], base - known)
+        data = arena.data
         if count is None:
             return Cut(consumed=top), base, True
-        end = top + count
+        if count < known or not data.startswith(last, top):
+            return None
+        count -= known
+        end = begin + count
         more = count == want
-        found = cut(arena.data, top, end, self.skipping, (final or self.raw.final) and not more)
-        self.offset = base + min(found.consumed, end) - top
-        self.skipping = found.skipping
-        if self.offset > self.seen:
-            self.seen = self.offset
-        return found, base, more
+        found = cut(data, begin, end, self.skipping, self.raw.final and not more)
+        consumed = min(found.consumed, end)
+        if consumed > begin:
+            self.offset = base + consumed - begin
+            self.skipping = found.skipping
+            if base + count > self.seen:
+                self.seen = base + count
+            if self.fd >= 0:
+                self._remember(data, top, consumed, bool(found.cut))
+        return found, base - known, more
+
+    def _remember(self, data: bytearray, top: int, consumed: int, changed: bool) -> None:
+        """Keep the bytes before the offset, and the file's first ones while it is short."""
+        if changed or consumed - top < HEAD:
+            self.last = os.pread(self.fd, min(HEAD, self.offset), max(0, self.offset - HEAD))
+        else:
+            self.last = bytes(data[consumed - HEAD : consumed])
+        if len(self.head) < HEAD:
+            self.head = os.pread(self.fd, HEAD, 0)
+
+    def start_at(self, offset: int) -> None:
+        """Go on at `offset`. Raises OSError."""
+        self.offset = offset
+        if self.fd >= 0:
+            self.last = os.pread(self.fd, min(HEAD, offset), max(0, offset - HEAD))
+
+    def begin_anew(self) -> None:
+        """The file was cut to nothing. Raises OSError."""
+        self.offset = self.seen = 0
+        self.last = b""
+        self.head = os.pread(self.fd, HEAD, 0)
+        self.skipping = False
 
     def mark(self) -> Mark:
         """Its position."""
         if self._digest[0] != len(self.head):
             self._digest = (len(self.head), digest(self.head))
         return Mark(
-            self.device, self.inode, len(self.head), self._digest[1], self.offset, self.skipping, self.mark_state,
-            self.modified, self.seen,
+            self.device, self.inode, len(self.head), self._digest[1], self.offset, self.skipping,
+            self.mark_state, self.modified, self.seen,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -230,7 +279,9 @@ def open_tail(path: str, offset: int = 0, final: bool = False) -> Tail:
     """A plain file from `offset`. Raises OSError."""
     fd, state = open_regular(path)
     try:
-        return Tail(Plain(fd, final), path, state, os.pread(fd, HEAD, 0), offset)
+        tail = Tail(Plain(fd, final), path, state, os.pread(fd, HEAD, 0))
+        tail.start_at(offset)
+        return tail
     except OSError:
         os.close(fd)
         raise

@@ -19,8 +19,9 @@ from mailguard.feeds.wait import Wait
 
 #: f_type of statfs(2) for file systems that other hosts or a user process may change (linux/magic.h).
 NETWORK: dict[int, str] = {
-    0x6969: "nfs", 0x517B: "smb", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x65735546: "fuse", 0x01021997: "9p",
-    0x5346414F: "afs", 0x00C36400: "ceph", 0x73757245: "coda", 0x01161970: "gfs2", 0x7461636F: "ocfs2",
+    0x6969: "nfs", 0x517B: "smb", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x65735546: "fuse",
+    0x01021997: "9p", 0x5346414F: "afs", 0x00C36400: "ceph",
+    0x73757245: "coda", 0x01161970: "gfs2", 0x7461636F: "ocfs2",
     0x786F4256: "vboxsf", 0xBACBACBC: "vmhgfs", 0x0BD00BD0: "lustre", 0x47504653: "gpfs", 0x564C: "ncp",
     0x6B414653: "kafs", 0x19830326: "fhgfs",
 }  # fmt: skip
@@ -52,14 +53,14 @@ class Watcher(Protocol):
     def drop(self, token: int) -> None:
         """End a watch."""
 
-    def read(self) -> None:
-        """Take the pending changes and make the calls."""
+    def read(self, events: int = 0) -> None:
+        """Take the pending changes and make the calls; a callback for the wait."""
 
     def close(self) -> None: ...
 
 
 class Observed:
-    """Watching through watchdog. Its threads write to a pipe; `read` then calls everything that is watched."""
+    """Watching through watchdog. Its threads write to a pipe; `read` then calls for everything watched."""
 
     exact = False
 
@@ -114,7 +115,7 @@ class Observed:
             with contextlib.suppress(KeyError, OSError):
                 self._observer.unschedule(self._schedules.pop(path))
 
-    def read(self) -> None:
+    def read(self, events: int = 0) -> None:
         """Empty the pipe and call everything: watchdog's threads cannot say exactly what changed."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 65536)
@@ -169,8 +170,7 @@ class Watchers:
             else:
                 watcher = Observed(polling=kind == "polling", interval=self._interval)
             self._made[kind] = watcher
-            read = watcher.read
-            self._wait.add(watcher.fileno(), lambda _events: read())
+            self._wait.add(watcher.fileno(), watcher.read)
         return watcher
 
     def close(self) -> None:
