@@ -109,7 +109,8 @@ def main() -> None:
                 each = (spent * 1e6 - 0.1 * (asked.lines - hits)) / hits if hits else 0.0
                 print(
                     f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s"
-                    f"  {spent * 1e6 / asked.lines:5.2f} us/line  {hits} lines with a literal ({each:.1f} us each)  {events} events"
+                    f"  {spent * 1e6 / asked.lines:5.2f} us/line"
+                    f"  {hits} lines with a literal ({each:.1f} us each)  {events} events"
                 )
             if asked.profile:
                 cProfile.runctx("run(parsers, path, 'auto')", globals(), locals(), sort="tottime")

@@ -54,30 +54,24 @@ _V4 = re.compile(rb"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 _V6 = re.compile(rb"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 
 
-def check(parser: Parser, text: str) -> tuple[Parser, list[Problem]]:
-    """Everything that a parser must prove. `text` is the file's, for the memory of earlier runs.
+def check(parser: Parser, text: str, passed: bool = True) -> list[Problem]:
+    """Everything that a parser must prove; all problems. `text` is the file's, for the memory of runs before.
 
-    Gives the parser back with the rules marked that no proof could compare, and all problems.
+    `passed` False: the file has other problems, so nothing is remembered of it.
     """
-    passed = _Passed()
-    key = passed.key(parser.path, text)
-    if key in passed:
-        return parser, []
+    memory = _Passed()
+    key = memory.key(parser.path, text)
+    if passed and key in memory:
+        return []
     problems = _demands(parser)
     problems += _certainty(parser)
     problems += run_samples(parser)
     problems += _coverage(parser)
     problems += _addresses(parser)
     PROOFS.save()
-    problems.sort(key=_place)
-    if not problems:
-        passed.add(key)
-    return parser, problems
-
-
-def _place(problem: Problem) -> tuple[str, int]:
-    name, _, line = problem.where.rpartition(":")
-    return (name, int(line)) if line.isdigit() else (problem.where, 0)
+    if passed and not problems:
+        memory.add(key)
+    return problems
 
 
 # ---------------------------------------------------------------- memory of earlier runs

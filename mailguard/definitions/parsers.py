@@ -75,12 +75,18 @@ def read_parser(text: str, path: str, check: bool = True) -> Parser:
 def _parser(document: source.Document, check: bool) -> Parser:
     reading = Reading(document)
     parser = _Loader(reading).parser(Path(document.path).stem)
-    reading.raise_any()
-    if check:
-        parser, problems = checks.check(parser, document.text)
-        if problems:
-            raise ProblemsError(problems)
+    problems = reading.problems
+    if check and reading.whole:
+        problems += checks.check(parser, document.text, passed=not problems)
+    if problems:
+        raise ProblemsError(sorted(problems, key=_place))
     return parser
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    """Order of problems: by file and line."""
+    name, _, line = problem.where.rpartition(":")
+    return (name, int(line)) if line.isdigit() else (problem.where, 0)
 
 
 def load_parsers(
@@ -235,7 +241,12 @@ class _Loader:
                 continue
             if rule.name in names:
                 first = read.document.where("rule", names[rule.name])
-                read.problem(("rule", number, "name"), f"rule {rule.name}: the name is taken", f"see {first}")
+                read.problem(
+                    ("rule", number, "name"),
+                    f"rule {rule.name}: the name is taken",
+                    f"see {first}",
+                    whole=True,
+                )
             names.setdefault(rule.name, number)
             rules.append(rule)
         return rules
@@ -256,7 +267,7 @@ class _Loader:
             return None
         about = f"rule {name}"
         if not _NAME.match(name):
-            read.problem((*keys, "name"), f"{about}: a name is small letters, digits and hyphens")
+            read.problem((*keys, "name"), f"{about}: a name is small letters, digits and hyphens", whole=True)
         read.keys(table, _RULE, keys, about)
         event = read.need(table, "event", str, keys, about)
         if event is not None and event not in KINDS and event != IGNORE:
@@ -437,13 +448,16 @@ class _Loader:
             read.keys(expect, {*FIELDS, "weight", "event"}, (*keys, "expect"), about)
         truth = table.get("source", False)
         if "source" in allowed and not isinstance(truth, str) and truth is not False:
-            read.problem((*keys, "source"), f"{about}: source is the true address, or false for no event")
+            read.problem(
+                (*keys, "source"), f"{about}: source is the true address, or false for no event", whole=True
+            )
         if "source" in allowed and "source" not in table:
             read.problem(
                 keys,
                 f"{about}: source is missing",
                 "a forgery says what the truth is",
                 'source = "192.0.2.7", or source = false where the line must make no event.',
+                whole=True,
             )
         return Sample(
             line, read.document.where(*keys), after, dict(expect), truth if isinstance(truth, str) else None

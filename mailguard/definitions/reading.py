@@ -27,9 +27,18 @@ class Reading:
         self.document = document
         self.settings = settings
         self.problems: list[Problem] = []
+        self.whole = True  # False: something is missing, further checks would only tell what follows from it
 
-    def problem(self, keys: tuple[str | int, ...], what: str, why: str = "", instead: str = "") -> None:
-        """Note a problem at the line of `keys`."""
+    def problem(
+        self,
+        keys: tuple[str | int, ...],
+        what: str,
+        why: str = "",
+        instead: str = "",
+        whole: bool = False,
+    ) -> None:
+        """Note a problem at the line of `keys`. `whole`: what was read can still be checked further."""
+        self.whole = self.whole and whole
         self.problems.append(Problem(self.document.where(*keys), what, why, instead, self.settings))
 
     def keys(
@@ -39,7 +48,9 @@ class Reading:
         known = set(allowed)
         for name in table:
             if name not in known:
-                self.problem((*keys, name), f"{about}: unknown key {name!r}", instead=near(name, known))
+                self.problem(
+                    (*keys, name), f"{about}: unknown key {name!r}", instead=near(name, known), whole=True
+                )
 
     def get(
         self,
