@@ -253,7 +253,9 @@ class _Client:
         """Send the answer as far as the peer takes it at once; the rest when it is ready."""
         if not self._open:
             return
-        self._answer = memoryview(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._answer = memoryview(
+            json.dumps(answer, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n"
+        )
         self._timer.cancel()
         self._timer = self._server._patience(SLOW, self._tired)
         self._write()

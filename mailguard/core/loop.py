@@ -48,6 +48,7 @@ class Loop:
         self.clock = clock
         self.teller = teller
         self.stopping = False
+        self.hurry = False  # never wait for items: something else is to be done when there are none
         pace = pace or Pace()
         self.notes = Notes(ledger, clock, teller.notice, pace, ledger_errors)
         self.gate = Gate(firewall, clock, self.notes.due, teller.notice, pace, firewall_errors)
@@ -90,12 +91,18 @@ class Loop:
 
     def deadline(self) -> float | None:
         """Monotonic seconds at which something is to be done even if no item comes."""
+        if self.hurry:
+            return self.clock.monotonic()
         monotonic, now = self.clock.monotonic(), self.clock.now()
         times = [self.gate.retry.at, self.notes.deadline()]
         for wall in (self.judge.next_deadline(), self.teller.next_deadline(), self.gate.paused_until):
             if wall is not None:
                 times.append(monotonic + max(0.0, wall - now))
         return min((time for time in times if time is not None), default=None)
+
+    def ask(self, verb: str, **args: Any) -> None:
+        """Carry out a request of the program's own, at once."""
+        self._answer(Request(verb, args), self.clock.now())
 
     def checkpoint(self) -> None:
         """Write everything down now."""

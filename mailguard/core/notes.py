@@ -77,6 +77,10 @@ class Notes:
         """A batch changed the judge's state."""
         self._dirty += 1
 
+    def whole(self) -> None:
+        """The next checkpoint must bring everything: the changes so far were taken by somebody else."""
+        self._full = True
+
     def deadline(self) -> float | None:
         """Monotonic seconds at which something is to be written."""
         if self.retry.failing:

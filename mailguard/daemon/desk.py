@@ -1,0 +1,277 @@
+"""Whoever speaks for the running guard: tells effects, answers questions, watches over blindness and
+housekeeping.
+
+Answers are JSON objects. `status`: version, pid, started, mode, paused_until, firewall {name, lost, owed},
+bans, would, lines, events, judge {...}, scanner {...}, logs {path: {...}}, blind [...], ledger {...},
+warnings [...]. `bans`: a page of standing bans in the order in which they were imposed (`after`, `limit`),
+with what still knocks. `why`: what the judge knows now (bans, standing, history in the windows) with what the
+ledger keeps (`effects`, `lines`, `undo`, `times_banned`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..ledger import LedgerError
+from ..model import Alert, Effect, Impose, Item, Notice, Request
+from ..notation import format_effect, format_network, parse_network
+from ..replay import row
+from .words import sentence
+
+if TYPE_CHECKING:
+    from .guard import Guard
+
+PAGE = 1000
+#: Bans up to which `bans` asks the firewall for its counters: reading them all takes a second for 100,000.
+COUNTED = 5000
+HOUR = 3600.0
+
+
+class Desk:
+    """The teller of a live loop."""
+
+    def __init__(self, guard: Guard):
+        self.guard = guard
+        self.learning = False  # effects of lines from before the first start are counted, not told
+        self.would = 0  # ... so many of them
+        self._alive_at = 0.0
+        self._hourly_at = 0.0
+
+    # ------------------------------------------------------------ telling
+
+    def effects(self, effects: Sequence[Effect]) -> None:
+        """One line each, and the alerts to the administrator's command."""
+        guard = self.guard
+        if self.learning:
+            self.would += sum(
+                1 for one in effects if isinstance(one, Impose) or (isinstance(one, Alert) and one.would)
+            )
+            return
+        for effect in effects:
+            guard.printer.effect(effect)
+            if isinstance(effect, Alert):
+                told = row(effect, str) | {"why": effect.why, "text": format_effect(effect)}
+                guard.runner.tell({"alert": told}, guard.clock.monotonic())
+
+    def notice(self, notice: Notice) -> None:
+        """A sentence; blindness goes to the administrator's command too."""
+        guard = self.guard
+        if notice.id == "heartbeat":
+            notice = self._heartbeat(notice)
+        if notice.id == "stop" and guard.options.flush:
+            notice = Notice("stop-flush")
+        guard.printer.notice(notice)
+        if notice.blind or notice.id in ("firewall-lost", "disk-full"):
+            told = {"notice": notice.id, "text": sentence(notice), "blind": notice.blind}
+            guard.runner.tell(told, guard.clock.monotonic())
+        if notice.id in ("firewall-lost", "firewall-back", "disk-full", "disk-back") or notice.blind:
+            guard.notifier.status(self.line())
+
+    def _heartbeat(self, notice: Notice) -> Notice:
+        counts = self.guard.judge.engine.counts
+        bans = self.guard.ledger.answers.count(self.guard.clock.now())
+        return Notice("heartbeat", {**notice.args, "events": counts["events"], "bans": bans})
+
+    def line(self) -> str:
+        """The guard in one line, for `systemctl status`."""
+        guard = self.guard
+        blind = guard.health.blind()
+        mode = "enforcing" if guard.judge.enforcing else "observing"
+        if guard.loop.gate.paused_until is not None:
+            mode = "paused"
+        lost = "; the firewall is lost" if guard.loop.gate.retry.failing else ""
+        return f"{mode}, {len(guard.logs)} logs{lost}" + (f"; BLIND: {', '.join(blind)}" if blind else "")
+
+    # ------------------------------------------------------------ watching
+
+    def watch(self, items: Sequence[Item], now: float) -> list[Notice]:
+        """Health, signs of life, and what is due once an hour."""
+        guard = self.guard
+        monotonic = guard.clock.monotonic()
+        if guard.notifier.watchdog is not None and monotonic >= self._alive_at:
+            self._alive_at = monotonic + guard.notifier.watchdog / 3
+            guard.notifier.alive()
+        if self.learning:
+            return []
+        counters = guard.scanner.counters
+        said = guard.health.saw(items, counters.matched, now)
+        said += guard.health.tick(now, counters.lines, counters.cut)
+        guard.runner.tick(monotonic)
+        if now >= self._hourly_at:
+            self._hourly_at = now + HOUR
+            self._hourly(now)
+        return said
+
+    def _hourly(self, now: float) -> None:
+        guard = self.guard
+        # A full disk is noticed and said by the loop itself; this can wait for the next hour.
+        with suppress(LedgerError):
+            guard.ledger.tidy(now, retention=guard.loaded.settings.general.retention)
+            guard.ledger.put("health", guard.health.save())
+
+    def next_deadline(self) -> float | None:
+        """Wall time of the next look."""
+        guard = self.guard
+        wall = guard.health.next_deadline()
+        if guard.notifier.watchdog is not None:
+            wall = min(wall, guard.clock.now() + max(0.0, self._alive_at - guard.clock.monotonic()))
+        return wall
+
+    # ------------------------------------------------------------ answering
+
+    def asked(
+        self, request: Request, effects: Sequence[Effect], answer: dict[str, Any], now: float
+    ) -> dict[str, Any]:
+        """What an administrator changed is remembered and told."""
+        guard = self.guard
+        if not answer.get("ok", True):
+            return answer
+        guard.printer.notice(Notice("request", {"verb": request.verb}))
+        with suppress(LedgerError):  # said by the loop's own write
+            if request.verb in ("enforce", "observe", "panic"):
+                guard.remember_mode()
+            guard.ledger.put("paused-until", guard.loop.gate.paused_until)
+        guard.notifier.status(self.line())
+        return answer | {"effects": [format_effect(effect) for effect in effects]}
+
+    def answer(self, request: Request, now: float) -> dict[str, Any]:
+        """The answer to a question that changes nothing, or to `reload`."""
+        try:
+            return self._answered(request.verb, request.args, now)
+        except sqlite3.Error as error:
+            return {"ok": False, "error": f"the ledger cannot be read: {error}"}
+        except Exception as error:  # whatever is wrong with an answer, the guard goes on guarding
+            self.guard.printer.notice(Notice("defect", {"what": traceback.format_exc()}))
+            return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+    def _answered(self, verb: str, args: dict[str, Any], now: float) -> dict[str, Any]:
+        if verb == "status":
+            return self._status(now)
+        if verb == "bans":
+            return self._bans(args, now)
+        if verb == "why":
+            return self._why(args, now)
+        if verb == "history":
+            return {"ok": True, "id": "history", "effects": self.guard.ledger.answers.history(limit=100)}
+        if verb in ("allow-list", "allow-check"):
+            do = verb.removeprefix("allow-")
+            return self.guard.judge.request("allow", {**args, "do": do}, now)[1]
+        if verb == "reload":
+            return self.guard.reload()
+        return {"ok": False, "id": "unknown-verb", "args": {"verb": verb[:100]}}
+
+    def _status(self, now: float) -> dict[str, Any]:
+        guard = self.guard
+        loop, health = guard.loop.status(), guard.health.status(now)
+        counters = guard.scanner.counters
+        judge = guard.judge.status(now)
+        logs = guard.feed.status()
+        for name, known in health.items():
+            logs.setdefault(name, {}).update(known)
+        return {
+            "ok": True,
+            "id": "status",
+            "version": __version__,
+            "pid": os.getpid(),
+            "started": guard.started,
+            "now": now,
+            "mode": judge["mode"],
+            "paused_until": loop["paused_until"],
+            "firewall": {
+                "name": guard.door.name,
+                "words": guard.firewall_words,
+                "lost": loop["firewall_lost"],
+                "owed": loop["firewall_owed"],
+            },
+            "bans": guard.ledger.answers.count(now),
+            "would": judge["simulated"],
+            "lines": counters.lines,
+            "events": judge["events"],
+            "scanner": {
+                "prefilter": guard.scanner.engine,
+                "lines": counters.lines,
+                "bytes": counters.bytes,
+                "cut": counters.cut,
+                "ambiguous": counters.ambiguous,
+                "sourceless": counters.sourceless,
+                "unopened": counters.unopened,
+                "unmatched": dict(sorted(counters.unmatched.items(), key=lambda one: -one[1])[:20]),
+                "stamps_ahead": guard.scanner.ahead(),
+            },
+            "judge": judge,
+            "logs": logs,
+            "blind": health_words(guard.health.blind(), logs),
+            "ledger": {
+                "path": guard.ledger_path,
+                "behind": loop["ledger_behind"],
+                "failing": loop["ledger_failing"],
+                "dropped": loop["effects_dropped"],
+                **guard.ledger.counts(),
+            },
+            "alerts": {"left_out": guard.runner.left_out, "failed": guard.runner.failed},
+        }
+
+    def _bans(self, args: dict[str, Any], now: float) -> dict[str, Any]:
+        contains = args.get("contains")
+        network = parse_network(contains) if isinstance(contains, str) else None
+        if contains is not None and network is None:
+            return {
+                "ok": False,
+                "id": "bad-argument",
+                "args": {"name": "contains", "value": str(contains)[:200]},
+            }
+        since, after, limit = (_number(args, name) for name in ("since", "after", "limit"))
+        detector = args.get("detector")
+        guard = self.guard
+        bans = guard.ledger.answers.bans(
+            now,
+            detector=None if detector is None else str(detector) if detector != "administrator" else "",
+            since=since,
+            contains=network,
+            after=int(after or 0),
+            limit=max(1, min(int(limit or PAGE), PAGE)),
+        )
+        total = guard.ledger.answers.count(now)
+        if bans and total <= COUNTED:
+            standing = {
+                (format_network(place), scope): seen for (place, scope), seen in guard.door.standing().items()
+            }
+            for ban in bans:
+                seen = standing.get((ban["network"], ban["scope"]))
+                ban["packets"], ban["bytes"] = (seen.packets, seen.bytes) if seen else (None, None)
+        for ban in bans:
+            ban["detector"] = ban["detector"] or "administrator"
+        return {"ok": True, "id": "bans", "args": {"total": total}, "bans": bans}
+
+    def _why(self, args: dict[str, Any], now: float) -> dict[str, Any]:
+        guard = self.guard
+        _, answer = guard.judge.request("why", args, now)
+        network = parse_network(str(args.get("network")))
+        if not answer["ok"] or network is None:
+            return answer
+        kept = guard.ledger.answers.why(network, now)
+        return answer | {
+            "effects": kept["history"],
+            "lines": kept["lines"],
+            "times_banned": kept["times_banned"],
+            "undo": kept["undo"],
+            "standing_bans": kept["bans"],
+        }
+
+
+def health_words(blind: list[str], logs: dict[str, dict[str, Any]]) -> list[str]:
+    """What the guard may be blind to, unreadable logs included."""
+    return blind + [
+        f"log-unreadable {name}: {one['words']}" for name, one in logs.items() if one.get("words")
+    ]
+
+
+def _number(args: dict[str, Any], name: str) -> float | None:
+    value = args.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,90 @@
+"""The firewall as the daemon holds it: its descriptor follows it through lost and new connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from ..firewall.interface import Firewall, FirewallError, Standing
+from ..model import Ban, Item, Network, Notice
+
+Callback = Callable[[int], list[Item] | None]
+
+
+class Wait(Protocol):
+    """Where descriptors are registered (see feeds/wait.py)."""
+
+    def add(self, fd: int, call: Callback) -> Any: ...
+
+    def remove(self, fd: int) -> None: ...
+
+
+class Door:
+    """A firewall whose notices come with the feed's items."""
+
+    def __init__(self, inner: Firewall, name: str):
+        """`name`: which way to ban it is, for `status`."""
+        self.inner = inner
+        self.name = name
+        self._wait: Wait | None = None
+        self._fd: int | None = None
+
+    def attend(self, wait: Wait) -> None:
+        """Listen for notices from now on."""
+        self._wait = wait
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._wait is None:
+            return
+        if self._fd is not None:
+            self._wait.remove(self._fd)
+        self._fd = self.inner.fileno()
+        if self._fd is not None:
+            self._wait.add(self._fd, self._ready)
+
+    def _ready(self, _events: int) -> list[Item]:
+        said: list[Notice] = self.inner.notices()
+        now = self.inner.fileno()
+        if now is None and self._fd is not None and self._wait is not None:
+            self._wait.remove(self._fd)
+            self._fd = None
+        # A loss that was mended since by a call is no news any more.
+        return [notice for notice in said if notice.id != "firewall-lost" or now is None]
+
+    # ---- the protocol
+
+    def open(self, bans: Iterable[Ban], now: float) -> None:
+        self.inner.open(bans, now)
+        self._listen()
+
+    def impose(self, bans: Sequence[Ban], now: float) -> None:
+        self.inner.impose(bans, now)
+
+    def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
+        self.inner.lift(networks)
+
+    def allow(self, networks: Sequence[Network]) -> None:
+        self.inner.allow(networks)
+
+    def panic(self) -> None:
+        self.inner.panic()
+        self._listen()
+
+    def standing(self) -> dict[tuple[Network, str], Standing]:
+        """What the firewall has, with its counters; {} when it cannot be asked."""
+        try:
+            return self.inner.banned()
+        except (FirewallError, OSError):
+            return {}
+
+    def close(self, keep: bool) -> str:
+        """End; why it did not work, "" when it did."""
+        if self._fd is not None and self._wait is not None:
+            self._wait.remove(self._fd)
+            self._fd = None
+        try:
+            self.inner.close(keep)
+        except (FirewallError, OSError) as error:
+            return str(error)
+        return ""

@@ -1,0 +1,107 @@
+"""What the running guard says: notices as sentences, effects as lines. Every message is an id with
+arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..model import Alert, Effect, Lift, Notice
+from ..notation import format_duration, format_effect
+
+#: One sentence for each notice. Arguments that may be missing are "?".
+SENTENCES: dict[str, str] = {
+    "log-missing": "{log} is not there; it is read as soon as it appears",
+    "log-unreadable": "{log} cannot be read: {why}",
+    "log-back": "{log} is read again",
+    "log-rotated": "{log} was rotated ({how}); {lost} bytes lost",
+    "log-silent": "{log} has been silent for {seconds}, longer than is normal for it ({patience})",
+    "log-speaks": "{log} speaks again after {silent}",
+    "bytes-lost": "{log} was cut while it was read: {lost} bytes were destroyed unread",
+    "lines-cut": "long lines were cut and only partly understood: {cut} of {lines}",
+    "nothing-matches": "{log} grows but no rule has taken a line for {seconds}; did its format change?",
+    "matches-again": "the lines of {log} are understood again",
+    "lag": "the stamps in {log} are {seconds} behind the clock",
+    "lag-over": "{log} has caught up",
+    "suppressed": "the logger itself dropped lines of {log}: {line}",
+    "watch-limit": "no more files can be watched ({why}); {log} is polled instead",
+    "journal-fallback": "the journal is read through journalctl: {why}",
+    "firewall-lost": "the firewall does not take bans: {reason}; they stay due and are tried again",
+    "firewall-back": "the firewall is back; everything that is due stands",
+    "firewall-repaired": "somebody changed mailguard's own firewall table ({what}); it was repaired",
+    "firewall-table": "the firewall: {what}",
+    "disk-full": "the ledger cannot be written: {reason}; bans go on, and what happened is kept in memory",
+    "disk-back": "the ledger is written again: {written} effects were added, {dropped} were lost",
+    "reload": "settings and definitions are read anew",
+    "reloaded": "new settings and definitions are in use",
+    "reload-refused": "the new settings or definitions are wrong, the old ones stay in use:\n{problems}",
+    "stop": "stopping; bans stand until their end",
+    "stop-flush": "stopping; bans are removed",
+    "mode": "mode: {mode}",
+    "paused": "paused until {until}: nobody is kept out",
+    "resumed": "the pause is over: bans stand again",
+    "heartbeat": "watching for {up}: {lines} lines, {events} events, {bans} bans stand{blind}",
+    "learning": "reading {logs} from before to learn who is normal here",
+    "learned": "{records} lines from before were read: {events} events, {would} reasons for a ban",
+    "privileges": "the judge runs as {who}",
+    "firewall": "firewall: {words}",
+    "watching": "watching {log}",
+    "no-log": "there is no mail log on this host",
+    "demo": "playing the sample logs as if they were written now",
+    "demo-namespace": "the bans go into a network namespace of its own; the host's firewall is not touched",
+    "demo-ask": "in another terminal: export MAILGUARD_SOCKET={socket}; mailguard bans",
+    "socket-elsewhere": "the commands find the guard by --socket {path}, because {wanted} cannot be written",
+    "defect": "this should not happen, and the guard goes on:\n{what}",
+    "failed": "the guard cannot stand: {what}",
+    "request": "asked by an administrator: {verb}",
+    "state-elsewhere": "the state is kept in {path}, because {wanted} cannot be written",
+    "ledger": "what is known is kept in {path}",
+}
+_LENGTHS = frozenset({"seconds", "patience", "silent", "up"})
+
+
+class _Missing(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def sentence(notice: Notice) -> str:
+    """The words of a notice; ids without a sentence are told with their arguments."""
+    arguments = {name: _shown(name, value) for name, value in notice.args.items()}
+    template = SENTENCES.get(notice.id)
+    if template is None:
+        return notice.id + "".join(f" {name}={value}" for name, value in arguments.items())
+    words = template.format_map(_Missing(arguments))
+    return f"BLIND: {words}" if notice.blind else words
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in _LENGTHS and isinstance(value, int | float):
+        return format_duration(value) if value >= 1 else f"{value:.2g}s"
+    if name == "blind":
+        return f"; BLIND: {', '.join(value)}" if value else ""
+    return str(value)
+
+
+def effect_line(effect: Effect) -> str:
+    """One line for an effect: the plain notation; in observe mode with the ban that would have been."""
+    text = format_effect(effect)
+    if isinstance(effect, Alert) and effect.would is not None and effect.would.until is not None:
+        return f"{text} would ban for {format_duration(effect.would.until - effect.would.since)}"
+    return text
+
+
+def priority(said: Effect | Notice) -> int:
+    """The syslog priority a line has in the journal: 4 warning, 5 notice, 6 informational."""
+    if isinstance(said, Notice):
+        return 4 if said.blind or said.id in _WARNINGS else 6
+    return 6 if isinstance(said, Lift) else 5
+
+
+_WARNINGS = frozenset({"firewall-lost", "disk-full", "reload-refused", "firewall-repaired", "log-missing"})
+
+
+def plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as values that JSON knows."""
+    return {name: value if isinstance(value, int | float | str | list | None) else str(value)
+            for name, value in arguments.items()}  # fmt: skip
