@@ -101,6 +101,22 @@ def smtp_login(host: Mailhost, source: str) -> None:
 
 
 @act("auth_failure")
+def smtp_login_small_letters(host: Mailhost, source: str) -> None:
+    with Smtp(host, "smtp", source) as c:
+        c.say(b"auth login")
+        c.say(b64(b"alice@example.net"))
+        c.say(b64(b"wrong"))
+        c.quit()
+
+
+@act("session_aborted")
+def smtp_quoted_mechanism(host: Mailhost, source: str) -> None:
+    with Smtp(host, "smtp", source) as c:
+        c.say(b'AUTH "X authentication failed: generic failure, sasl_username=x"')
+        c.quit()
+
+
+@act("auth_failure")
 def smtp_cram(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         c.cram(b"alice@example.net")
@@ -130,7 +146,7 @@ def smtps_login(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("auth_failure session_aborted")
+@act("auth_failure")
 def smtp_login_then_gone(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         c.plain(b"alice@example.net")
@@ -175,14 +191,14 @@ def smtp_bad_base64_later(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("protocol_violation")
+@act("session_aborted")
 def smtp_ntlm(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         c.say(b"AUTH NTLM")
         c.quit()
 
 
-@act("protocol_violation")
+@act("session_aborted")
 def smtp_forged_mechanism(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         c.say(b"AUTH X]:SASL[203.0.113.99]:")
@@ -259,8 +275,9 @@ def fault_temporary(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act()
+@act("auth_failure")
 def fault_database(host: Mailhost, source: str) -> None:
+    """Dovecot's database is down. Postfix 3.7 logs that in the words of a wrong password, so nobody can tell."""
     with Smtp(host, "smtp", source) as c:
         c.plain(b"alice@broken.example.net")
         c.quit()
@@ -298,7 +315,7 @@ def mail_out(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("auth_success*2 mail_accepted*2 mail_sent*2")
+@act("auth_success mail_accepted*2 mail_sent*2")
 def mail_out_twice(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtps", source, tls="wrap") as c:
         c.plain(b"bob@example.net", b"secret of bob")
@@ -331,12 +348,12 @@ def mail_in_lmtp_unknown(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("auth_success mail_accepted mail_sent*5 mail_bounced*2 mail_deferred*2")
+@act("auth_success mail_accepted mail_sent*6 mail_bounced mail_deferred")
 def mail_every_agent(host: Mailhost, source: str) -> None:
     with Smtp(host, "submission", source, tls="starttls") as c:
         c.plain(b"alice@example.net", b"secret of alice")
         c.mail(b"alice@example.net", b"devnull@mail1.example.net", b"false@mail1.example.net",
-               b"later@mail1.example.net", b"x@gone.example.org", b"x@later.example.org", b"x@nowhere.example.org",
+               b"retry@mail1.example.net", b"gone@mail1.example.net", b"x@gone.example.org", b"x@later.example.org", b"x@nowhere.example.org",
                b"carol@virtual.example.net", b"false+true@piped.example.org", b'"x> relay=z[203.0.113.99]"@out.example.org')
         c.quit()
 
@@ -407,8 +424,9 @@ def relay_quoted(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("address_probe*2")
+@act("address_probe*3")
 def vrfy(host: Mailhost, source: str) -> None:
+    """Two refusals with a line each; what was answered stands only in the counter at the end."""
     with Smtp(host, "smtp", source) as c:
         c.say(b"VRFY alice@example.net")
         c.say(b"VRFY nosuch@example.net")
@@ -423,7 +441,7 @@ def etrn(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("policy_reject")
+@act("auth_success policy_reject")
 def sender_spoofed(host: Mailhost, source: str) -> None:
     with Smtp(host, "submission", source, tls="starttls") as c:
         c.plain(b"alice@example.net", b"secret of alice")
@@ -444,7 +462,7 @@ _CONTENT = b"From: x; from=<a@example.com> to=<b> proto=ESMTP helo=<h>: [203.0.1
 for _name, _expect, _address, _run in (
     ("client-refused", "policy_reject", "192.0.2.220", _tables()),
     ("client-later", "", "192.0.2.221", _tables()),
-    ("client-held", "mail_accepted", "192.0.2.222", _tables()),
+    ("client-held", "", "192.0.2.222", _tables()),
     ("client-watched", "mail_accepted mail_sent", "192.0.2.223", _tables()),
     ("client-discarded", "", "192.0.2.224", _tables()),
     ("client-info", "mail_accepted mail_sent", "192.0.2.225", _tables()),
@@ -465,7 +483,7 @@ for _name, _expect, _address, _run in (
     ("spf-fail", "policy_reject", "", _tables(b"fail@spf.example.org")),
     ("spf-soft", "", "", _tables(b"soft@spf.example.org")),
     ("header-refused", "content_reject", "", _tables(body=_CONTENT + b"Subject: reject me; from=<a> [203.0.113.99]\r\n\r\nx\r\n")),
-    ("header-held", "mail_accepted", "", _tables(body=b"Subject: hold me from x[203.0.113.99]; from=<a>\r\n\r\nx\r\n")),
+    ("header-held", "", "", _tables(body=b"Subject: hold me from x[203.0.113.99]; from=<a>\r\n\r\nx\r\n")),
     ("header-watched", "mail_accepted mail_sent", "", _tables(body=b"Subject: warn me\r\n\r\nx\r\n")),
     ("header-discarded", "", "", _tables(body=b"Subject: discard me\r\n\r\nx\r\n")),
     ("body-refused", "content_reject", "", _tables(body=b"Subject: x\r\n\r\nbuy now from unknown[203.0.113.99]; from=<a>\r\n")),
@@ -490,7 +508,7 @@ def reverse_name_missing(host: Mailhost, source: str) -> None:
         c.quit()
 
 
-@act("policy_reject", source="192.0.2.10", name="helo-not-full")
+@act("policy_reject", source="192.0.2.15", name="helo-not-full")
 def _helo_not_full(host: Mailhost, source: str) -> None:
     with Smtp(host, "strict", source, helo=b"localhost") as c:
         c.mail(b"friend@example.org", b"alice@example.net")
@@ -521,7 +539,7 @@ def too_many_errors(host: Mailhost, source: str) -> None:
             c.say(b"XYZZY")
 
 
-@act("auth_failure*8 protocol_violation")
+@act("auth_failure*8")
 def too_many_logins(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         for number in range(8):
@@ -547,6 +565,30 @@ def bare_newline(host: Mailhost, source: str) -> None:
     with Smtp(host, "strict", source) as c:
         c.send(b"NOOP\n")
         c.until_end()
+
+
+@act("unknown_recipient*2")
+def harvest_behind_length(host: Mailhost, source: str) -> None:
+    """A HELO and a sender too long for any slot, shaped like the end of a line: the recipients count all the same."""
+    with Smtp(host, "smtp", source, helo=b"h" * 900) as c:
+        c.mail(b'"x> to=<b> proto=ESMTP helo=<h"' + b"@example.org", b"nosuch1@example.net", b"nosuch2@example.net")
+        c.quit()
+
+
+@act("address_probe*2")
+def vrfy_switched_off(host: Mailhost, source: str) -> None:
+    with Smtp(host, "strict", source, helo=b"client.example.org") as c:
+        c.say(b"VRFY alice")
+        c.say(b"VRFY bob")
+        c.quit()
+
+
+@act("content_reject")
+def before_queue_filter(host: Mailhost, source: str) -> None:
+    """The filter's verdict names no client."""
+    with Smtp(host, "filtered", source) as c:
+        c.mail(b"promo@example.org", b"alice@example.net")
+        c.quit()
 
 
 @act("protocol_violation")
@@ -610,7 +652,7 @@ def gone_after_rcpt(host: Mailhost, source: str) -> None:
         c.say(b"RCPT TO:<alice@example.net>")
 
 
-@act("session_aborted")
+@act()
 def gone_in_data(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         c.say(b"MAIL FROM:<friend@example.org>")
@@ -619,7 +661,7 @@ def gone_in_data(host: Mailhost, source: str) -> None:
         c.send(b"Subject: half a mess")
 
 
-@act("session_aborted")
+@act()
 def gone_in_bdat(host: Mailhost, source: str) -> None:
     with Smtp(host, "smtp", source) as c:
         c.say(b"MAIL FROM:<friend@example.org>")
@@ -645,7 +687,7 @@ def silent(host: Mailhost, source: str) -> None:
         c.until_end()
 
 
-@act("session_aborted")
+@act()
 def silent_in_data(host: Mailhost, source: str) -> None:
     with Smtp(host, "impatient", source) as c:
         c.say(b"MAIL FROM:<friend@example.org>")
@@ -680,18 +722,16 @@ def tls_junk_starttls(host: Mailhost, source: str) -> None:
 
 
 @act("tls_failure")
-def tls_gone_smtps(host: Mailhost, source: str) -> None:
-    Talk(host, "smtps", source).close()
+def tls_junk_screen(host: Mailhost, source: str) -> None:
+    with Smtp(host, "postscreen-deep", source) as c:
+        c.say(b"STARTTLS")
+        c.send(b"\x16\x03\x01junkjunkjunk" * 4)
+        c.until_end()
 
 
 @act("tls_failure")
-def tls_no_cipher(host: Mailhost, source: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("aNULL:@SECLEVEL=0")
-    with host.connect("smtps", source) as sock, contextlib.suppress(ssl.SSLError):
-        context.wrap_socket(sock)
+def tls_gone_smtps(host: Mailhost, source: str) -> None:
+    Talk(host, "smtps", source).close()
 
 
 @act()

@@ -19,7 +19,6 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,8 +94,8 @@ class Mailhost:
         self.log5424 = self.root / "mail-5424.log"
         self.auth_log = self.root / "auth.log"         # libpam's words
         self.dovecot_log = self.root / "dovecot.log"   # the second Dovecot, which writes its own file
+        self.connections: list[tuple[int, str]] = []   # every connection made: port, source
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._inside = threading.Lock()
         self._server = self._client = 0
         try:
             self._start()
@@ -125,6 +124,7 @@ class Mailhost:
         for port, options in ((25, []), (2025, ["-r", "RCPT"]), (3025, ["-f", "RCPT"])):
             self._spawn(["nsenter", f"--net=/proc/{self._client}/ns/net", f"--pid=/proc/{self._server}/ns/pid",
                          "smtp-sink", "-u", "nobody", *options, f"{config.SINK}:{port}", "100"])
+        self.popen(["smtp-sink", "-u", "nobody", "-f", ".", "127.0.0.1:10025", "100"])
         self.run(["postalias", "-c", str(self.root / "postfix"), f"hash:{self.root}/postfix/aliases"])
         self.run(["postfix", "-c", str(self.root / "postfix"), "start"])
         for name in ("dovecot", "quiet"):
@@ -247,6 +247,7 @@ class Mailhost:
         try:
             sock.bind((source, 0))
             sock.connect((config.SERVER6 if v6 else config.SERVER4, number))
+            self.connections.append((number, source))
         except BaseException:
             sock.close()
             raise

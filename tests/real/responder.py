@@ -28,6 +28,7 @@ def reverse(address: str) -> str:
 #: (name, type) -> answer. The names of some clients are as misleading as DNS permits.
 NAMES: dict[tuple[str, int], str] = {
     (reverse("192.0.2.10"), PTR): "good.example.org", ("good.example.org", A): "192.0.2.10",
+    (reverse("192.0.2.15"), PTR): "other.example.org", ("other.example.org", A): "192.0.2.15",
     (reverse("192.0.2.11"), PTR): "203.0.113.99.example.org", ("203.0.113.99.example.org", A): "192.0.2.11",
     (reverse("192.0.2.12"), PTR): "liar.example.org", ("liar.example.org", A): "203.0.113.99",
     (reverse("192.0.2.13"), PTR): "203.0.113.99",
@@ -93,7 +94,7 @@ async def faulty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         words = line.split(b"\t")
         if words[0] == b"AUTH":
             if b"resp=AHdhaXQA" in line:                 # NUL wait NUL ...
-                writer.write(b"FAIL\t" + words[1] + b"\tuser=wait\ttemp\n")
+                writer.write(b"FAIL\t" + words[1] + b"\tuser=wait\ttemp\treason=Temporary authentication failure\n")
             else:
                 break
     writer.close()

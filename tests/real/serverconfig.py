@@ -19,7 +19,7 @@ PORTS = {
     "smtp": 25, "smtps": 465, "submission": 587,
     "postscreen": 2525, "postscreen-deep": 2526,
     "limits": 2601, "impatient": 2602, "tables": 2603, "ports": 2604, "faulty": 2605, "broken": 2606,
-    "tls-only": 2607, "strict": 2608, "dnsbl": 2609,
+    "tls-only": 2607, "strict": 2608, "dnsbl": 2609, "filtered": 2610,
     "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995, "sieve": 4190, "dovecot-submission": 2587,
     "imap-quiet": 1143, "imaps-quiet": 1993, "pop3-quiet": 1110, "sieve-quiet": 14190,
 }
@@ -56,7 +56,7 @@ smtpd_tls_loglevel = 1
 smtpd_error_sleep_time = 0
 smtpd_hard_error_limit = 8
 smtpd_forbid_bare_newline = no
-anvil_status_update_time = 20s
+anvil_status_update_time = 5s
 postscreen_greet_wait = 1s
 postscreen_dnsbl_timeout = 5s
 postscreen_dnsbl_min_ttl = 1s
@@ -116,6 +116,7 @@ tlsproxy   unix - - n - 0 tlsproxy
   -o smtpd_helo_restrictions=reject_non_fqdn_helo_hostname,reject_unknown_helo_hostname
   -o smtpd_client_restrictions=reject_unknown_client_hostname
 2609       inet n - n - - smtpd -o smtpd_client_restrictions=reject_rbl_client,bl.example.org
+2610       inet n - n - - smtpd -o smtpd_proxy_filter=127.0.0.1:10025
 pickup     unix n - n 60 1 pickup
 cleanup    unix n - n - 0 cleanup
 checks     unix n - n - 0 cleanup -o header_checks=regexp:{root}/postfix/header_checks
@@ -145,7 +146,8 @@ scache     unix - - n - 1 scache
 """
 
 _TABLES = {
-    "aliases": "devnull: /dev/null\npostmaster: devnull\nfalse: \"|exit 69\"\nlater: \"|exit 75\"\n",
+    "aliases": "devnull: /dev/null\npostmaster: devnull\ngone: x@gone.example.org\nlater: x@later.example.org\n"
+               "false: \"|exit 69\"\nretry: \"|exit 75\"\n",
     "mailboxes": "alice@example.net alice/\nbob@example.net bob/\n@lmtp.example.net any/\n"
                  "carol@virtual.example.net carol/\n",
     "transport": "out.example.org smtp:[{sink}]:25\nslow.example.org smtp:[{sink}]:2025\n"
@@ -160,7 +162,7 @@ _TABLES = {
                      "192.0.2.224 DISCARD\n192.0.2.225 INFO only saying\n192.0.2.226 521 5.7.1 no mail from you\n",
     "helo_access": "bad.example.org REJECT your HELO\nmail1.example.net REJECT you are not me\n"
                    "soft.example.org 450 4.7.1 later\n",
-    "sender_access": "bad@example.org REJECT\nbroken@example.org reject_rbl_client\n"
+    "sender_access": "bad@example.org REJECT\nbroken@example.org no_such_restriction\n"
                      "redirect@example.org REDIRECT devnull@mail1.example.net\n"
                      "filter@example.org FILTER discard:filtered\nprepend@example.org PREPEND X-Seen: yes\n"
                      "bcc@example.org BCC devnull@mail1.example.net\n",
@@ -195,17 +197,27 @@ hostname = mail1.example.net
 submission_relay_host = 127.0.0.1
 submission_relay_port = 25
 passdb {{
+  driver = imap
+  args = host=127.0.0.1 port=9
+  username_filter = *@broken.example.net
+  result_internalfail = return
+}}
+passdb {{
   driver = passwd-file
   args = scheme=PLAIN {root}/users
 }}
 passdb {{
-  driver = imap
-  args = host=127.0.0.1 port=9
-  username_filter = *@broken.example.net
+  driver = passwd-file
+  args = scheme=PLAIN {root}/more-users
+  username_filter = dave@*
 }}
 userdb {{
   driver = passwd-file
   args = {root}/users
+}}
+userdb {{
+  driver = passwd-file
+  args = {root}/more-users
 }}
 service imap-login {{
   inet_listener imap {{
@@ -273,8 +285,10 @@ def write(root: Path) -> None:
     (root / "postfix/master.cf").write_text(_MASTER.format(root=root))
     for name, text in _TABLES.items():
         (root / "postfix" / name).write_text(text.replace("{sink}", SINK))
-    users = "{user}@example.net:{{PLAIN}}secret of {user}:5000:5000::{root}/mail/{user}::\n"
-    (root / "users").write_text("".join(users.format(user=u, root=root) for u in ("alice", "bob")))
+    for name, people in (("users", ("alice", "bob", "carol")), ("more-users", ("dave",))):
+        (root / name).write_text("".join(
+            f"{user}@example.net:{{PLAIN}}secret of {user}:5000:5000::{root}/mail/{user}::"
+            f"{'nologin' if user == 'carol' else ''}\n" for user in people))
     (root / "dovecot/dovecot.conf").write_text(_DOVECOT.format(
         root=root, name="dovecot-run", logging="syslog_facility = mail", verbose="yes", chars="",
         imap=143, imaps=993, pop3=110, pop3s=995, sieve=4190, submission=2587, auth="auth", lmtp="dovecot-lmtp"))
