@@ -415,9 +415,21 @@ class TestPersonalData:
         assert never.encode("cp932", "replace") not in written
         assert never not in str(Ledger(path).answers.why(network("192.0.2.7"), T))
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"warning: unknown[192.0.2.7]: SASL LOGIN authentication failed: UGFzc3dvcmQ6",
+            b"NOQUEUE: reject: SPF pass for example.com; dkim=pass header.d=example.com",
+            b"imap-login: Login aborted: Connection closed (auth failed, 1 attempts in 2 secs)",
+        ],
+    )
+    def test_what_the_daemons_say_themselves_stays(self, line: bytes) -> None:
+        """The words of a server that only look like a command are shown, or `why` would explain nothing."""
+        assert Ledger(":memory:").redactor.line(line, {}) == line.decode()
+
     def test_full_keeps_names_but_no_secrets(self, path: Path) -> None:
         """`evidence = "full"` is the administrator's choice about names; passwords are not his to keep."""
-        ledger = Ledger(path, full=True)
+        ledger = Ledger(path, evidence="full")
         line = b"login: user=<jane.doe> given password: hunter2"
         ledger.evidence([failure("192.0.2.7", T, 0, "jane.doe", line)])
         (told,) = ledger.answers.why(network("192.0.2.7"), T)["lines"]
@@ -442,7 +454,7 @@ class TestPersonalData:
     @given(st.binary(max_size=600))
     def test_no_control_character_comes_out(self, raw: bytes) -> None:
         """Whatever the bytes: the kept line is one line of printable text with a bounded length."""
-        text = Ledger(":memory:", full=True).redactor.line(raw, {})
+        text = Ledger(":memory:", evidence="full").redactor.line(raw, {})
         assert len(text) <= 480
         assert not any(
             ord(one) < 32 or 0x7F <= ord(one) < 0xA0 or one in "\u2028\u2029\u202e" for one in text

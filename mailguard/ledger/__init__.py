@@ -31,17 +31,18 @@ DAY = 86400.0
 class Ledger:
     """The record of what was done and why. One writer; readers open it with `readonly`."""
 
-    def __init__(self, path: str | Path, *, full: bool = False, readonly: bool = False):
-        """Open or make the ledger at `path` (`:memory:` for replay and tests). `full`: keep names as they
-        are.
+    def __init__(self, path: str | Path, *, evidence: str = "redacted", readonly: bool = False):
+        """Open or make the ledger at `path` (`:memory:` for tests). `evidence`: "redacted", "full" (names are
+        kept as they are) or "none" (no lines at all).
 
         Raises LedgerError when it cannot be opened or is of another version.
         """
         self._store = Store(path, readonly=readonly)
         self._db = self._store.db
         key = self._store.get("hash-key")
-        self.redactor = Redactor(key if isinstance(key, bytes) else b"", full=full)
+        self.redactor = Redactor(key if isinstance(key, bytes) else b"", full=evidence == "full")
         self._lines = Lines(self._db, self.redactor)
+        self._keep_lines = evidence != "none"
         self.answers = Answers(self._db, self._lines)
         self._tidied = 0.0
         self._positions: dict[str, bytes] | None = None  # as they stand in the file; None: not known
@@ -88,7 +89,8 @@ class Ledger:
     def evidence(self, events: Iterable[Event]) -> None:
         """Keep hostile lines for `why`. They reach the disk with the next checkpoint, so none is kept
         twice."""
-        self._lines.add(events)
+        if self._keep_lines:
+            self._lines.add(events)
 
     def checkpoint(
         self,
@@ -172,18 +174,19 @@ class Ledger:
 
     # ------------------------------------------------------------ keeping it small
 
-    def tidy(
-        self, now: float, *, evidence_days: float = 90, effects_days: float = 400, every: float = 3600
-    ) -> None:
-        """Once in `every` seconds: drop ended bans, lines and effects past their time. Cheap otherwise."""
+    def tidy(self, now: float, *, retention: float = 90 * DAY, every: float = 3600) -> None:
+        """Once in `every` seconds: drop ended bans, and lines and effects older than `retention` seconds.
+
+        Cheap otherwise.
+        """
         if now - self._tidied < every:
             return
         with self._writing() as db:
             db.execute("DELETE FROM bans WHERE until <= ?", (now,))
-            self._lines.forget(now - evidence_days * DAY)
+            self._lines.forget(now - retention)
             db.execute(
                 "DELETE FROM effects WHERE time < ? AND id NOT IN (SELECT effect FROM bans)",
-                (now - effects_days * DAY,),
+                (now - retention,),
             )
         self._tidied = now
 

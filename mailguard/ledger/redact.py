@@ -16,12 +16,14 @@ LINE = 480
 #: Fields that name a person. `sender` belongs to the attacker, but it may also be a stolen address.
 PERSONAL = ("user", "recipient", "sender")
 
-# Each hides what follows a word that announces a secret. All are linear: bounded classes, nothing nested.
+# Each hides what follows a word that announces a secret: SMTP AUTH with an initial response, POP3 PASS and
+# IMAP LOGIN where a command can stand (never the daemons' own prose, such as "SASL LOGIN authentication
+# failed"), and the names that programs give a password. All are linear: bounded classes, nothing nested.
 _SECRETS = re.compile(
-    r"(?P<word>\bAUTH\s+(?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)[ =]+|\bPASS\s+|"
-    r"\bAUTHENTICATE\s+\S{1,32}\s+|\bLOGIN\s+\S{1,256}\s+|"
-    r"\bresp(?:onse)?=|\bgiven password: ?|\bpass(?:word|wd)?\s?[=:]\s?)(?P<secret>[^\s,;>]{1,2048})",
-    re.IGNORECASE,
+    r"(?P<word>\bAUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)[ =](?=[A-Za-z0-9+/=]{4})|"
+    r"(?:^|[:<>] ?|\] )PASS |\bAUTHENTICATE [A-Z0-9-]{1,32} |"
+    r"\b(?!SASL )[A-Za-z0-9.]{1,20} LOGIN (?!authentication )\S{1,256} |"
+    r"\bresp(?:onse)?=|\b(?i:given password): ?|\b(?i:pass(?:word|wd)?) ?[=:] ?)(?P<secret>[^\s,;>]{1,2048})"
 )
 # A long run of base64 that stands alone: the answer to an AUTH challenge, or an initial response.
 _BASE64 = re.compile(
