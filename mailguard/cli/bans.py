@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """List the bans that stand."""
     asked = {
-        "detector": "" if detector == "administrator" else detector,
+        "detector": detector,
         "since": since,
         "contains": None if contains is None else format_network(contains),
     }
