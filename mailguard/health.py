@@ -32,11 +32,12 @@ CUT_SHARE = 0.01
 CUT_LEAST = 20
 LOOK_EVERY = 15.0  # seconds between two looks at what needs no line
 
-# Who says that lines were dropped, and how: rsyslog, journald, syslog-ng. Only their own lines count, so the
-# words in a user name change nothing. The stamp before the program is bounded.
+# Who says that lines were dropped, and how: rsyslog, journald, syslog-ng. Only their own lines count: before the
+# program stand a stamp and a host name, nothing else, so the words in a user name change nothing.
 _DROPPED = (b"rate-limiting", b"Suppressed ", b"Missed ", b"Number of dropped messages")
 _DROPPED_LINE = re.compile(
-    rb"[^\n]{0,120}? (?:rsyslogd|systemd-journald?|journal|syslog-ng)(?:\[\d{1,9}\])?: "
+    rb"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d [\d:.]{8,15}|\d{4}-\S{10,40}) \S{1,255} "
+    rb"(?:rsyslogd|systemd-journald?|journal|syslog-ng)(?:\[\d{1,9}\])?: "
     rb"(?:imuxsock[^\n]{0,120}(?:begin to drop messages|lost \d+ messages)|"
     rb"Suppressed \d+ messages|Missed \d+ kernel messages|Number of dropped messages)"
 )

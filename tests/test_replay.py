@@ -175,7 +175,8 @@ def test_a_late_line_does_not_move_the_log_back(judge: Callable[[], Judge], tmp_
 
 
 def test_a_last_line_without_its_end_is_no_record(judge: Callable[[], Judge], tmp_path: Path) -> None:
-    """`records` are line ends seen; and an address at the end of a torn line may be another one's beginning."""
+    """`records` are line ends seen; and an address at the end of a torn line may be another one's
+    beginning."""
     log = tmp_path / "door.log"
     log.write_text(line(0, 1) + line(1, 1).rstrip("\n"))
     _, summary = told(judge(), [log])
