@@ -32,8 +32,8 @@ CUT_SHARE = 0.01
 CUT_LEAST = 20
 LOOK_EVERY = 15.0  # seconds between two looks at what needs no line
 
-# Who says that lines were dropped, and how: rsyslog, journald, syslog-ng. Only their own lines count: before the
-# program stand a stamp and a host name, nothing else, so the words in a user name change nothing.
+# Who says that lines were dropped, and how: rsyslog, journald, syslog-ng. Only their own lines count: before
+# the program stand a stamp and a host name, nothing else, so the words in a user name change nothing.
 _DROPPED = (b"rate-limiting", b"Suppressed ", b"Missed ", b"Number of dropped messages")
 _DROPPED_LINE = re.compile(
     rb"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d [\d:.]{8,15}|\d{4}-\S{10,40}) \S{1,255} "
