@@ -3,7 +3,7 @@
 Usage: responder.py ROOT. Ends when its standard input does.
 
 * DNS on 127.0.0.1:53, a handful of fixed answers; everything else does not exist.
-* `queue/private/policy`: a Postfix policy service that refuses senders at spf.example.org as an SPF checker would.
+* `queue/private/policy`: a Postfix policy service that refuses a sender as an SPF check would.
 * `queue/private/faultyauth`: speaks Dovecot's login protocol, then fails like a server in trouble.
 """
 
@@ -27,14 +27,20 @@ def reverse(address: str) -> str:
 
 #: (name, type) -> answer. The names of some clients are as misleading as DNS permits.
 NAMES: dict[tuple[str, int], str] = {
-    (reverse("192.0.2.10"), PTR): "good.example.org", ("good.example.org", A): "192.0.2.10",
-    (reverse("192.0.2.15"), PTR): "other.example.org", ("other.example.org", A): "192.0.2.15",
-    (reverse("192.0.2.11"), PTR): "203.0.113.99.example.org", ("203.0.113.99.example.org", A): "192.0.2.11",
-    (reverse("192.0.2.12"), PTR): "liar.example.org", ("liar.example.org", A): "203.0.113.99",
+    (reverse("192.0.2.10"), PTR): "good.example.org",
+    ("good.example.org", A): "192.0.2.10",
+    (reverse("192.0.2.15"), PTR): "other.example.org",
+    ("other.example.org", A): "192.0.2.15",
+    (reverse("192.0.2.11"), PTR): "203.0.113.99.example.org",
+    ("203.0.113.99.example.org", A): "192.0.2.11",
+    (reverse("192.0.2.12"), PTR): "liar.example.org",
+    ("liar.example.org", A): "203.0.113.99",
     (reverse("192.0.2.13"), PTR): "203.0.113.99",
     (reverse("192.0.2.14"), PTR): "ghost.example.org",
-    ("example.org", A): "198.51.100.200", ("example.com", A): "198.51.100.200",
-    ("spf.example.org", A): "198.51.100.200", ("client.example.org", A): "198.51.100.200",
+    ("example.org", A): "198.51.100.200",
+    ("example.com", A): "198.51.100.200",
+    ("spf.example.org", A): "198.51.100.200",
+    ("client.example.org", A): "198.51.100.200",
 }
 for last in range(240, 250):
     zone = ".".join(reversed(f"192.0.2.{last}".split("."))) + ".bl.example.org"
@@ -46,10 +52,10 @@ def answer(query: bytes) -> bytes:
     """A DNS reply to one question."""
     labels, at = [], 12
     while query[at]:
-        labels.append(query[at + 1:at + 1 + query[at]].decode("ascii", "replace").lower())
+        labels.append(query[at + 1 : at + 1 + query[at]].decode("ascii", "replace").lower())
         at += 1 + query[at]
     kind = struct.unpack_from("!H", query, at + 1)[0]
-    question, name = query[12:at + 5], ".".join(labels)
+    question, name = query[12 : at + 5], ".".join(labels)
     value = NAMES.get((name, kind))
     if value is None:
         code = 0 if any(known == name for known, _ in NAMES) else 3
@@ -88,13 +94,17 @@ async def policy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def faulty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A login server: for the user `wait` it says a temporary failure, for anybody else it hangs up."""
-    writer.write(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t1\nCUID\t1\n"
-                 b"COOKIE\t00000000000000000000000000000000\nDONE\n")
+    writer.write(
+        b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t1\nCUID\t1\n"
+        b"COOKIE\t00000000000000000000000000000000\nDONE\n"
+    )
     while line := await reader.readline():
         words = line.split(b"\t")
         if words[0] == b"AUTH":
-            if b"resp=AHdhaXQA" in line:                 # NUL wait NUL ...
-                writer.write(b"FAIL\t" + words[1] + b"\tuser=wait\ttemp\treason=Temporary authentication failure\n")
+            if b"resp=AHdhaXQA" in line:  # NUL wait NUL ...
+                writer.write(
+                    b"FAIL\t" + words[1] + b"\tuser=wait\ttemp\treason=Temporary authentication failure\n"
+                )
             else:
                 break
     writer.close()

@@ -1,7 +1,7 @@
 """The settings of the real mail server that the tests run: Postfix, two Dovecots, rsyslogd, and its TLS.
 
-Everything lives under one folder, `root`, so that nothing of the host's own mail server is touched. Each odd port
-below serves one thing that a server may be set to do (limits, block lists, tables, short time limits).
+Everything lives under one folder, `root`, so that nothing of the host's own mail server is touched. Each odd
+port below serves one thing that a server may be set to do (limits, block lists, tables, short time limits).
 """
 
 from __future__ import annotations
@@ -10,18 +10,37 @@ from pathlib import Path
 
 SERVER4, SERVER6 = "203.0.113.25", "2001:db8:25::25"
 GATEWAY4, GATEWAY6 = "203.0.113.1", "2001:db8:25::1"
-OUTSIDE4 = ("192.0.2.0/24", "198.51.100.0/24")   # whole networks of clients; any address in them may be used
+OUTSIDE4 = ("192.0.2.0/24", "198.51.100.0/24")  # whole networks of clients; any address in them may be used
 OUTSIDE6 = ("2001:db8:1000::/36",)
-SINK = "198.51.100.200"                          # where the server delivers to: a mail server outside
+SINK = "198.51.100.200"  # where the server delivers to: a mail server outside
 
 #: A name for each TCP port that something listens on.
 PORTS = {
-    "smtp": 25, "smtps": 465, "submission": 587,
-    "postscreen": 2525, "postscreen-deep": 2526,
-    "limits": 2601, "impatient": 2602, "tables": 2603, "ports": 2604, "faulty": 2605, "broken": 2606,
-    "tls-only": 2607, "strict": 2608, "dnsbl": 2609, "filtered": 2610,
-    "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995, "sieve": 4190, "dovecot-submission": 2587,
-    "imap-quiet": 1143, "imaps-quiet": 1993, "pop3-quiet": 1110, "sieve-quiet": 14190,
+    "smtp": 25,
+    "smtps": 465,
+    "submission": 587,
+    "postscreen": 2525,
+    "postscreen-deep": 2526,
+    "limits": 2601,
+    "impatient": 2602,
+    "tables": 2603,
+    "ports": 2604,
+    "faulty": 2605,
+    "broken": 2606,
+    "tls-only": 2607,
+    "strict": 2608,
+    "dnsbl": 2609,
+    "filtered": 2610,
+    "imap": 143,
+    "imaps": 993,
+    "pop3": 110,
+    "pop3s": 995,
+    "sieve": 4190,
+    "dovecot-submission": 2587,
+    "imap-quiet": 1143,
+    "imaps-quiet": 1993,
+    "pop3-quiet": 1110,
+    "sieve-quiet": 14190,
 }
 
 _MAIN = """
@@ -99,7 +118,8 @@ tlsproxy   unix - - n - 0 tlsproxy
 2603       inet n - n - - smtpd -o smtpd_delay_reject=yes -o smtpd_helo_required=yes
   -o cleanup_service_name=checks
   -o smtpd_client_restrictions=check_client_access,cidr:{root}/postfix/client_access
-  -o smtpd_helo_restrictions=reject_invalid_helo_hostname,check_helo_access,texthash:{root}/postfix/helo_access
+  -o smtpd_helo_restrictions=reject_invalid_helo_hostname,$helo_table
+  -o helo_table=check_helo_access,texthash:{root}/postfix/helo_access
   -o smtpd_sender_restrictions=check_sender_access,texthash:{root}/postfix/sender_access,$unknown_sender
   -o unknown_sender=reject_non_fqdn_sender,reject_unknown_sender_domain
   -o smtpd_recipient_restrictions=check_recipient_access,texthash:{root}/postfix/recipient_access,$by_policy
@@ -146,29 +166,31 @@ scache     unix - - n - 1 scache
 """
 
 _TABLES = {
-    "aliases": "devnull: /dev/null\npostmaster: devnull\ngone: x@gone.example.org\nlater: x@later.example.org\n"
-               "false: \"|exit 69\"\nretry: \"|exit 75\"\n",
+    "aliases": "devnull: /dev/null\npostmaster: devnull\n"
+    "gone: x@gone.example.org\nlater: x@later.example.org\n"
+    'false: "|exit 69"\nretry: "|exit 75"\n',
     "mailboxes": "alice@example.net alice/\nbob@example.net bob/\n@lmtp.example.net any/\n"
-                 "carol@virtual.example.net carol/\n",
+    "carol@virtual.example.net carol/\n",
     "transport": "out.example.org smtp:[{sink}]:25\nslow.example.org smtp:[{sink}]:2025\n"
-                 "no.example.org smtp:[{sink}]:3025\nclosed.example.org smtp:[{sink}]:4025\n"
-                 "gone.example.org error:5.1.2 that domain has gone\nlater.example.org retry:4.3.2 not today\n"
-                 "nowhere.example.org discard:as asked\nvirtual.example.net virtual:\n"
-                 "false+exit 0@piped.example.org piped:\npiped.example.org piped:\n",
+    "no.example.org smtp:[{sink}]:3025\nclosed.example.org smtp:[{sink}]:4025\n"
+    "gone.example.org error:5.1.2 that domain has gone\nlater.example.org retry:4.3.2 not today\n"
+    "nowhere.example.org discard:as asked\nvirtual.example.net virtual:\n"
+    "false+exit 0@piped.example.org piped:\npiped.example.org piped:\n",
     "logins": "alice@example.net alice@example.net\nbob@example.net bob@example.net\n",
     "postscreen_access": "192.0.2.230 reject\n192.0.2.231 permit\n",
-    "client_access": "192.0.2.220 554 5.7.1 go away; from=<x@example.com> to=<z> proto=ESMTP helo=<[203.0.113.99]>\n"
-                     "192.0.2.221 450 4.7.1 come back later\n192.0.2.222 HOLD\n192.0.2.223 WARN watch this one\n"
-                     "192.0.2.224 DISCARD\n192.0.2.225 INFO only saying\n192.0.2.226 521 5.7.1 no mail from you\n",
+    "client_access": "192.0.2.220 554 5.7.1 go away; from=<x@example.com> to=<z> proto=ESMTP "
+    "helo=<[203.0.113.99]>\n"
+    "192.0.2.221 450 4.7.1 come back later\n192.0.2.222 HOLD\n192.0.2.223 WARN watch this one\n"
+    "192.0.2.224 DISCARD\n192.0.2.225 INFO only saying\n192.0.2.226 521 5.7.1 no mail from you\n",
     "helo_access": "bad.example.org REJECT your HELO\nmail1.example.net REJECT you are not me\n"
-                   "soft.example.org 450 4.7.1 later\n",
+    "soft.example.org 450 4.7.1 later\n",
     "sender_access": "bad@example.org REJECT\nbroken@example.org no_such_restriction\n"
-                     "redirect@example.org REDIRECT devnull@mail1.example.net\n"
-                     "filter@example.org FILTER discard:filtered\nprepend@example.org PREPEND X-Seen: yes\n"
-                     "bcc@example.org BCC devnull@mail1.example.net\n",
+    "redirect@example.org REDIRECT devnull@mail1.example.net\n"
+    "filter@example.org FILTER discard:filtered\nprepend@example.org PREPEND X-Seen: yes\n"
+    "bcc@example.org BCC devnull@mail1.example.net\n",
     "recipient_access": "full@example.net 552 5.2.2 mailbox full\nlater@example.net 450 4.2.0 Greylisted\n",
     "header_checks": "/^Subject: .*reject me/ REJECT no such subjects\n/^Subject: .*hold me/ HOLD odd\n"
-                     "/^Subject: .*warn me/ WARN look at this\n/^Subject: .*discard me/ DISCARD unwanted\n",
+    "/^Subject: .*warn me/ WARN look at this\n/^Subject: .*discard me/ DISCARD unwanted\n",
     "body_checks": "/buy now/ REJECT no adverts\n",
 }
 
@@ -286,15 +308,46 @@ def write(root: Path) -> None:
     for name, text in _TABLES.items():
         (root / "postfix" / name).write_text(text.replace("{sink}", SINK))
     for name, people in (("users", ("alice", "bob", "carol")), ("more-users", ("dave",))):
-        (root / name).write_text("".join(
-            f"{user}@example.net:{{PLAIN}}secret of {user}:5000:5000::{root}/mail/{user}::"
-            f"{'nologin' if user == 'carol' else ''}\n" for user in people))
-    (root / "dovecot/dovecot.conf").write_text(_DOVECOT.format(
-        root=root, name="dovecot-run", logging="syslog_facility = mail", verbose="yes", chars="",
-        imap=143, imaps=993, pop3=110, pop3s=995, sieve=4190, submission=2587, auth="auth", lmtp="dovecot-lmtp"))
-    (root / "quiet/dovecot.conf").write_text(_DOVECOT.format(
-        root=root, name="quiet-run", logging=f"log_path = {root}/dovecot.log", verbose="no",
-        chars="auth_username_chars =", imap=1143, imaps=1993, pop3=1110, pop3s=1995, sieve=14190,
-        submission=12587, auth="quiet-auth", lmtp="quiet-lmtp"))
+        (root / name).write_text(
+            "".join(
+                f"{user}@example.net:{{PLAIN}}secret of {user}:5000:5000::{root}/mail/{user}::"
+                f"{'nologin' if user == 'carol' else ''}\n"
+                for user in people
+            )
+        )
+    (root / "dovecot/dovecot.conf").write_text(
+        _DOVECOT.format(
+            root=root,
+            name="dovecot-run",
+            logging="syslog_facility = mail",
+            verbose="yes",
+            chars="",
+            imap=143,
+            imaps=993,
+            pop3=110,
+            pop3s=995,
+            sieve=4190,
+            submission=2587,
+            auth="auth",
+            lmtp="dovecot-lmtp",
+        )
+    )
+    (root / "quiet/dovecot.conf").write_text(
+        _DOVECOT.format(
+            root=root,
+            name="quiet-run",
+            logging=f"log_path = {root}/dovecot.log",
+            verbose="no",
+            chars="auth_username_chars =",
+            imap=1143,
+            imaps=1993,
+            pop3=1110,
+            pop3s=1995,
+            sieve=14190,
+            submission=12587,
+            auth="quiet-auth",
+            lmtp="quiet-lmtp",
+        )
+    )
     (root / "rsyslog.conf").write_text(_RSYSLOG.format(root=root))
     (root / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")

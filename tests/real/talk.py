@@ -1,4 +1,4 @@
-"""Clients that say exactly what a test wants, byte for byte: SMTP, IMAP, POP3 and ManageSieve over one socket."""
+"""Clients that say exactly what a test wants, byte for byte: SMTP, IMAP, POP3 and ManageSieve."""
 
 from __future__ import annotations
 
@@ -88,8 +88,15 @@ class Talk:
 class Smtp(Talk):
     """An SMTP client after its EHLO (`helo` None: it has said nothing yet)."""
 
-    def __init__(self, host: Mailhost, port: str | int, source: str, *, tls: str = "",
-                 helo: bytes | None = b"client.example.org") -> None:
+    def __init__(
+        self,
+        host: Mailhost,
+        port: str | int,
+        source: str,
+        *,
+        tls: str = "",
+        helo: bytes | None = b"client.example.org",
+    ) -> None:
         super().__init__(host, port, source, tls == "wrap")
         self.hear()
         self.helo = helo
