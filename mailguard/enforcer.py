@@ -27,8 +27,9 @@ from mailguard.firewall import privileges, sockets, wire
 from mailguard.firewall.choose import choose
 from mailguard.firewall.desired import FOREVER, Changes, Key
 from mailguard.firewall.driver import Driver
-from mailguard.firewall.interface import FirewallError
+from mailguard.firewall.interface import Firewall, FirewallError
 from mailguard.firewall.reconcile import Reconciler
+from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, only_once
 from mailguard.model import Network, Notice
 from mailguard.problems import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
@@ -290,6 +291,19 @@ def spawn(driver: Driver, ports: Mapping[str, Sequence[int]] | None = None) -> R
     return firewall
 
 
+def start(
+    action: str = "auto", ports: Mapping[str, Sequence[int]] | None = None, clock: Clock | None = None
+) -> tuple[Firewall, str]:
+    """The firewall for a guard in the foreground, not yet opened, and a sentence about it; see `spawn`.
+
+    Raises FirewallError when that action does not work here, ProblemsError when its definition is broken.
+    """
+    driver, words = choose(action, ports, clock)
+    if isinstance(driver, Recording):
+        return driver, words
+    return spawn(driver, ports), words
+
+
 def _live(driver: Driver, judge: socket.socket) -> None:
     # Ctrl-C in the terminal is meant for the judge; with the connection this process ends too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -344,7 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         listener = _listener(None if options.systemd else options.socket)
         driver, words = choose(options.action)
         print(f"mailguard-enforcer: {words}", file=sys.stderr, flush=True)
-        if not driver.capabilities and not driver.keeps_root:
+        if isinstance(driver, Recording):
             return EXIT_UNAVAILABLE  # a guard that silently does not stand is worse than a stop
         _give_up(driver)
     except (OSError, FirewallError) as error:

@@ -61,7 +61,8 @@ def key_of(network: Network, scope: str) -> Key:
     if prefix == 32 and 0 <= address < 1 << 32:
         return scope_number(scope), address, prefix
     bits = 128 if address >= V6 else 32
-    if not 0 <= prefix <= bits or not 0 <= address < 2 * V6 or address & ((1 << (bits - prefix)) - 1):
+    known = 0 <= address < 1 << 32 or V6 <= address < 2 * V6
+    if not known or not 0 <= prefix <= bits or address & ((1 << (bits - prefix)) - 1):
         raise ValueError(f"no network: {network!r}")
     return scope_number(scope), address, prefix
 

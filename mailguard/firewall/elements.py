@@ -123,7 +123,7 @@ def emptied(table: str, name: str) -> tuple[int, int, bytes]:
 
 
 def read(link: netlink.Netlink, table: str, name: str, v6: bool, interval: bool) -> list[Found]:
-    """All living elements of a set. Raises NetlinkError and InterruptedDump like `dump`."""
+    """All living elements of a set. Raises OSError and InterruptedDump like `dump`."""
     found: list[Found] = []
     starts: list[Found] = []
     ends: list[int] = []

@@ -40,10 +40,6 @@ _TYPE = 0x3FFF  # an attribute's type without the nested and byte-order flags
 NESTED = 0x8000
 
 
-class NetlinkError(OSError):
-    """The kernel refused: `errno`, and its own words where it has some."""
-
-
 class InterruptedDump(Exception):
     """The ruleset changed while it was being read: read it again."""
 
@@ -86,7 +82,7 @@ class Netlink:
     """One netfilter netlink socket.
 
     Owns: the socket and its port id, by which our own changes are told from foreign ones.
-    Raises NetlinkError from every method; OSError where the kernel has no nftables or there is no privilege.
+    Raises OSError from every method; OSError where the kernel has no nftables or there is no privilege.
     """
 
     def __init__(self, group: int = 0):
@@ -141,7 +137,7 @@ class Netlink:
     def _acknowledged(self, first: int, last: int) -> None:
         """Read the answers; the kernel has written all of them before send() returned."""
         done = False
-        failed: NetlinkError | None = None
+        failed: OSError | None = None
         while True:
             try:
                 size = self._socket.recv_into(self._buffer)
@@ -149,27 +145,27 @@ class Netlink:
                 break
             except OSError as error:
                 # ENOBUFS: so many errors that they did not fit; the answer is no all the same.
-                failed = failed or NetlinkError(error.errno, os.strerror(error.errno or 0))
+                failed = failed or OSError(error.errno, os.strerror(error.errno or 0))
                 continue
             for kind, _flags, sequence, start, end in _messages(self._buffer, size):
                 if kind != _ERROR or not first <= sequence <= last + 1:
                     continue
                 code, words = _reason(self._buffer, start, end)
                 if code:
-                    failed = failed or NetlinkError(code, words)
+                    failed = failed or OSError(code, words)
                 elif sequence == last:
                     done = True
         if failed is not None:
             raise failed
         if not done:
-            raise NetlinkError(errno.EPROTO, "the kernel did not acknowledge the transaction")
+            raise OSError(errno.EPROTO, "the kernel did not acknowledge the transaction")
 
     # ---- questions
 
     def dump(self, kind: int, body: bytes = b"", family: int = INET) -> Iterator[tuple[int, memoryview]]:
         """All answers (message type, attributes) to a dump; a view is valid until the next is asked for.
 
-        Raises InterruptedDump when the ruleset changed meanwhile, NetlinkError ENOENT when there is no such
+        Raises InterruptedDump when the ruleset changed meanwhile, OSError ENOENT when there is no such
         table or set.
         """
         yield from self._ask(kind, DUMP, body, family)
@@ -196,7 +192,7 @@ class Netlink:
             try:
                 size = self._socket.recv_into(self._buffer)
             except BlockingIOError:
-                raise NetlinkError(errno.EPROTO, "the kernel broke its answer off") from None
+                raise OSError(errno.EPROTO, "the kernel broke its answer off") from None
             for answer, answer_flags, sequence, start, end in _messages(self._buffer, size):
                 if sequence != asked:
                     continue
@@ -208,7 +204,7 @@ class Netlink:
                 if answer == _ERROR:
                     code, words = _reason(self._buffer, start, end)
                     if code:
-                        raise NetlinkError(code, words)
+                        raise OSError(code, words)
                     return
                 yield answer & 0xFF, view[start + 4 : end]
 

@@ -59,6 +59,7 @@ class Nftables(Driver):
         self._ears: netlink.Netlink | None = None
         self._standing: dict[str, bytes] = {}
         self._generation = -1
+        self._made_for: dict[str, tuple[int, ...]] = {}  # the ports in the rules
         self._uncounted: list[Key] = []
 
     @property
@@ -107,6 +108,13 @@ class Nftables(Driver):
         return self.make(bans, now, gone)
 
     def restore_soon(self, bans: Bans, now: float) -> tuple[list[tuple[Key, float]], bool]:
+        if self._standing and self._made_for == self.ports and not self.missing_layout():
+            # A judge came back to a table that stands: only what is new to it has to go in.
+            before = self.desired.alive(now)
+            self.apply(
+                self.plan({key: until for key, until in bans.items() if before.get(key) != until}, now)
+            )
+            return [], True
         thorough = len(bans) <= MANY
         return self.make(bans, now, thorough=thorough), not thorough
 
@@ -133,6 +141,7 @@ class Nftables(Driver):
             found |= sets.fit_nets(bans | found, now, gone, read=stood)
             sets.fill_allowed(self.allowed)
             self._make_rules()
+            self._made_for = self.ports
             self._remember()
         except (NftError, netlink.InterruptedDump) as error:
             raise FirewallError(f"nftables: {error}", lost=True) from error

@@ -82,7 +82,7 @@ def rules(ports: Mapping[str, Sequence[int]], table: str = TABLE, priority: int 
 def fingerprint(link: netlink.Netlink, table: str = TABLE) -> dict[str, bytes]:
     """What stands, without its elements: a name for each object of the table, and its substance.
 
-    Raises NetlinkError and InterruptedDump; an empty answer means that there is no such table.
+    Raises OSError and InterruptedDump; an empty answer means that there is no such table.
     """
     wanted = table.encode() + b"\0"
     seen: dict[str, bytes] = {}

@@ -81,7 +81,7 @@ class Sets:
     # ---- reading
 
     def read(self, scope: int, kind: str) -> list[elements.Found]:
-        """All elements of one set, read again while somebody changes the ruleset. NetlinkError ENOENT: no
+        """All elements of one set, read again while somebody changes the ruleset. OSError ENOENT: no
         set.
         """
         name, v6 = nftlayout.set_name(scope, kind), kind not in _V4
@@ -90,7 +90,7 @@ class Sets:
                 return elements.read(self.link, self.table, name, v6, kind in NETS)
             except netlink.InterruptedDump:
                 continue
-        raise netlink.NetlinkError(errno.EAGAIN, "the ruleset changes faster than it can be read")
+        raise OSError(errno.EAGAIN, "the ruleset changes faster than it can be read")
 
     def there(self, key: Key) -> bool:
         """Whether the one element of a host stands, asked for by name."""
@@ -111,10 +111,8 @@ class Sets:
         for scope, kind in every(*KINDS):
             try:
                 there = self.read(scope, kind)
-            except netlink.NetlinkError as error:
-                if error.errno == errno.ENOENT:
-                    continue
-                raise
+            except FileNotFoundError:
+                continue
             found |= foreign(there, known, scope, now)
         return found
 

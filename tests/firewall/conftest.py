@@ -1,0 +1,208 @@
+"""Network namespaces for the firewall's tests, and one of each driver.
+
+A namespace is entered by this thread alone and has no name: it vanishes when nothing in it is open any more,
+even when the test process is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailguard.enforcer import spawn
+from mailguard.firewall.command import Command
+from mailguard.firewall.driver import Driver
+from mailguard.firewall.interface import Firewall
+from mailguard.firewall.ipset import Ipset
+from mailguard.firewall.nftables import Nftables
+from mailguard.firewall.recording import Recording
+from mailguard.firewall.xtables import Commands, Legacy
+from mailguard.model import Ban, Notice
+from mailguard.notation import parse_network
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_SELF = "/proc/thread-self/ns/net"
+
+
+def _check(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+class Namespace:
+    """A network namespace; `with` enters it for this thread."""
+
+    def __init__(self) -> None:
+        before = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _check(_LIBC.unshare(_CLONE_NEWNET))
+            self.descriptor = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+            run("ip", "link", "set", "lo", "up")
+        finally:
+            _check(_LIBC.setns(before, _CLONE_NEWNET))
+            os.close(before)
+
+    @property
+    def path(self) -> str:
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        before = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        _check(_LIBC.setns(self.descriptor, _CLONE_NEWNET))
+        try:
+            yield
+        finally:
+            _check(_LIBC.setns(before, _CLONE_NEWNET))
+            os.close(before)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def run(*arguments: str, given: str = "") -> str:
+    """Run a tool here; its output. A failure shows what it said."""
+    done = subprocess.run(arguments, input=given, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+def until(done: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Poll until `done()` is true and return that; fail after `seconds`."""
+    limit = time.monotonic() + seconds
+    while True:
+        result = done()
+        if result:
+            return result
+        assert time.monotonic() < limit, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def ban(network: str, seconds: float | None = 600.0, scope: str = "mail") -> Ban:
+    """A ban from now for so many seconds; None: permanent."""
+    parsed = parse_network(network)
+    assert parsed is not None, network
+    now = time.time()
+    return Ban(parsed, now, None if seconds is None else now + seconds, scope=scope)
+
+
+def heard(firewall: Firewall, seconds: float = 10.0) -> list[Notice]:
+    """The next notices of a firewall, waited for."""
+    limit = time.monotonic() + seconds
+    while True:
+        notices = firewall.notices()
+        if notices:
+            return notices
+        assert time.monotonic() < limit, "nothing was said in time"
+        number = firewall.fileno()
+        assert number is not None
+        select.select([number], [], [], max(0.0, limit - time.monotonic()))
+
+
+class Helpers:
+    """What tests use of this file."""
+
+    Namespace, run, until, ban, heard = Namespace, staticmethod(run), staticmethod(until), ban, heard
+    ban, heard = staticmethod(ban), staticmethod(heard)
+
+
+@pytest.fixture
+def helpers() -> type[Helpers]:
+    return Helpers
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    """The test runs inside a fresh network namespace."""
+    made = Namespace()
+    try:
+        with made.inside():
+            yield made
+    finally:
+        made.close()
+
+
+def _script(path: Path) -> list[str]:
+    """A program for the command driver that writes down how it was called."""
+    program = path / "banner"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {path}/calls\n')
+    program.chmod(0o755)
+    return [str(program)]
+
+
+#: Every driver by name; each takes a folder of its own.
+DRIVERS: dict[str, Callable[[Path], Driver]] = {
+    "recording": lambda path: Recording(),
+    "command": lambda path: Command(
+        [*_script(path), "ban", "{network}"], [*_script(path), "unban", "{network}"]
+    ),
+    "nftables": lambda path: Nftables(),
+    "ipset-commands": lambda path: Ipset(writers=_commands("iptables-legacy")),
+    "ipset-nft-variant": lambda path: Ipset(writers=_commands("iptables-nft")),
+    "ipset-python-iptables": lambda path: Ipset(writers={"4": Legacy("4"), "6": Legacy("6")}),
+}
+IN_KERNEL = [name for name in DRIVERS if name not in ("recording", "command")]
+
+
+def _commands(program: str) -> dict[str, Commands]:
+    return {"4": Commands(program), "6": Commands(program.replace("iptables", "ip6tables", 1))}
+
+
+def _parameters(names: Sequence[str]) -> list[Any]:
+    kernel = pytest.mark.kernel
+    return [
+        pytest.param(name, marks=[kernel] if name in IN_KERNEL or "enforcer" in name else [])
+        for name in names
+    ]
+
+
+@pytest.fixture(params=_parameters([*DRIVERS, "enforcer-nftables"]))
+def firewall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Firewall]:
+    """Each driver, and nftables behind an enforcer; kernel ones in a namespace. Not yet opened."""
+    name = request.param
+    if name not in IN_KERNEL and not name.startswith("enforcer"):
+        yield DRIVERS[name](tmp_path)
+        return
+    made = Namespace()
+    try:
+        with made.inside():
+            made_firewall: Firewall
+            if name.startswith("enforcer"):
+                made_firewall = spawn(Nftables())
+            else:
+                made_firewall = DRIVERS[name](tmp_path)
+            yield made_firewall
+            made_firewall.close(keep=False)
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def enforced(namespace: Namespace) -> Iterator[Firewall]:
+    """nftables behind an enforcer, in a namespace, not yet opened."""
+    made = spawn(Nftables())
+    yield made
+    made.close(keep=True)
+    if made.pid is not None:
+        os.waitpid(made.pid, 0)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a connection."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
