@@ -15,14 +15,19 @@ from typing import NamedTuple
 
 from ..model import HOSTILE
 from .envelope import DOVECOT, SYSLOG
+from .pattern.template import Choice, Text
 from .rules import UNLISTED, Parser, Rule
 
-#: In place of the literals of a line: every rule is to be asked.
+#: In place of the literals of a line: every rule is to be asked, or every one that is not searched for.
 ALL = -1
+REST = -2
 _PLANS = 65536
-_LEAST = 5  # bytes a literal should have to be searched for
+_LEAST = 5  # bytes a text should have to be searched for
+_SHORT = 1000  # what a shorter one costs in the choice
+_MOST_TEXTS = 12  # of one alternative
 
 Captures = tuple[bytes | None, ...]
+Find = Callable[[bytes, int, int], Captures | None]
 Match = Callable[[bytes, int, int, bool], Captures | None]
 
 
@@ -35,6 +40,7 @@ class Entry:
         "bits",
         "count",
         "fields",
+        "find",
         "full_name",
         "guessed",
         "hostile",
@@ -59,6 +65,7 @@ class Entry:
         names = rule.pattern.names
         self.rule = rule
         self.match: Match = rule.pattern.match
+        self.find: Find = rule.pattern._find  # the same for a line that was not cut, one call less
         self.full_name = rule.full_name
         self.kind = rule.event
         self.hostile = rule.event in HOSTILE
@@ -77,7 +84,7 @@ class Entry:
         # for each session: what its keys begin with, then indexes of captures or names of envelope fields
         self.keys: tuple[tuple[bytes, tuple[int | str, ...]], ...] = tuple(
             (
-                f"{rule.parser}/{use.session}".encode(),
+                f"\0{rule.parser}/{use.session}".encode(),
                 tuple(names.index(part) if part in names else part for part in declared[use.session].key),
             )
             for use in rule.sessions
@@ -102,23 +109,22 @@ class Plans:
     """For every kind of line the rules to ask, worked out when first met."""
 
     def __init__(self, parsers: Sequence[Parser], wanted: frozenset[str] | None):
-        """`wanted` None: the rules of all kinds are searched for."""
+        """`wanted` None: all kinds. Rules that only set lines aside are never searched for."""
         self.parsers = parsers
         self.entries: dict[str, tuple[Entry, ...]] = {}
         self._plans: dict[tuple[str, bytes, int, tuple[str, ...]], Plan] = {}
         literals: dict[bytes, int] = {}
-        texts = [rule.pattern.literals for parser in parsers for rule in parser.rules]
+        rules = [rule for parser in parsers for rule in parser.rules]
+        lines = b"\n".join([sample.line for rule in rules for sample in rule.samples])
         for parser in parsers:
             entries = self.entries[parser.name] = tuple(Entry(rule, parser) for rule in parser.rules)
             needed = _needed_sessions(parser, wanted)
             for number, entry in enumerate(entries):
                 rule = entry.rule
-                entry.wanted = wanted is None or bool(
-                    rule.kinds() & wanted or any(use.session in needed for use in rule.sessions)
-                )
-                entry.literal = telling(rule, texts)
+                kinds = rule.kinds() if wanted is None else rule.kinds() & wanted
+                entry.wanted = bool(kinds) or any(use.session in needed for use in rule.sessions)
                 if entry.wanted:
-                    for literal in triggers(entry.literal, parser.envelopes):
+                    for literal in triggers(telling(rule, lines), parser.envelopes):
                         entry.bits |= 1 << literals.setdefault(literal, len(literals))
                     entry.before = tuple(
                         other for other in entries[:number] if not other.wanted and may_meet(other.rule, rule)
@@ -147,7 +153,9 @@ class Plans:
             if style == SYSLOG and not parser.takes(program):
                 continue
             known = True
-            entries += [entry for entry in self.entries[parser.name] if mask == ALL or entry.bits & mask]
+            for entry in self.entries[parser.name]:
+                if mask == ALL or (not entry.wanted if mask == REST else entry.bits & mask):
+                    entries.append(entry)
         parsers = {entry.rule.parser for entry in entries}
         return Plan(tuple(entries), len(parsers) > 1 or any(entry.rivals for entry in entries), known)
 
@@ -156,38 +164,61 @@ def _index(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name and name in names else -1
 
 
-def telling(rule: Rule, others: Iterable[Sequence[bytes]]) -> bytes:
-    """The literal of a rule that tells most: it stands in the fewest other rules, and is the longest of
-    those.
+Option = tuple[bytes, ...]
 
-    `others`: the literals of all rules. b"" where the rule has none. `, rip=` stands in every login line of
+
+def options(rule: Rule) -> list[Option]:
+    """The ways to find the lines of a rule: sets of texts, of each of which one stands in every line it
+    takes.
+
+    A literal is a set of one; an alternative with the literals around it is a set of as many as it has texts.
+    """
+    parts = rule.pattern.parts
+    found: list[Option] = []
+    for at, part in enumerate(parts):
+        if isinstance(part, Text):
+            found.append((part.text,))
+        elif isinstance(part, Choice) and len(part.texts) <= _MOST_TEXTS:
+            before = parts[at - 1] if at else None
+            after = parts[at + 1] if at + 1 < len(parts) else None
+            left = before.text if isinstance(before, Text) else b""
+            right = after.text if isinstance(after, Text) else b""
+            found.append(tuple(left + text + right for text in part.texts))
+    return found
+
+
+def telling(rule: Rule, lines: bytes) -> Option:
+    """The option of a rule that tells most: its texts are found least often in other lines, and are long.
+
+    `lines`: the samples of all rules. () where the rule has no option. `, rip=` stands in every login line of
     Dovecot; a rule that was found by it would be asked about all of them.
     """
-    own = [literal for literal in rule.pattern.literals if len(literal) >= _LEAST] or rule.pattern.literals[
-        :1
-    ]
-    if not own:
-        return b""
-    shared = list(others)
-    return min(own, key=lambda text: (sum(any(text in one for one in few) for few in shared), -len(text)))
+    own = b"\n".join([sample.line for sample in rule.samples])
+
+    def price(option: Option) -> tuple[int, int]:
+        elsewhere = sum(lines.count(text) - own.count(text) for text in option)
+        least = min(len(text) for text in option)
+        return elsewhere + (_SHORT if least < _LEAST else 0), -least
+
+    return min(options(rule), key=price, default=())
 
 
-def triggers(literal: bytes, envelopes: Iterable[str]) -> tuple[bytes, ...]:
-    """The texts of which one stands in every line of a rule with that literal.
+def triggers(option: Option, envelopes: Iterable[str]) -> tuple[bytes, ...]:
+    """The texts to search for, so that no line of a rule with that option is missed.
 
     Dovecot's own file has `Info: ` inside the text that the rule sees without it, so both forms are searched
     for (a literal that begins with the `: ` before it stands there anyway). A rule without a literal asks for
     every line.
     """
-    if not literal:
+    if not option or not all(option):
         return (b"\n",)
-    if DOVECOT not in envelopes:
-        return (literal,)
-    found = [literal]
-    at = literal.find(b": ", 1)
-    while at >= 0:
-        found.append(literal[: at + 2] + b"Info: " + literal[at + 2 :])
-        at = literal.find(b": ", at + 2)
+    found = list(option)
+    if DOVECOT in envelopes:
+        for text in option:
+            at = text.find(b": ", 1)
+            while at >= 0:
+                found.append(text[: at + 2] + b"Info: " + text[at + 2 :])
+                at = text.find(b": ", at + 2)
     return tuple(found)
 
 

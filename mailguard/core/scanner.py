@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..model import Block, Event, Records
 from . import prefilter as prefilters
-from .compiled import ALL, Captures, Entry, Plan, Plans
+from .compiled import ALL, REST, Captures, Entry, Plan, Plans
 from .envelope import NONE, STYLES, SYSLOG, Opened, Opener
 from .pattern import progress
 from .rules import IGNORE, Addresses, Parser, Rule, Texts, decode
@@ -26,6 +26,7 @@ from .rules import IGNORE, Addresses, Parser, Rule, Texts, decode
 LINE_LIMIT = 8192
 MOST_ATTEMPTS = 65535
 _SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
+_DOUBTS, _EVERY = 256, 16  # how many doubtful lines are all looked at, and of which later ones one is
 _PROGRAMS = 1024  # programs whose unmatched lines are counted
 _AHEAD = 60.0
 _LITERAL = prefilters.MOST - 1
@@ -62,7 +63,7 @@ class Counters:
     sampled_unmatched: int = 0  # those of them of a program we know, that no rule took
     unmatched: dict[str, int] = field(default_factory=dict)  # program: lines with a literal that no rule took
     latest: dict[str, str] = field(default_factory=dict)  # program: the latest such message
-    matched: dict[str, float] = field(default_factory=dict)  # log: time of the last line that a rule took
+    matched: dict[str, float] = field(default_factory=dict)  # log: time of the last line that made an event
 
 
 class Tried(NamedTuple):
@@ -84,15 +85,6 @@ class Explanation:
     rule: Rule | None = None
     item: Item | None = None
     ambiguous: bool = False
-
-
-class _Place(NamedTuple):
-    """Where a line came from, for the event that it makes."""
-
-    log: str
-    position: int
-    may_ban: bool
-    line: bytes
 
 
 class Scanner:
@@ -119,6 +111,7 @@ class Scanner:
         self._openers: dict[tuple[str, str, tuple[str, ...]], Opener] = {}
         self._styles: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._sampled: dict[str, int] = {}
+        self._doubts = 0
         self._texts = Texts()
         self._addresses = Addresses()
         self._restored: dict[str, float] = {}
@@ -161,6 +154,8 @@ class Scanner:
             mask = bits[hit & _LITERAL]
         if mask:
             line(block, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
+        if found:
+            counters.matched[block.log] = _time(found[-1])
         if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
             self._sampled[block.log] = block.position // _SAMPLE_EVERY
             self._sample(block, opener, data, start, end)
@@ -200,25 +195,30 @@ class Scanner:
             if not cut:
                 cut = True
                 counters.cut += 1
-        place: _Place = _new(_Place, (block.log, position, block.may_ban, line))
         opened = opener.open(line, 0, len(line))
         if opened is not None:
             message = line if opened.data is None else opened.data
             plan = self._plans.plan(opened.style, opened.program, mask, block.parsers)
-            if plan.entries and self._take(plan, message, opened, cut, place, found):
+            if plan.entries and self._take(plan, message, opened, cut, block, position, line, found):
                 return
             if plan.known:
-                whole = self._plans.plan(opened.style, opened.program, ALL, block.parsers)
-                self._unmatched(whole, opened, message, cut)
+                self._unmatched(opened, message, cut, block.parsers)
                 return
         else:
             counters.unopened += 1
         plan = self._plans.plan(NONE, b"", mask, block.parsers)
         if plan.entries:
-            self._take_whole(plan, opener, line, cut, place, found)
+            self._take_whole(plan, opener, line, cut, block, position, found)
 
     def _take_whole(
-        self, plan: Plan, opener: Opener, line: bytes, cut: bool, place: _Place, found: list[Item]
+        self,
+        plan: Plan,
+        opener: Opener,
+        line: bytes,
+        cut: bool,
+        block: Block,
+        position: int,
+        found: list[Item],
     ) -> None:
         """Ask the rules for which the whole line is the message; its stamp stands in a slot."""
         end = len(line) - line.endswith(b"\r")
@@ -228,16 +228,24 @@ class Scanner:
                 time = opener.stamp(captures[entry.stamp] or b"")
                 if time is not None:
                     opened = Opened(time, b"", b"", 0, 0, end, NONE)
-                    self._take(Plan((entry,), False, True), line, opened, cut, place, found)
+                    self._take(Plan((entry,), False, True), line, opened, cut, block, position, line, found)
                     return
 
     def _take(
-        self, plan: Plan, message: bytes, opened: Opened, cut: bool, place: _Place, found: list[Item]
+        self,
+        plan: Plan,
+        message: bytes,
+        opened: Opened,
+        cut: bool,
+        origin: Block | Records,
+        position: int,
+        line: bytes,
+        found: list[Item],
     ) -> bool:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
         start, end = opened.start, opened.end
         for entry in plan.entries:
-            captures = entry.match(message, start, end, cut)
+            captures = entry.match(message, start, end, True) if cut else entry.find(message, start, end)
             if captures is None:
                 continue
             for other in entry.before:
@@ -246,7 +254,8 @@ class Scanner:
             if plan.check and self._doubtful(plan, entry, captures, message, opened, cut):
                 self.counters.ambiguous += 1
                 return True
-            item = self._make(entry, captures, opened, place)
+            entry.count += 1
+            item = self._make(entry, captures, opened, origin, position, line)
             if item is not None:
                 found.append(item)
             return True
@@ -269,10 +278,16 @@ class Scanner:
                 return True
         return False
 
-    def _make(self, entry: Entry, captures: Captures, opened: Opened, place: _Place) -> Item | None:
+    def _make(
+        self,
+        entry: Entry,
+        captures: Captures,
+        opened: Opened,
+        origin: Block | Records,
+        position: int,
+        line: bytes,
+    ) -> Item | None:
         """The event of a line that `entry` took, None where its rule makes none."""
-        entry.count += 1
-        self.counters.matched[place.log] = opened.time
         if entry.kind == IGNORE and not entry.stateful:
             return None
         source = None
@@ -305,28 +320,40 @@ class Scanner:
                 entry.full_name,
                 weight,
                 fields,
-                place.log,
-                place.position,
+                origin.log,
+                position,
                 entry.scope,
-                place.may_ban and not entry.guessed,
+                origin.may_ban and not entry.guessed,
                 entry.proved,
-                place.line if self.keep_lines and entry.hostile else b"",
+                line if self.keep_lines and entry.hostile else b"",
             ),
         )
         if entry.stateful:
-            return Draft(event, _keys(entry, captures, opened, place.log))
+            return Draft(event, _keys(entry, captures, opened, origin.log))
         return event if weight > 0 else None
 
     # ------------------------------------------------------------ lines that no rule took
 
-    def _unmatched(self, plan: Plan, opened: Opened, message: bytes, cut: bool) -> None:
-        """Count a line of a known program, unless a rule that was not searched for takes it."""
-        if _some_rule_takes(plan, opened, message, cut):
+    def _unmatched(self, opened: Opened, message: bytes, cut: bool, names: tuple[str, ...]) -> None:
+        """Count a line of a known program with a literal, unless a rule that was not searched for takes it.
+
+        After the first 256 such lines only every 16th is looked at and counts for 16: dozens of rules are
+        asked.
+        """
+        self._doubts += 1
+        stands_for = 1
+        if self._doubts > _DOUBTS:
+            if self._doubts % _EVERY:
+                return
+            stands_for = _EVERY
+        if _some_rule_takes(
+            self._plans.plan(opened.style, opened.program, REST, names), opened, message, cut
+        ):
             return
         program = decode(opened.program)
         counters = self.counters
         if len(counters.unmatched) < _PROGRAMS or program in counters.unmatched:
-            counters.unmatched[program] = counters.unmatched.get(program, 0) + 1
+            counters.unmatched[program] = counters.unmatched.get(program, 0) + stands_for
             counters.latest[program] = decode(message[opened.start : min(opened.end, opened.start + 512)])
 
     def _sample(self, block: Block, opener: Opener, data: Data, start: int, end: int) -> None:
@@ -374,17 +401,18 @@ class Scanner:
             opened = Opened(
                 records.arrival if ahead else record.time, record.host, record.program, record.pid, start, end
             )
-            place = _Place(records.log, record.position, records.may_ban, message[:LINE_LIMIT])
             plan = self._plans.plan(SYSLOG, record.program, mask, records.parsers)
-            if not self._take(plan, data, opened, cut, place, found) and plan.known:
-                whole = self._plans.plan(SYSLOG, record.program, ALL, records.parsers)
-                self._unmatched(whole, opened, data, cut)
+            taken = self._take(plan, data, opened, cut, records, record.position, message[:LINE_LIMIT], found)
+            if not taken and plan.known:
+                self._unmatched(opened, data, cut, records.parsers)
+        if found:
+            counters.matched[records.log] = _time(found[-1])
         return found
 
     # ------------------------------------------------------------ answers
 
     def taken(self) -> dict[str, int]:
-        """How many lines each rule took; rules that took none are left out."""
+        """How many lines each rule took; rules that took none, or are not searched for, are left out."""
         entries = (entry for ready in self._plans.entries.values() for entry in ready)
         return {entry.full_name: entry.count for entry in entries if entry.count}
 
@@ -451,9 +479,10 @@ class Scanner:
         local = opened._replace(start=0, end=len(message))
         if plan.check and self._doubtful(plan, entry, captures, message, local, False):
             return Explanation(opened, message, names, tuple(tried), entry.rule, None, True)
-        kept: tuple[Any, ...] = entry.count, dict(self.counters.matched), self.counters.sourceless
-        item = self._make(entry, captures, local, _Place(log, 0, True, line))
-        entry.count, self.counters.matched, self.counters.sourceless = kept
+        sourceless = self.counters.sourceless
+        origin = Block(log, line, 0, len(line), 0, arrival, False)
+        item = self._make(entry, captures, local, origin, 0, line)
+        self.counters.sourceless = sourceless
         return Explanation(opened, message, names, tuple(tried), entry.rule, item)
 
 
@@ -463,6 +492,10 @@ def _some_rule_takes(plan: Plan, opened: Opened, message: bytes, cut: bool) -> b
         message.find(entry.literal, start, end) >= 0 and entry.match(message, start, end, cut) is not None
         for entry in plan.entries
     )
+
+
+def _time(item: Item) -> float:
+    return item.event.time if isinstance(item, Draft) else item.time
 
 
 def _message(line: bytes, opened: Opened) -> bytes:
@@ -479,17 +512,17 @@ def _keys(entry: Entry, captures: Captures, opened: Opened, log: str) -> tuple[b
     host = opened.host or family(log)
     keys: list[bytes] = []
     for prefix, parts in entry.keys:
-        values: list[bytes] = [host, prefix]
+        key = host + prefix
         for part in parts:
             if isinstance(part, int):
                 value = captures[part]
                 if value is None:
-                    values = []
+                    key = b""
                     break
-                values.append(value)
+                key += b"\0" + value
             elif part == "pid":
-                values.append(b"%d" % opened.pid)
-        keys.append(b"\0".join(values))
+                key += b"\0%d" % opened.pid
+        keys.append(key)
     return tuple(keys)
 
 

@@ -54,14 +54,50 @@ class _Open:
 class _Store:
     """The open sessions of one declaration, in two generations."""
 
-    __slots__ = ("cap", "evicted", "lifetime", "old", "young")
+    __slots__ = ("cap", "changed", "evicted", "lifetime", "name", "old", "young")
 
-    def __init__(self, kind: SessionKind):
+    def __init__(self, name: str, kind: SessionKind):
+        self.name = name
         self.lifetime = kind.lifetime
         self.cap = max(2, kind.cap)
         self.young: dict[bytes, _Open] = {}
         self.old: dict[bytes, _Open] = {}
         self.evicted = 0
+        self.changed: set[bytes] = set()  # keys since the last checkpoint
+
+    def find(self, key: bytes, time: float) -> _Open | None:
+        """The open session of that key, None where there is none, or it is over."""
+        session = self.young.get(key)
+        if session is None:
+            if not self.old or key not in self.old:
+                return None
+            session = self.old.pop(key)
+            self.put(key, session)
+        if time - session.used > self.lifetime:
+            self.drop(key)
+            return None
+        return session
+
+    def start(self, key: bytes, time: float) -> _Open:
+        """A new session, in place of one that may be open."""
+        session = _Open(time)
+        self.old.pop(key, None)
+        self.put(key, session)
+        return session
+
+    def put(self, key: bytes, session: _Open) -> None:
+        if len(self.young) >= self.cap // 2 and key not in self.young:
+            limit = session.used - self.lifetime
+            self.evicted += sum(other.used >= limit for other in self.old.values())
+            self.changed.update(self.old)
+            self.old = self.young
+            self.young = {}
+        self.young[key] = session
+
+    def drop(self, key: bytes) -> None:
+        self.young.pop(key, None)
+        self.old.pop(key, None)
+        self.changed.add(key)
 
 
 class Sessions:
@@ -71,12 +107,10 @@ class Sessions:
         self.lost = 0  # hostile lines without a certain session
         self._stores: dict[str, _Store] = {}
         self._uses: dict[str, tuple[tuple[SessionUse, _Store], ...]] = {}
-        self._changed: set[tuple[str, bytes]] = set()
-        self._names: dict[int, str] = {}
         for parser in parsers:
             for kind in parser.sessions:
-                store = self._stores[f"{parser.name}/{kind.name}"] = _Store(kind)
-                self._names[id(store)] = f"{parser.name}/{kind.name}"
+                name = f"{parser.name}/{kind.name}"
+                self._stores[name] = _Store(name, kind)
             for rule in parser.rules:
                 if rule.sessions:
                     self._uses[rule.full_name] = tuple(
@@ -109,11 +143,9 @@ class Sessions:
         fields, proved = event.fields, event.proved
         said = True
         for (use, store), key in zip(self._uses[event.rule], draft.keys, strict=True):
-            session = (
-                self._find(store, key, time) if key else None
-            )  # an absent slot: the line names no session
+            session = store.find(key, time) if key else None  # an absent slot: the line names no session
             if key and (session is None or not use.tally) and (use.action == "open" or use.tally):
-                session = self._start(store, key, time)
+                session = store.start(key, time)
             if use.once and session is not None:
                 if event.rule in session.seen:
                     said = False
@@ -143,9 +175,9 @@ class Sessions:
                     session.fields = (session.fields or {}) | carried
                     session.proved |= proved & carried.keys()
             if use.action == "close":
-                self._drop(store, key)
+                store.drop(key)
             else:
-                self._changed.add((self._names[id(store)], key))
+                store.changed.add(key)
         if weight <= 0:
             kind = next((use.otherwise for use, _ in self._uses[event.rule] if use.otherwise), IGNORE)
             weight = 1
@@ -170,58 +202,16 @@ class Sessions:
             line=event.line if kind in HOSTILE else b"",
         )
 
-    # ------------------------------------------------------------ the store
-
-    def _find(self, store: _Store, key: bytes, time: float) -> _Open | None:
-        session = store.young.get(key)
-        if session is None:
-            session = store.old.pop(key, None)
-            if session is None:
-                return None
-            self._put(store, key, session)
-        if time - session.used > store.lifetime:
-            self._drop(store, key)
-            return None
-        return session
-
-    def _start(self, store: _Store, key: bytes, time: float) -> _Open:
-        session = _Open(time)
-        store.old.pop(key, None)
-        self._put(store, key, session)
-        return session
-
-    def _put(self, store: _Store, key: bytes, session: _Open) -> None:
-        if len(store.young) >= store.cap // 2 and key not in store.young:
-            limit = session.used - store.lifetime
-            name = self._names[id(store)]
-            for forgotten, other in store.old.items():
-                store.evicted += other.used >= limit
-                self._changed.add((name, forgotten))
-            store.old = store.young
-            store.young = {}
-        store.young[key] = session
-
-    def _drop(self, store: _Store, key: bytes) -> None:
-        store.young.pop(key, None)
-        store.old.pop(key, None)
-        self._changed.add((self._names[id(store)], key))
-
     # ------------------------------------------------------------ the checkpoint
 
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         """Rows that changed since the last snapshot (None: gone), or all that are open."""
-        if full:
-            self._changed.clear()
-            for name, store in self._stores.items():
-                for generation in (store.old, store.young):
-                    for key, session in generation.items():
-                        yield name.encode() + b"\0" + key, _pack(session)
-            return
-        changed, self._changed = self._changed, set()
-        for name, key in changed:
-            store = self._stores[name]
-            found = store.young.get(key) or store.old.get(key)
-            yield name.encode() + b"\0" + key, None if found is None else _pack(found)
+        for name, store in self._stores.items():
+            prefix = name.encode() + b"\0"
+            changed, store.changed = store.changed, set()
+            for key in [*store.old, *store.young] if full else changed:
+                session = store.young.get(key) or store.old.get(key)
+                yield prefix + key, None if session is None else _pack(session)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up the rows of a checkpoint. Rows of sessions that are no longer declared are left out."""
@@ -233,8 +223,9 @@ class Sessions:
             if store is not None and session is not None:
                 found.append((session.used, key, store, session))
         for _, key, store, session in sorted(found, key=lambda row: row[:2]):
-            self._put(store, key, session)  # the latest used last: they are forgotten last
-        self._changed.clear()
+            store.put(key, session)  # the latest used last: they are forgotten last
+        for store in self._stores.values():
+            store.changed.clear()
 
 
 def _pack(session: _Open) -> bytes:

@@ -329,7 +329,7 @@ def _feed(scanner: Scanner, parser: Parser, sample: Sample) -> list[Event]:
 
 def _taken(scanner: Scanner, rule: Rule, sample: Sample, what: str) -> list[Problem]:
     """Problems when another rule, or none, takes the line."""
-    explained = scanner.explain(sample.line, ARRIVAL, fits=True)
+    explained = scanner.explain(sample.line, ARRIVAL, fits=False)
     about = f"rule {rule.name}: {what}"
     if explained.rule is not None and explained.rule.name == rule.name:
         return []
@@ -361,12 +361,11 @@ def _taken(scanner: Scanner, rule: Rule, sample: Sample, what: str) -> list[Prob
                 "Add its last part to program.",
             )
         ]
-    far = next((tried.fits for tried in explained.tried if tried.rule == rule.full_name), 0)
+    far = patterns.progress(rule.pattern, explained.message)
     shown = explained.message[:far].decode("utf-8", "replace")
     rest = explained.message[far : far + 40].decode("utf-8", "replace")
-    return [
-        Problem(sample.where, f"{about} does not fit", f"it fits as far as {shown!r}, then comes {rest!r}")
-    ]
+    then = f"then comes {rest!r}" if rest else "and there more must follow"
+    return [Problem(sample.where, f"{about} does not fit", f"it fits as far as {shown!r}, {then}")]
 
 
 def _run_sample(scanner: Scanner, parser: Parser, rule: Rule, sample: Sample) -> list[Problem]:

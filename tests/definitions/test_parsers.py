@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mailguard.core.prefilter import ENGINES
 from mailguard.core.rules import Parser, Sample
 from mailguard.core.scanner import Scanner
 from mailguard.core.sessions import Sessions
@@ -42,9 +43,9 @@ def told(events: list[Event]) -> list[tuple[object, ...]]:
     return [(e.kind, e.time, e.source, e.rule, e.weight, tuple(sorted(e.fields.items()))) for e in events]
 
 
-def run(parser: Parser, sample: Sample, engine: str, change: object = None) -> list[tuple[object, ...]]:
+def run(scanner: Scanner, sample: Sample, change: object = None) -> list[tuple[object, ...]]:
     """The events of a sample's last line, each line changed by `change` before."""
-    scanner, sessions = Scanner([parser], engine), Sessions([parser])
+    sessions = Sessions(scanner.parsers)
     found: list[Event] = []
     for line in (*sample.after, sample.line):
         data = (change(line) if callable(change) else line) + b"\n"
@@ -75,31 +76,30 @@ def test_one_event_through_every_prefix(path: Path) -> None:
     """A sample makes the same event behind an RFC 3339 stamp, with a priority before it, and with CR behind
     it."""
     parser = load_parser(path, check=False)
+    scanner = Scanner([parser])
     for sample in lines(parser):
-        expected = run(parser, sample, "auto")
+        expected = run(scanner, sample)
         for change in (iso, wire, crlf):
-            assert run(parser, sample, "auto", change) == expected, sample.where
+            assert run(scanner, sample, change) == expected, sample.where
 
 
 @shipped
 def test_one_event_with_every_prefilter(path: Path) -> None:
     """The three prefilters find the same events in the samples."""
     parser = load_parser(path, check=False)
+    scanners = [Scanner([parser], engine) for engine in ENGINES]
     for sample in lines(parser):
-        assert (
-            run(parser, sample, "find")
-            == run(parser, sample, "hyperscan")
-            == run(parser, sample, "ahocorasick")
-        )
+        first, second, third = (run(scanner, sample) for scanner in scanners)
+        assert first == second == third, sample.where
 
 
 @shipped
 def test_one_event_from_the_journal(path: Path) -> None:
     """A sample makes the same event when its message comes as a journal entry."""
     parser = load_parser(path, check=False)
+    scanner = Scanner([parser])
     for sample in lines(parser):
-        expected = run(parser, sample, "auto")
-        scanner, sessions = Scanner([parser]), Sessions([parser])
+        expected, sessions = run(scanner, sample), Sessions([parser])
         found: list[Event] = []
         for line in (*sample.after, sample.line):
             opened = scanner.explain(line, checks.ARRIVAL, timezone="UTC", fits=False)
@@ -125,14 +125,7 @@ def test_all_parsers_together() -> None:
     for parser in parsers:
         for rule in parser.rules:
             for sample in rule.samples:
-                data = sample.line + b"\n"
-                sessions = Sessions(parsers)
-                found: list[Event] = []
-                for line in (*sample.after, sample.line):
-                    data = line + b"\n"
-                    block = Block("-", data, 0, len(data), 0, checks.ARRIVAL, False, timezone="UTC")
-                    found = sessions.join(scanner.scan(block))
-                assert {event.rule for event in found} <= {rule.full_name}, sample.where
+                assert {event[3] for event in run(scanner, sample)} <= {rule.full_name}, sample.where
     assert scanner.counters.ambiguous == 0
 
 
