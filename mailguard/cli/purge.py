@@ -43,6 +43,7 @@ def command(
 
     ledger = Ledger(path)
     try:
+        ledger.tidy(time.time(), retention=float("inf"))  # bans that are over no longer hold their effects
         before = None if older_than is None else time.time() - older_than
         deleted = ledger.purge(before=before, network=network)
     finally:
