@@ -92,7 +92,7 @@ class Stamps:
                 self._cache.clear()
                 self._born = arrival
             self._arrival = arrival
-            self._latest = self._moment(arrival + _TOLERANCE).year
+            self._latest = self.moment(arrival + _TOLERANCE).year
         if year != self._stated:
             self._stated = self._year = year
             self._cache.clear()
@@ -172,7 +172,8 @@ class Stamps:
             self._cache[key] = base
         return base
 
-    def _moment(self, time: float) -> datetime:
+    def moment(self, time: float) -> datetime:
+        """That time on the log's wall clock."""
         return datetime.fromtimestamp(time, self._zone)
 
     def _local(self, moment: datetime) -> tuple[float, bool]:
