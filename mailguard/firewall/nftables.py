@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 
 from mailguard.clock import Clock
 from mailguard.firewall import netlink, nftlayout
-from mailguard.firewall.desired import KINDS, Bans, Changes, Key, kind_of
+from mailguard.firewall.desired import FOREVER, KINDS, Bans, Changes, Key, kind_of
 from mailguard.firewall.driver import Differences, Driver
 from mailguard.firewall.interface import FirewallError, Standing
 from mailguard.firewall.libnftables import Nft, NftError
-from mailguard.firewall.nftsets import HOSTS, MANY, NETS, PREFIX, Sets, every, of_set, plan_nets
+from mailguard.firewall.nftsets import HOSTS, MANY, NETS, PREFIX, Sets, every, foreign, of_set, plan_nets
 from mailguard.firewall.nftview import (
     Operation,
-    foreign,
     host,
     range_text,
     standing_hosts,
@@ -131,7 +130,8 @@ class Nftables(Driver):
                 self._run(nftlayout.sets(self.table))
             except NftError:
                 # Sets of another shape: an older version's, or somebody's. What they hold is kept.
-                found = sets.foreign((*bans, *gone), now) if stood else {}
+                known = {**bans, **dict.fromkeys(gone, FOREVER)}
+                found = sets.foreign(known, now) if stood else {}
                 stood = False
                 self._run(f"delete table inet {self.table}\n" + nftlayout.sets(self.table))
             if stood and thorough:
@@ -245,7 +245,7 @@ class Nftables(Driver):
         for scope, kind in every(*KINDS):
             there = self.sets.read(scope, kind)
             wanted = of_set(desired, scope, kind)
-            strange |= foreign(there, of_set(self.desired.bans, scope, kind), scope, now)
+            strange |= foreign(there, self.desired.bans, scope, kind, now)
             if kind in NETS:
                 wrong.update(wrong_pieces(there, wanted, scope, kind, now)[1])
             else:

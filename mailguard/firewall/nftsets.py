@@ -14,12 +14,21 @@ from mailguard.firewall.desired import (
     NET4,
     NET6,
     PREFIX6,
+    Bans,
     Key,
     flatten,
     kind_of,
 )
 from mailguard.firewall.interface import MOST_AT_ONCE, SCOPES, FirewallError
-from mailguard.firewall.nftview import Operation, foreign, host, milliseconds, wrong_hosts, wrong_pieces
+from mailguard.firewall.nftview import (
+    Operation,
+    foreign_hosts,
+    foreign_ranges,
+    host,
+    milliseconds,
+    wrong_hosts,
+    wrong_pieces,
+)
 from mailguard.model import Network
 from mailguard.notation import V6
 
@@ -104,16 +113,15 @@ class Sets:
             return False
         return True
 
-    def foreign(self, bans: Iterable[Key], now: float) -> dict[Key, float]:
-        """What stands in any set although it is not among `bans`. Sets that are not there hold nothing."""
-        known = list(bans)
-        found: dict[Key, float] = {}
+    def foreign(self, known: Mapping[Key, float], now: float) -> Bans:
+        """What stands in any set although it is not `known`. Sets that are not there hold nothing."""
+        found: Bans = {}
         for scope, kind in every(*KINDS):
             try:
                 there = self.read(scope, kind)
             except FileNotFoundError:
                 continue
-            found |= foreign(there, known, scope, now)
+            found |= foreign(there, known, scope, kind, now)
         return found
 
     # ---- filling
@@ -143,14 +151,14 @@ class Sets:
                 uncounted += [(scope, address, prefix) for address, _, _ in listed]
         return uncounted
 
-    def fit_hosts(self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = ()) -> dict[Key, float]:
+    def fit_hosts(self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = ()) -> Bans:
         """Read the host sets and mend what differs from `bans`; foreign elements stay and are returned."""
-        found: dict[Key, float] = {}
+        found: Bans = {}
         operations = [host("delete", key) for key in gone if kind_of(key[1], key[2]) not in NETS]
         for scope, kind in every(*HOSTS):
             there = self.read(scope, kind)
             wanted = of_set(bans, scope, kind)
-            found |= foreign(there, (*wanted, *gone), scope, now)
+            found |= foreign(there, {**wanted, **dict.fromkeys(gone, FOREVER)}, scope, kind, now)
             missing, other = wrong_hosts(there, wanted, now)
             operations += [host("add", key, bans[key], now) for key in missing]
             operations += [host("renew", key, bans[key], now) for key in other]
@@ -159,14 +167,14 @@ class Sets:
 
     def fit_nets(
         self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = (), read: bool = True
-    ) -> dict[Key, float]:
+    ) -> Bans:
         """The same for the interval sets, whose elements are the flat form of all networks."""
-        found: dict[Key, float] = {}
+        found: Bans = {}
         for scope, kind in every(*NETS):
             wanted = of_set(bans, scope, kind)
             there = self.read(scope, kind) if read else []
             if there or wanted:
-                strange = foreign(there, (*wanted, *gone), scope, now)
+                strange = foreign(there, {**wanted, **dict.fromkeys(gone, FOREVER)}, scope, kind, now)
                 found |= strange
                 self.apply(wrong_pieces(there, wanted | strange, scope, kind, now)[0])
         return found
@@ -182,6 +190,15 @@ class Sets:
         self.commit(requests)
 
 
+def foreign(
+    there: Iterable[elements.Found], known: Mapping[Key, float], scope: int, kind: str, now: float
+) -> Bans:
+    """The elements of one set that no ban of `known` explains, with their ends."""
+    if kind in NETS:
+        return foreign_ranges(there, known, scope, now)
+    return foreign_hosts(there, known, scope, PREFIX[kind], now)
+
+
 def every(*kinds: str) -> Iterator[tuple[int, str]]:
     """(scope, kind) of all sets of those kinds."""
     for scope in range(len(SCOPES)):
@@ -189,7 +206,7 @@ def every(*kinds: str) -> Iterator[tuple[int, str]]:
             yield scope, kind
 
 
-def of_set(bans: Mapping[Key, float], scope: int, kind: str) -> dict[Key, float]:
+def of_set(bans: Mapping[Key, float], scope: int, kind: str) -> Bans:
     """The bans that belong in one set."""
     return {key: until for key, until in bans.items() if key[0] == scope and kind_of(key[1], key[2]) == kind}
 

@@ -4,15 +4,15 @@ desired.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mailguard.firewall.desired import FOREVER, Key, bounds, flatten, kind_of, networks_between
+from mailguard.firewall.desired import FOREVER, Bans, Key, bounds, flatten, kind_of, networks_between
 from mailguard.firewall.driver import expires
 from mailguard.firewall.elements import Found
 from mailguard.firewall.interface import Standing
-from mailguard.notation import format_address, format_network
+from mailguard.notation import V6, format_address, format_network
 
 #: Ends that differ by fewer seconds are the same: the kernel counts ticks of a clock of its own.
 TOLERANCE = 5.0
@@ -61,21 +61,39 @@ def same_end(item: Found, until: float, now: float) -> bool:
     return abs(now + item.remaining / 1000 - until) <= TOLERANCE
 
 
-def foreign(there: Iterable[Found], known: Iterable[Key], scope: int, now: float) -> dict[Key, float]:
-    """The elements of one set that lie in no network of `known`, as bans of their own with their ends."""
-    inside = sorted(bounds(key[1], key[2]) for key in known if key[0] == scope)
-    lows = [low for low, _ in inside]
-    furthest: list[int] = []  # networks nest or are disjoint: the furthest end so far belongs to a cover
-    for _, high in inside:
-        furthest.append(max(high, furthest[-1]) if furthest else high)
-    found: dict[Key, float] = {}
+def foreign_hosts(there: Iterable[Found], known: Container[Key], scope: int, prefix: int, now: float) -> Bans:
+    """The elements of one host set that are no ban of `known`, with their ends."""
+    return {
+        (scope, item.low, prefix): end_of(item, now)
+        for item in there
+        if (scope, item.low, prefix) not in known
+    }
+
+
+def foreign_ranges(there: Iterable[Found], known: Mapping[Key, float], scope: int, now: float) -> Bans:
+    """The elements of one interval set that no network of `known` explains, as bans with ends of their own.
+
+    A network explains the ranges inside it that end no later than it does: they are pieces of it.
+    """
+    found: Bans = {}
     for item in there:
-        at = bisect_right(lows, item.low) - 1
-        if at >= 0 and furthest[at] >= item.high:
-            continue
-        for network in networks_between(item.low, item.high):
-            found[scope, network.address, network.prefix] = end_of(item, now)
+        ends = end_of(item, now)
+        around = max((known[key] for key in _around(item, scope) if key in known), default=0.0)
+        if ends > around + TOLERANCE:
+            for network in networks_between(item.low, item.high):
+                key = (scope, network.address, network.prefix)
+                if key not in known:
+                    found[key] = ends
     return found
+
+
+def _around(item: Found, scope: int) -> Iterator[Key]:
+    """All networks that contain a whole range, from the widest."""
+    base, bits = (V6, 128) if item.low >= V6 else (0, 32)
+    same = bits - (item.low ^ item.high).bit_length()
+    for prefix in range(same + 1):
+        shift = bits - prefix
+        yield scope, ((item.low - base) >> shift << shift) + base, prefix
 
 
 def wrong_hosts(
@@ -149,6 +167,6 @@ def standing_nets(
             at += 1
         if complete:
             seen[key] = Standing(expires(until), packets, octets)
-    for key, until in foreign(there, wanted, scope, now).items():
+    for key, until in foreign_ranges(there, wanted, scope, now).items():
         seen.setdefault(key, Standing(expires(until)))
     return seen

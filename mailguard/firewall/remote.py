@@ -95,6 +95,8 @@ class RemoteFirewall:
         self._ask(wire.PANIC)
 
     def close(self, keep: bool) -> None:
+        if self._socket is None:
+            return
         try:
             self._ask(wire.CLOSE, b"\1" if keep else b"\0")
         finally:

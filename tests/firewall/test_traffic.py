@@ -1,4 +1,4 @@
-"""What bans do to real packets: a server, a banned host and a bystander in network namespaces of their own."""
+"""What bans do to real packets: server, banned host and bystander in network namespaces of their own."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_our_own_deliveries_to_a_banned_host_go_on(guard: Firewall, net: Net, he
 
 @pytest.mark.parametrize("v6", [False, True])
 def test_an_open_session_of_the_banned_host_stops(guard: Firewall, net: Net, helpers: Any, v6: bool) -> None:
-    """What the banned host sends in a session that was open before never arrives; the bystander's session goes on."""
+    """What the banned host sends in a session opened before never arrives; the bystander's goes on."""
     sessions = {}
     for name in HOSTS:
         client = net.connect(name, IMAP, v6, 5)
@@ -218,7 +218,7 @@ def test_an_open_session_of_the_banned_host_stops(guard: Firewall, net: Net, hel
 
 
 def test_the_enforcer_ends_open_sessions_at_this_end_too(net: Net, helpers: Any) -> None:
-    """The server's process of a banned host's session hears at once that it is over, the bystander's does not."""
+    """The server's process hears at once that a banned host's session is over, not so the bystander's."""
     with net.server.inside():
         guard = spawn(Nftables())
         guard.open([], time.time())
