@@ -66,12 +66,13 @@ class FileSource:
     @property
     def backlog(self) -> bool:
         """True while something can be read without waiting."""
-        return bool(self._dirty) or self._rescan
+        return bool(self._dirty or self._notices) or self._rescan
 
     def open(self, wait: Wait, watchers: Watchers) -> None:
-        """Begin. Files are looked for at the first `read`."""
+        """Find the files and open them where their rows say; nothing is read yet."""
         self._wait, self._watchers = wait, watchers
         self._tick(0)
+        self._scan()
 
     def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
         """Hand out what is ready, log by log, at most 1 MiB of each."""

@@ -19,7 +19,7 @@ from mailguard.feeds.interface import LogStatus
 from mailguard.feeds.lines import PENDING, Arena
 from mailguard.feeds.marks import CURRENT, DONE, HEAD, RETIRED, Mark
 from mailguard.feeds.search import Sibling, find, newer
-from mailguard.feeds.tail import Packed, Plain, Tail, open_tail
+from mailguard.feeds.tail import BROKEN, Packed, Plain, Tail, open_tail
 from mailguard.model import Block, Item, Notice
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class Follow:
             if identity == self.current.identity:
                 self._there()
                 self._copied_up(self.current, state)
+                if self.current is not None and not self.current.head:
+                    # It was empty: had it been written to, copied and cut to nothing, it would look the same.
+                    self._between(None, self.current.modified - 1)
                 return
             self._retire(self.current)
         self._take(identity, at_end)
@@ -95,7 +98,8 @@ class Follow:
         last = self.tails[-1] if self.tails else None
         if last is not None and last.fd >= 0:
             last.state()
-            self._between(find(self.path, last.mark(), exact=True), last.modified)
+            mark = last.mark()
+            self._between(find(self.path, mark), last.modified - (not mark.head))
         try:
             tail = open_tail(self.path)
         except FileNotFoundError:
@@ -108,9 +112,22 @@ class Follow:
             tail.close()  # replaced meanwhile by a file we have; the folder's watch brings us back
             self.source.again()
             return
+        if last is None and not self.done and not self._was_open:
+            self._disregard()
         if at_end:
             tail.start_at(_line_start(tail, tail.seen))
         self._append(tail)
+
+    def _disregard(self) -> None:
+        """Rotated files that are older than our first look are not ours to read."""
+        for sibling in newer(self.path, None, 0)[-2:]:
+            with contextlib.suppress(*BROKEN):
+                tail = sibling.open(None)
+                mark = tail.mark()
+                tail.close()
+                self.done.append(
+                    mark._replace(device=sibling.identity[0], inode=sibling.identity[1], state=DONE)
+                )
 
     def _append(self, tail: Tail) -> None:
         tail.mark_state = CURRENT
@@ -200,7 +217,11 @@ class Follow:
         """Go on where `marks` (oldest file first) say, wherever the files are now."""
         self.pending = []
         self.done += [mark for mark in marks if mark.state == DONE]
-        todo = [mark for mark in marks if mark.state != DONE]
+        # A file that was empty cannot be recognised (its inode may have been given anew), and
+        # nothing of it was
+        # read: whatever was rotated since may be it, even when it was changed in the same tick.
+        todo = [mark for mark in marks if mark.state != DONE and mark.head]
+        empty = [mark.modified for mark in marks if mark.state != DONE and not mark.head]
         try:
             state = os.stat(self.path)
             here = (state.st_dev, state.st_ino)
@@ -236,6 +257,8 @@ class Follow:
                 self._adopt(tail)
         if todo and self.current is None:
             self._between(found, todo[-1].modified)
+        if empty:
+            self._between(None, min(empty) - 1)
         self.check()
 
     def _between(self, found: Sibling | None, modified: int) -> None:
@@ -244,7 +267,7 @@ class Follow:
             identity = sibling.identity
             if identity in self.source.claims or any(sibling.held(mark) for mark in self.done):
                 continue
-            if any(isinstance(t.raw, Packed) and t.name == sibling.path for t in self.tails):
+            if any(sibling.held(tail.mark()) for tail in self.tails):
                 continue
             try:
                 tail = sibling.open(None)
@@ -253,7 +276,7 @@ class Follow:
                 continue
             tail.mark_state = RETIRED
             tail.activity = self.source.clock.monotonic()
-            self.tails.append(tail)
+            self.tails.insert(len(self.tails) - (self.current in self.tails), tail)
             self._adopt(tail)
 
     def _lost(self, count: int, why: str, offset: int) -> None:
@@ -365,7 +388,7 @@ class Follow:
                     kept.raw.final = True
                 self.tails.append(kept)
                 self._adopt(kept)
-            self._between(copy, tail.modified)
+            self._between(copy, tail.modified - (mark.head == 0))
             self.tails += later
             tail.begin_anew()
         tail.dirty = True

@@ -331,3 +331,19 @@ def recorded_entries(
                 yield records, entries.cursor
     finally:
         entries.close()
+
+
+def any_mail(files: tuple[str, ...]) -> bool:
+    """Do journal files hold any entry of the mail facility? False where that cannot be told."""
+    try:
+        journal = Journal(files)
+    except OSError:
+        return False
+    try:
+        journal.match("SYSLOG_FACILITY", "2")
+        journal.call("seek_tail")
+        return journal.call("previous") > 0
+    except OSError:
+        return False
+    finally:
+        journal.close()

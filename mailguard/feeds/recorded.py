@@ -148,7 +148,7 @@ class RecordedLog:
 
 
 class RecordedFeed:
-    """Recorded logs one after the other, as a feed: `next` returns one item at a time, None after the last."""
+    """Recorded logs one after the other, as a feed: one item at a time, None after the last."""
 
     def __init__(self, paths: Sequence[str], options: LogOptions | None = None):
         self.logs = [RecordedLog(path, options) for path in paths]

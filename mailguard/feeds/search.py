@@ -25,9 +25,11 @@ class Sibling:
     rank: Rank | None
 
     def held(self, mark: Mark) -> bool:
-        """Is it the file of `mark`? (An inode alone may have been given anew.)"""
+        """Is it the file of `mark`, perhaps compressed? (An inode alone may have been given anew.)"""
         try:
-            return self.identity[1] == mark.inode and mark.fits(_head(self.path))
+            if self.identity[1] != mark.inode and not packed(self.path):
+                return False
+            return (mark.head > 0 or not self.size) and mark.fits(_head(self.path))
         except BROKEN:
             return False
 
@@ -82,12 +84,11 @@ def find(
     mark: Mark,
     *,
     taken: Container[tuple[int, int]] = _NOBODY,
-    exact: bool = False,
     copies: bool = False,
 ) -> Sibling | None:
     """Where the file of `mark` is now, not looking at files that are `taken`.
 
-    By inode and head first, then (unless `exact`) by head among the log's own name, its rotated forms and
+    By inode and head first, then by head among the log's own name, its rotated forms and
     their compressed ones. `copies`: only those. Raises OSError when the very file is there but cannot be
     opened.
     """
@@ -99,13 +100,11 @@ def find(
         same = [sibling for sibling in around if sibling.identity[1] == mark.inode and mark.inode]
         same.sort(key=lambda sibling: (sibling.identity[0] != mark.device, sibling.path != real))
         for sibling in same:
-            if exact and sibling.identity == (mark.device, mark.inode):
-                return sibling
             if not mark.head and sibling.path != real and sibling.rank is None:
                 continue  # nothing is known but a number that may have been given anew
             if mark.fits(_head(sibling.path)):
                 return sibling  # shorter than it was: cut back by a crash
-    if exact or not mark.head:
+    if not mark.head:
         return None
     forms = [sibling for sibling in around if sibling.rank is not None]
     forms.sort(key=lambda sibling: (packed(sibling.path), -sibling.modified, sibling.path))

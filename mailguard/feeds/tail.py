@@ -138,8 +138,8 @@ class Tail:
     """Reading position in one file. Owns its descriptor."""
 
     __slots__ = (
-        "_digest", "activity", "device", "dirty", "head", "inode", "last", "links", "mark_state", "modified", "name",
-        "offset", "raw", "seen", "skipping", "token",
+        "_digest", "activity", "device", "dirty", "head", "inode", "last", "links", "mark_state", "modified",
+        "name", "offset", "raw", "seen", "skipping", "token",
     )  # fmt: skip
 
     def __init__(self, raw: Raw, name: str, state: os.stat_result | None, head: bytes, offset: int = 0):
@@ -198,6 +198,10 @@ class Tail:
         self.modified = state.st_mtime_ns
         if state.st_size > self.seen:
             self.seen = state.st_size
+        if len(self.head) < HEAD:
+            head = os.pread(self.fd, HEAD, 0)
+            if head.startswith(self.head):
+                self.head = head
         return state
 
     def look(self) -> str:
@@ -225,6 +229,8 @@ class Tail:
         if count is None:
             return Cut(consumed=top), base, True
         if count < known or not data.startswith(last, top):
+            return None
+        if not base and (count < len(self.head) or not data.startswith(self.head, top)):
             return None
         count -= known
         end = begin + count
