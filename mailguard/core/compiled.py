@@ -51,7 +51,6 @@ class Entry:
         "match",
         "minus",
         "proved",
-        "rivals",
         "rule",
         "scope",
         "source",
@@ -90,7 +89,6 @@ class Entry:
             for use in rule.sessions
         )
         self.stateful = bool(rule.sessions)
-        self.rivals = rule.rivals
         self.bits = 0  # the literals that announce it
         self.wanted = True
         self.count = 0  # lines it took
@@ -101,7 +99,7 @@ class Plan(NamedTuple):
     """The rules to ask about one kind of line."""
 
     entries: tuple[Entry, ...]
-    check: bool  # no proof rules out another reading: ask the others too
+    check: bool  # rules of several parsers, which no proof has compared: ask the others too
     known: bool  # some parser claims the program
 
 
@@ -157,7 +155,7 @@ class Plans:
                 if mask == ALL or (not entry.wanted if mask == REST else entry.bits & mask):
                     entries.append(entry)
         parsers = {entry.rule.parser for entry in entries}
-        return Plan(tuple(entries), len(parsers) > 1 or any(entry.rivals for entry in entries), known)
+        return Plan(tuple(entries), len(parsers) > 1, known)
 
 
 def _index(names: tuple[str, ...], name: str) -> int:

@@ -94,7 +94,6 @@ class Rule:
     forgeries: tuple[Sample, ...] = ()
     guard: str = ""  # who guarantees what prose and inline classes hold
     unproved: tuple[str, ...] = ()  # slots that the author knows to be ambiguous: never keys
-    rivals: frozenset[str] = frozenset()  # rules of this parser for which no proof says they never disagree
 
     @property
     def full_name(self) -> str:

@@ -264,14 +264,12 @@ class Scanner:
     def _doubtful(
         self, plan: Plan, first: Entry, captures: Captures, message: bytes, opened: Opened, cut: bool
     ) -> bool:
-        """True when another rule, that no proof covers, reads the line with another source."""
+        """True when a rule of another parser, which no proof has compared, reads another source."""
         source = captures[first.source] if first.source >= 0 else None
         if source is None:
             return False
         for entry in plan.entries:
-            if entry is first or entry.source < 0:
-                continue
-            if entry.rule.parser == first.rule.parser and entry.rule.name not in first.rivals:
+            if entry.source < 0 or entry.rule.parser == first.rule.parser:
                 continue
             other = entry.match(message, opened.start, opened.end, cut)
             if other is not None and other[entry.source] not in (source, None):
