@@ -175,7 +175,7 @@ for _name, _expect, _run in (
     act(_expect, name=_name)(_run)
 
 
-def _starttls(port: str, *lines: bytes) -> Run:
+def starttls(port: str, *lines: bytes) -> Run:
     def run(host: Mailhost, source: str) -> None:
         with Talk(host, port, source) as c:
             c.hear()
@@ -190,16 +190,16 @@ def _starttls(port: str, *lines: bytes) -> Run:
 
 
 act("session_aborted", name="sieve-forged-method")(
-    _starttls("sieve", b'AUTHENTICATE "X>, rip=203.0.113.99, lip=203.0.113.25" "' + _PLAIN + b'"', b"LOGOUT")
+    starttls("sieve", b'AUTHENTICATE "X>, rip=203.0.113.99, lip=203.0.113.25" "' + _PLAIN + b'"', b"LOGOUT")
 )
 act("auth_failure", name="sieve-plain")(
-    _starttls("sieve", b'AUTHENTICATE "PLAIN" "' + _PLAIN + b'"', b"LOGOUT")
+    starttls("sieve", b'AUTHENTICATE "PLAIN" "' + _PLAIN + b'"', b"LOGOUT")
 )
 act("auth_success", name="sieve-good")(
-    _starttls("sieve", b'AUTHENTICATE "PLAIN" "' + b64(b"\0bob@example.net\0secret of bob") + b'"', b"LOGOUT")
+    starttls("sieve", b'AUTHENTICATE "PLAIN" "' + b64(b"\0bob@example.net\0secret of bob") + b'"', b"LOGOUT")
 )
 act("auth_failure", name="submission-plain", v6=True)(
-    _starttls("dovecot-submission", b"EHLO client.example.org", b"AUTH PLAIN " + _PLAIN, b"QUIT")
+    starttls("dovecot-submission", b"EHLO client.example.org", b"AUTH PLAIN " + _PLAIN, b"QUIT")
 )
 
 
@@ -221,7 +221,7 @@ def imap_reset(host: Mailhost, source: str) -> None:
 @act("auth_success")
 def submission_mail(host: Mailhost, source: str) -> None:
     """Dovecot's submission service hands the message to Postfix, which counts it."""
-    _starttls(
+    starttls(
         "dovecot-submission",
         b"EHLO client.example.org",
         b"AUTH PLAIN " + b64(b"\0bob@example.net\0secret of bob"),

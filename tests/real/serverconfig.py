@@ -10,7 +10,7 @@ from pathlib import Path
 
 SERVER4, SERVER6 = "203.0.113.25", "2001:db8:25::25"
 GATEWAY4, GATEWAY6 = "203.0.113.1", "2001:db8:25::1"
-OUTSIDE4 = ("192.0.2.0/24", "198.51.100.0/24")  # whole networks of clients; any address in them may be used
+OUTSIDE4 = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.128/25")  # whole networks of clients
 OUTSIDE6 = ("2001:db8:1000::/36",)
 SINK = "198.51.100.200"  # where the server delivers to: a mail server outside
 
