@@ -78,6 +78,7 @@ class Bans:
         self._standing = [0, 0]  # of single sources, of networks
         self._ended: set[Key] = set()  # still in the book, no longer standing
         self._serial = 0
+        self.soonest = NEVER_ENDS  # when `expire` has something to do
         self._dirty: set[Key] = set()
 
     def __len__(self) -> int:
@@ -141,6 +142,7 @@ class Bans:
         wide = is_wide(ban.network)
         self._standing[wide] += 1
         heapq.heappush(self._ends, (held.until, held.serial, key))
+        self.soonest = self._ends[0][0]
         heapq.heappush(self._ranks[wide], (*held.rank, held.serial, key))
         self._dirty.add(key)
         return held
@@ -184,6 +186,7 @@ class Bans:
                 heapq.heappush(self._ends, (until + LINGER, serial, key))
             else:
                 self.remove(*key)
+        self.soonest = self._ends[0][0] if self._ends else NEVER_ENDS
 
     def make_real(self, held: Held) -> None:
         """What was only said is now done."""

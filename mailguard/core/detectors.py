@@ -26,6 +26,7 @@ from .window import (
     KNOWN,
     LATENESS,
     MAX_WEIGHT,
+    RECORD,
     SIZE,
     UNTRUSTED,
     Ask,
@@ -217,7 +218,7 @@ class Watch:
         span = find(view, place, self.ask, mark, False)
         if span is not None:
             return Fired(self, key, view, span, True)
-        if any(flag & UNTRUSTED for flag in view.flags):
+        if view.suspicious:
             span = find(view, place, self.ask, max(mark, self.suspicions.get(key)), True)
             if span is not None:
                 return Fired(self, key, view, span, False)
@@ -284,6 +285,18 @@ def user_network(user: int, source: int) -> int:
     return (user ^ (network_key(source) % 0xFFFFFFFFFFFFFFC5) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
 
 
+def event_flags(event: Event, known: bool) -> int:
+    """The flags that a record of the event has in every lane."""
+    flags = SCOPE_NUMBER[event.scope]
+    if not event.may_ban:
+        flags |= UNTRUSTED
+    if known:
+        flags |= KNOWN
+    if event.weight > 1:
+        flags |= HEAVY
+    return flags
+
+
 class Lane:
     """The shared history of all detectors with one form of key, and those detectors."""
 
@@ -312,7 +325,11 @@ class Lane:
                 self.who[kind] = who if self.who.get(kind, who) == who else "any"
             if watch.then >= 0:
                 self.completing.setdefault(watch.then, []).append(watch)
-        self.kinds = frozenset(self.who) | frozenset(self.completing)
+        #: kind number -> with fewer records than this, none of them heavy, nothing can fire
+        self.least = {
+            kind: min((watch.least for watch in self.counting.setdefault(kind, [])), default=1 << 30)
+            for kind in self.who
+        }
 
     def _condition(self, detector: Detector) -> int:
         if not detector.unless:
@@ -336,36 +353,35 @@ class Lane:
         return self.hasher(text) if text else 0
 
     def feed(
-        self, key: int, event: Event, kind: int, known: bool, log: int, rule: int, clock: float
+        self, key: int, event: Event, kind: int, flags: int, log: int, rule: int, clock: float
     ) -> Iterable[Fired]:
         """Record the event under `key`; what fires because of it, in the order of the settings.
 
-        The caller says with `Watch.consume` what became of each.
+        `flags` are those of `event_flags`. The caller says with `Watch.consume` what became of each.
         """
         who = self.who.get(kind)
-        if who is None or (who != "any" and (who == "known") != known):
+        if who is None or (who != "any" and (who == "known") != (flags & KNOWN != 0)):
             return ()
-        weight = event.weight
-        flags = SCOPE_NUMBER[event.scope]
-        if not event.may_ban:
-            flags |= UNTRUSTED
-        if known:
-            flags |= KNOWN
-        if weight > 1:
-            flags |= HEAVY
-            weight = min(weight, MAX_WEIGHT)
         for bit, unless in self.conditions:
-            if all(name in event.proved and event.fields.get(name) == value for name, value in unless):
+            fields, proved = event.fields, event.proved
+            for name, value in unless:
+                if fields.get(name) != value or name not in proved:
+                    break
+            else:
                 flags |= bit
-        record = (event.time, event.position, self.value(event), log, rule, weight, kind, flags)
-        buffer, place = self.history.add(key, record, clock)
-        watches = self.counting.get(kind)
-        if not watches:
-            return ()
+        weight = event.weight if event.weight < MAX_WEIGHT else MAX_WEIGHT
+        buffer, place = self.history.add(
+            key,
+            RECORD.pack(event.time, event.position, self.value(event), log, rule, weight, kind, flags),
+            event.time,
+            clock,
+        )
         size = len(buffer) // SIZE
+        if size < self.least[kind] and not flags & HEAVY:
+            return ()
         view: View | None = None
         fired: list[Fired] = []
-        for watch in watches:
+        for watch in self.counting[kind]:
             if size < watch.least and (watch.ask.distinct > size or max(buffer[31::SIZE]) < HEAVY):
                 continue
             if view is None:
@@ -433,7 +449,7 @@ def run_case(detector: Detector, case: Case) -> float | None:
             found = lane.complete(1, KIND_NUMBER[detector.then], at)
         else:
             event = Event(kind, at, source, "case/case", 1, fields, "case", index, proved=frozenset(fields))
-            found = lane.feed(1, event, KIND_NUMBER[kind], known, 0, 0, clock)
+            found = lane.feed(1, event, KIND_NUMBER[kind], event_flags(event, known), 0, 0, clock)
         if list(found):
             return at
     return None

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..model import HOSTILE, Alert, Effect, Event, Evidence, Network, Offence
-from ..notation import covers, format_network, host_prefix
+from ..notation import V6, covers, format_network, host_prefix
 from .bans import Bans, Ordinals
 from .detectors import (
     KIND_NAMES,
@@ -27,6 +27,7 @@ from .detectors import (
     Detector,
     Fired,
     Lane,
+    event_flags,
 )
 from .names import Hasher, Names
 from .networks import NetworkMap, source_network, source_of_value, source_value, wide_network
@@ -116,7 +117,8 @@ class Engine:
         kind, time, source = event.kind, event.time, event.source
         if time > self.clock:
             self.clock = time
-            self.policy.expire(time)
+            if time >= self.bans.soonest:
+                self.policy.expire(time)
         self._sweep_in -= 1
         if self._sweep_in <= 0:
             self._sweep()
@@ -137,19 +139,18 @@ class Engine:
                 self.bans.hit(held, time)
             return effects
         known = False
-        if kind in _EXCUSED and "user" in event.proved:
-            user = event.fields.get("user")
-            known = bool(user) and self.book.known(self.hasher(user), source, time)  # type: ignore[arg-type]
-        number = KIND_NUMBER[kind]
+        if kind in _EXCUSED and "user" in event.proved and (user := event.fields.get("user")):
+            known = self.book.known(self.hasher(user), source, time)
+        number, flags = KIND_NUMBER[kind], event_flags(event, known)
         log, rule = self.logs.number(event.log), self.rules.number(event.rule)
         found: list[tuple[Lane, Fired]] = []
         for lane in lanes:
             key = lane.key_of(event)
             if key is None:
                 continue
-            if self._quota is not None and lane.form == "source":
+            if key >= V6 and lane.form == "source" and self._quota is not None:
                 key = self._quota.key(key)
-            for fired in lane.feed(key, event, number, known, log, rule, self.clock):
+            for fired in lane.feed(key, event, number, flags, log, rule, self.clock):
                 found.append((lane, fired))
         for lane, fired in found:
             if lane.form == "source" and self.bans.covering(source, event.scope, time) is not None:

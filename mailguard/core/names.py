@@ -2,7 +2,7 @@
 
 Owns: the numbering of logs and rules in packed records, and the one way foreign text becomes a 64-bit value.
 Never: keeps a user name, a recipient or any other foreign text longer than the small cache of hot values.
-Limits: 65,535 logs and as many rules; later ones share the number 65,535, "(other)". The cache holds 65,536
+Limits: 65,535 logs and as many rules; later ones share the number 65,535, "(other)". The cache holds 16,384
 values.
 """
 
@@ -14,7 +14,7 @@ from hashlib import blake2b
 from .table import Row
 
 OTHER = 0xFFFF
-_CACHE = 65_536
+_CACHE = 16_384
 
 
 class Names:

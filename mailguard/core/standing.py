@@ -76,7 +76,7 @@ def _later(first: float, last: float, days: int, time: float) -> tuple[float, fl
         return time, time, 1
     if time > last:
         return first, time, min(days + (time // DAY > last // DAY), 0xFFFF)
-    return min(first, time), last, days
+    return min(first, time), last, min(days + (time // DAY < first // DAY), 0xFFFF)
 
 
 class Book:

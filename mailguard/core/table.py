@@ -14,12 +14,16 @@ enough for its growing to be felt as a pause, and housekeeping visits one shard 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 #: A change for the checkpoint: table, key, value (None: deleted).
 Row = tuple[str, bytes, bytes | None]
 
-SHARD_KEYS = 2048  # keys a full shard holds, about
-_LOOKED_AT = 8  # strong keys compared before one of them gives way
+#: Keys a full shard holds, about. A dictionary that loses and gains keys is made three times as large as what
+#: it holds, rounded up to a power of two: 1,365 keys have 4,096 places, one more would have 8,192.
+SHARD_KEYS = 1365
+_AT_ONCE = 32  # weak keys that leave together: finding the oldest of a dictionary is not free
+_LOOKED_AT = 32  # strong keys compared before one of them gives way
 
 
 def pack_key(key: int) -> bytes:
@@ -122,10 +126,11 @@ class Table:
         if not weak_keys:
             self._evict_strong(strong_keys)
             return
-        oldest = next(iter(weak_keys))
-        del weak_keys[oldest]
-        self.evicted += 1
-        self._gone(oldest)
+        leaving = list(islice(weak_keys, max(1, min(_AT_ONCE, len(weak_keys) // 8))))
+        for key in leaving:
+            del weak_keys[key]
+            self._gone(key)
+        self.evicted += len(leaving)
 
     def _evict_strong(self, strong_keys: dict[int, bytes]) -> None:
         seen = []

@@ -20,9 +20,10 @@ machines.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from .table import Table
 RECORD = Struct("=dqQHHHBB")
 SIZE = RECORD.size
 _TIME = Struct("=d")
-_TRIM_FROM = 16  # records; shorter histories are not worth trimming
+_TRIM_EVERY = 15  # a history is trimmed whenever it has grown by 16 records
 MAX_WEIGHT = 0xFFFF
 
 # flags of a record
@@ -69,6 +70,11 @@ class View:
         self._times: list[float] | None = None
         self._values: list[int] | None = None
         self._weights: list[int] | None = None
+
+    @property
+    def suspicious(self) -> bool:
+        """Some record may not ban."""
+        return bool(self.flags.translate(None, _fitting_flags(UNTRUSTED, 0)))
 
     @property
     def times(self) -> list[float]:
@@ -118,77 +124,70 @@ class Span(NamedTuple):
     first: float
     last: float
     total: int
-    indexes: list[int]
+    indexes: Sequence[int]
 
 
-def _fitting(view: View, ask: Ask, mark: float, untrusted: bool) -> list[int]:
-    """Indexes of the records that count for `ask`; those up to time `mark` are consumed."""
-    mask, want = ask.mask, ask.want
-    if not untrusted:
-        mask |= UNTRUSTED
-    kinds, flags, times, wanted = view.kinds, view.flags, view.times, ask.kinds
-    if mark >= times[0]:
-        return [
-            i for i in range(view.size) if kinds[i] in wanted and flags[i] & mask == want and times[i] > mark
-        ]
-    return [i for i in range(view.size) if kinds[i] in wanted and flags[i] & mask == want]
+@cache
+def _fitting_flags(mask: int, want: int) -> bytes:
+    """All values of a record's flags with which it counts."""
+    return bytes(flags for flags in range(256) if flags & mask == want)
+
+
+def _fit(view: View, begin: int, end: int, ask: Ask, untrusted: bool) -> Sequence[int]:
+    """Indexes in [begin, end) of the records that count for `ask`."""
+    good = _fitting_flags(ask.mask if untrusted else ask.mask | UNTRUSTED, ask.want)
+    kinds, flags, wanted = view.kinds, view.flags, ask.kinds
+    if not kinds[begin:end].translate(None, wanted) and not flags[begin:end].translate(None, good):
+        return range(begin, end)  # nearly always: everything counts
+    return [i for i in range(begin, end) if kinds[i] in wanted and flags[i] in good]
+
+
+def _others(values: Iterable[int], ask: Ask) -> int:
+    """How many different values there are."""
+    different = set(values)
+    different.discard(0)
+    if ask.by_network and len(different) >= ask.distinct:
+        different = {value_network(value) for value in different}
+    return len(different)
+
+
+def find_before(view: View, at: float, ask: Ask, mark: float, untrusted: bool) -> Span | None:
+    """The window that ends at time `at`, if it fulfils `ask`; None if not.
+
+    Records up to time `mark` are consumed already; `untrusted` says whether records that may not ban count.
+    """
+    times = view.times
+    begin, end = bisect_left(times, at - ask.within), bisect_right(times, at)
+    if begin < end and times[begin] <= mark:
+        begin = bisect_right(times, mark)
+    fit = _fit(view, begin, end, ask, untrusted)
+    heavy = max(view.flags) >= HEAVY
+    total = sum(view.weights[i] for i in fit) if heavy else len(fit)
+    if not fit or total < ask.count or len(fit) < ask.distinct:
+        return None
+    if ask.distinct:
+        values = view.values
+        total = _others([values[i] for i in fit], ask)
+        if total < ask.distinct:
+            return None
+    return Span(times[fit[0]], times[fit[-1]], total, fit)
 
 
 def find(view: View, place: int, ask: Ask, mark: float, untrusted: bool) -> Span | None:
     """The earliest-ending window around record `place` that fulfils `ask`, or None.
 
-    Records up to time `mark` are consumed already; `untrusted` says whether records that may not ban count.
+    The parameters are those of `find_before`.
     """
-    fit = _fitting(view, ask, mark, untrusted)
-    first_end = bisect_right(fit, place) - 1
-    if first_end < 0 or fit[first_end] != place:
-        return None  # the record in question does not count here
-    times, within = view.times, ask.within
-    around, start, total = times[place], 0, 0
-    weights = view.weights if max(view.flags) >= HEAVY else None
-    values = _counted_values(view, ask)
-    seen: dict[int, int] = {}
-    for end, index in enumerate(fit):
-        time = times[index]
-        if end > first_end and time - around > within:
-            break
-        total += 1 if weights is None else weights[index]
-        if values is not None and (value := values[index]):
-            seen[value] = seen.get(value, 0) + 1
-        while time - times[fit[start]] > within:
-            left = fit[start]
-            start += 1
-            total -= 1 if weights is None else weights[left]
-            if values is not None and (value := values[left]):
-                if seen[value] == 1:
-                    del seen[value]
-                else:
-                    seen[value] -= 1
-        if end >= first_end and total >= ask.count and len(seen) >= ask.distinct:
-            inside = fit[start : end + 1]
-            return Span(times[inside[0]], time, len(seen) if ask.distinct else total, inside)
-    return None
-
-
-def find_before(view: View, at: float, ask: Ask, mark: float, untrusted: bool) -> Span | None:
-    """The same for the one window that ends at time `at`, whether or not a record stands there."""
     times = view.times
-    oldest = at - ask.within
-    inside = [i for i in _fitting(view, ask, mark, untrusted) if oldest <= times[i] <= at]
-    if not inside:
-        return None
-    values = _counted_values(view, ask)
-    others = len({values[i] for i in inside} - {0}) if values is not None else 0
-    total = sum(view.weights[i] for i in inside)
-    if total < ask.count or others < ask.distinct:
-        return None
-    return Span(times[inside[0]], times[inside[-1]], others if ask.distinct else total, inside)
-
-
-def _counted_values(view: View, ask: Ask) -> list[int] | None:
-    if not ask.distinct:
-        return None
-    return [value_network(value) for value in view.values] if ask.by_network else view.values
+    around = times[place]
+    if around <= mark or not _fit(view, place, place + 1, ask, untrusted):
+        return None  # the record in question does not count here
+    ends = {times[i] for i in range(place, view.size) if times[i] - around <= ask.within}
+    for end in sorted(ends):
+        span = find_before(view, end, ask, mark, untrusted)
+        if span is not None:
+            return span
+    return None
 
 
 class History:
@@ -200,20 +199,16 @@ class History:
         self.late = 0  # events that arrived after a newer one of their key
         self._widest = max((need.within for need in needs.values()), default=0.0)
 
-    def add(
-        self, key: int, record: tuple[float, int, int, int, int, int, int, int], clock: float
-    ) -> tuple[bytes, int]:
-        """Put a record in its place; the key's history with it, and the record's index.
+    def add(self, key: int, packed: bytes, time: float, clock: float) -> tuple[bytes, int]:
+        """Put a packed record with stamp `time` in its place; the key's history, and the record's index.
 
         `clock` is the newest stamp the engine has seen, in seconds.
         """
-        packed = RECORD.pack(*record)
         table = self.table
         buffer = table.get(key)
         if buffer is None:
             table.put(key, packed, False)
             return packed, 0
-        time = record[0]
         if clock - time > LATENESS:
             buffer = self.trim(buffer, clock)  # what a sweep may or may not have taken yet
         if not buffer or time >= _TIME.unpack_from(buffer, len(buffer) - SIZE)[0]:
@@ -224,8 +219,12 @@ class History:
             place = bisect_right(memoryview(buffer).cast("d")[::4], time)
             buffer = b"".join((buffer[: place * SIZE], packed, buffer[place * SIZE :]))
         size = len(buffer) // SIZE
-        if size >= _TRIM_FROM and not size & 7:
-            table.put(key, self.trim(buffer, clock), True)
+        if not size & _TRIM_EVERY:
+            trimmed = self.trim(buffer, clock)
+            if trimmed:
+                table.put(key, trimmed, True)
+            else:
+                table.drop(key)  # all of it, the newcomer too, is older than anything can want
         else:
             table.put(key, buffer, size > 1)
         return buffer, place

@@ -1,0 +1,143 @@
+"""Standing: who earned consideration, when it counts, and how it is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailguard.core.standing import AGE, DAY, Book
+from mailguard.model import Network
+from mailguard.notation import parse_address, parse_network
+
+T = 1_800_000_000.0
+SATO = 111
+TANAKA = 222
+
+
+def address(text: str) -> int:
+    found = parse_address(text)
+    assert found is not None
+    return found
+
+
+def network(text: str) -> Network:
+    found = parse_network(text)
+    assert found is not None
+    return found
+
+
+PARTNER = address("192.0.2.25")
+
+
+@pytest.mark.parametrize(
+    ("times", "now", "good"),
+    [
+        ([], T, False),
+        ([T], T, False),
+        ([T], T + 5 * DAY, False),  # one day only
+        ([T, T + DAY], T + DAY, False),  # two days, but the first is not two days old
+        ([T, T + DAY], T + 2 * DAY, True),
+        ([T, T + 60, T + 7200], T + 9 * DAY, False),  # often, on one day
+        ([T, T + DAY], T + DAY + AGE + 1, False),  # thirteen months ago
+        ([T, T + 300 * DAY], T + 400 * DAY, True),
+        ([T + DAY, T], T + 3 * DAY, True),  # the order of arrival does not matter
+    ],
+)
+def test_mail_counts_on_two_days_when_two_days_old(times: list[float], now: float, good: bool) -> None:
+    """Accepted mail earns standing slowly and loses it by age."""
+    book = Book(1000)
+    for time in times:
+        book.mail(PARTNER, time)
+    assert book.source(PARTNER).good(now) is good
+    assert book.network(network("192.0.2.0/24"), now).good(now) is good
+
+
+def test_a_login_earns_standing_for_its_network_the_same_way() -> None:
+    """Two days of logins make a network one where somebody lives."""
+    book = Book(1000)
+    for day in (0, 1, 3):
+        book.login(SATO, PARTNER, T + day * DAY)
+    now = T + 3 * DAY
+    assert book.source(PARTNER).good(now)
+    assert book.network(network("192.0.2.0/24"), now).good(now)
+    assert book.network(network("192.0.0.0/16"), now).good(now)
+    assert not book.network(network("198.51.100.0/24"), now).good(now)
+    assert not book.source(address("192.0.2.26")).good(now)
+
+
+def test_a_user_is_known_where_he_logged_in_before() -> None:
+    """Known at once, in that network, that user only."""
+    book = Book(1000)
+    book.login(SATO, PARTNER, T)
+    assert book.known(SATO, PARTNER, T)
+    assert book.known(SATO, address("192.0.2.200"), T + 60)
+    assert not book.known(SATO, PARTNER, T - 1)  # not before it happened
+    assert not book.known(TANAKA, PARTNER, T + 60)
+    assert not book.known(SATO, address("198.51.100.1"), T + 60)
+    assert not book.known(SATO, PARTNER, T + AGE + 1)
+    assert book.exists(SATO)
+    assert not book.exists(TANAKA)
+
+
+def test_ipv6_is_known_by_48() -> None:
+    """A telephone changes its /64 every day; its provider's /48 stays."""
+    book = Book(1000)
+    book.login(SATO, address("2001:db8:1:2::3"), T)
+    assert book.known(SATO, address("2001:db8:1:ffff::9"), T)
+    assert not book.known(SATO, address("2001:db8:2::9"), T)
+
+
+def test_a_stolen_password_buys_nothing() -> None:
+    """After revocation neither logins nor mail from there earn anything, and the user is a stranger there."""
+    book = Book(1000)
+    thief = address("203.0.113.9")
+    book.revoke(SATO, thief, T)
+    for day in range(10):
+        book.login(SATO, thief, T + day * DAY)
+        book.mail(thief, T + day * DAY)
+    now = T + 10 * DAY
+    assert not book.source(thief).good(now)
+    assert not book.network(network("203.0.113.0/24"), now).good(now)
+    assert not book.known(SATO, thief, now)
+
+
+def test_an_administrator_may_pardon() -> None:
+    """The holiday in Peru: after `unban` or `allow` standing may be earned again."""
+    book = Book(1000)
+    book.revoke(SATO, PARTNER, T)
+    assert book.pardon(PARTNER)
+    assert not book.pardon(PARTNER)
+    for day in range(4):
+        book.mail(PARTNER, T + day * DAY)
+    assert book.source(PARTNER).good(T + 4 * DAY)
+
+
+def test_pairs_are_bounded_and_different() -> None:
+    """At most eight different pairs of sender and recipient are remembered."""
+    book = Book(1000)
+    for number in range(30):
+        book.mail(PARTNER, T + number, 1 + number % 20)
+    assert book.source(PARTNER).pairs == 8
+    book.mail(address("192.0.2.26"), T, 5)
+    book.mail(address("192.0.2.26"), T + 1, 5)
+    assert book.source(address("192.0.2.26")).pairs == 1
+
+
+def test_the_table_is_bounded_and_regulars_outlive_passers_by() -> None:
+    """A wave of spam accepted from ever new addresses does not push out the partner."""
+    book = Book(500)
+    for day in range(3):
+        book.mail(PARTNER, T + day * DAY)
+    for number in range(5000):
+        book.mail(address("203.0.113.0") + 977 * number, T + 3 * DAY)
+    assert len(book.sources) <= 500
+    assert book.source(PARTNER).good(T + 3 * DAY)
+
+
+def test_sweeping_forgets_after_thirteen_months() -> None:
+    """Age is also forgotten, not only disregarded."""
+    book = Book(1000)
+    book.mail(PARTNER, T)
+    book.login(SATO, PARTNER, T)
+    for _ in range(16):
+        book.sweep(T + AGE + 1)
+    assert all(len(table) == 0 for table in book.tables)
