@@ -161,8 +161,9 @@ def probes(host: Mailhost) -> None:
 
 
 def innocent(host: Mailhost) -> None:
-    """What must ban nobody: monitors, greylisting, a missing reverse name, a client set up wrong, the server's own
-    faults, a phone with too many connections, mail for an unknown LMTP user, a user with an old password."""
+    """What must ban nobody: monitors, greylisting, a missing reverse name, a client set up wrong, server faults,
+    a phone with too many connections, mail for an unknown LMTP user, a user with an old password.
+    """
     for _ in range(6):
         protocol.gone_at_connect(host, "203.0.113.150")
         with Smtp(host, "tables", "203.0.113.151") as c:
