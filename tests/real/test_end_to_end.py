@@ -1,7 +1,7 @@
-"""From the wire to the wire: real clients, a real mail server, the guard's two processes and the kernel's firewall.
+"""From the wire to the wire: real clients, a real mail server, the guard's two processes and the kernel.
 
-The guard runs in the server's network namespace and follows its mail.log. Whether somebody is banned is asked of
-the network itself: a connection that is made, or one that times out.
+The guard runs in the server's network namespace and follows its mail.log. Whether somebody is banned is asked
+of the network itself: a connection that is made, or one that times out.
 """
 
 from __future__ import annotations
@@ -45,11 +45,14 @@ count = 2
 ban = {{ first = "4s", factor = 1, longest = "4s" }}
 case = [ {{ at = ["0s", "1s"], fires = "1s" }} ]
 
+[detector.network-guessing]      # the attackers and the bystander share a network here
+enabled = false
+
 [policy]
 escalation = ["1s"]
 """
-BANNED_WITHIN = 10.0    # seconds of patience; what it really takes is measured in bench/
-SILENCE = 1.5           # a connection not made for so long is held to be dropped
+BANNED_WITHIN = 10.0  # seconds of patience; what it really takes is measured in bench/
+SILENCE = 1.5  # a connection not made for so long is held to be dropped
 
 
 class Guard:
@@ -63,14 +66,35 @@ class Guard:
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *args: str) -> list[str]:
-        return ["nsenter", f"--net=/proc/{self.host.server_pid}/ns/net", "--", sys.executable, "-m", "mailguard", *args]
+        return [
+            "nsenter",
+            f"--net=/proc/{self.host.server_pid}/ns/net",
+            "--",
+            sys.executable,
+            "-m",
+            "mailguard",
+            *args,
+        ]
 
     def start(self) -> None:
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
                 self.command("run", "--config", str(self.settings)),
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
-        wait_for("the guard's answer", lambda: self.ask("status")[0] != 2, 30)
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        wait_for(f"the guard's answer; it said: {self.words()}", self.answers, 30)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.words()
+        return self.ask("status")[0] in (0, 1)
+
+    def words(self) -> str:
+        """The end of what the guard has said."""
+        return self.said.read_text(errors="replace")[-3000:]
 
     def kill(self) -> None:
         """SIGKILL to the judge: no farewell, no last checkpoint."""
@@ -86,16 +110,23 @@ class Guard:
     def ask(self, *args: str) -> tuple[int, list[dict[str, Any]]]:
         """A subcommand with `-o json`: exit code and objects."""
         done = subprocess.run(
-            self.command(args[0], "--config", str(self.settings), "-o", "json", *args[1:]),
-            capture_output=True, stdin=subprocess.DEVNULL, timeout=30)
-        return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+            self.command(args[0], "--socket", str(self.folder / "control.sock"), "-o", "json", *args[1:]),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=30,
+        )
+        return done.returncode, [
+            json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")
+        ]
 
     def bans(self) -> dict[str, dict[str, Any]]:
         return {row["network"]: row for row in self.ask("bans")[1] if "network" in row}
 
     def wait_ban(self, network: str) -> dict[str, Any]:
-        wait_for(f"the ban of {network}; the guard said: {self.said.read_text(errors='replace')[-3000:]}",
-                 lambda: network in self.bans(), BANNED_WITHIN)
+        try:
+            wait_for(f"the ban of {network}", lambda: network in self.bans(), BANNED_WITHIN)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the guard said: {self.words()}") from None
         return self.bans()[network]
 
 
@@ -133,7 +164,7 @@ def guess_imap(host: Mailhost, source: str, times: int, user: bytes = b"alice@ex
 
 
 def test_guessing_by_imap_is_banned_and_a_bystander_is_not(host: Mailhost, guard: Guard) -> None:
-    """Five wrong passwords by IMAP: the next connection times out, the bystander's works; `why` shows the lines."""
+    """Five wrong passwords by IMAP: no further connection, but a bystander's works; `why` shows the lines."""
     guess_imap(host, "192.0.2.101", 5)
     ban = guard.wait_ban("192.0.2.101")
     assert ban["detector"] == "password-guessing"
@@ -148,10 +179,13 @@ def test_guessing_by_imap_is_banned_and_a_bystander_is_not(host: Mailhost, guard
 
 def test_guessing_by_smtp_auth_is_banned(host: Mailhost, guard: Guard) -> None:
     """SMTP AUTH on the submission port: Postfix and Dovecot both log each failure, and each counts once."""
+
     def fail(times: int) -> None:
         for _ in range(times):
-            with contextlib.suppress(TimeoutError, OSError), Smtp(host, "submission", "192.0.2.102",
-                                                                   tls="starttls") as client:
+            with (
+                contextlib.suppress(TimeoutError, OSError),
+                Smtp(host, "submission", "192.0.2.102", tls="starttls") as client,
+            ):
                 client.plain(b"alice@example.net")
                 client.quit()
 
@@ -167,7 +201,10 @@ def test_guessing_by_smtp_auth_is_banned(host: Mailhost, guard: Guard) -> None:
 def test_guessing_by_pop3_over_ipv6_is_banned_by_its_64(host: Mailhost, guard: Guard) -> None:
     """An attacker who changes his address within his /64 gains nothing by it."""
     for number in range(1, 6):
-        with contextlib.suppress(TimeoutError, OSError), Talk(host, "pop3s", f"2001:db8:1fff::{number}", tls=True) as client:
+        with (
+            contextlib.suppress(TimeoutError, OSError),
+            Talk(host, "pop3s", f"2001:db8:1fff::{number}", tls=True) as client,
+        ):
             client.hear()
             client.say(b"USER alice@example.net")
             client.say(b"PASS wrong")
@@ -193,10 +230,11 @@ def test_an_open_session_of_the_banned_host_stops(host: Mailhost, guard: Guard) 
         guess_imap(host, "192.0.2.104", 5)
         guard.wait_ban("192.0.2.104")
         client.sock.settimeout(SILENCE)
-        with pytest.raises((TimeoutError, ConnectionResetError)):
+        answer = b""
+        with contextlib.suppress(TimeoutError, OSError):  # silence, or closed on the server's side
             client.send(b"b NOOP\r\n")
-            if not client.sock.recv(100):
-                raise ConnectionResetError("the server's side was closed")
+            answer = client.sock.recv(100)
+        assert answer == b""
 
 
 def test_a_ban_ends_on_time(host: Mailhost, guard: Guard) -> None:
@@ -214,13 +252,13 @@ def test_a_ban_ends_on_time(host: Mailhost, guard: Guard) -> None:
 
 
 def test_kill_and_restart_keep_bans_and_counts(host: Mailhost, guard: Guard) -> None:
-    """kill -9 between the third and the fifth failure: the kernel goes on dropping, the counts go on counting."""
+    """kill -9 between the third and the fifth failure: the kernel goes on dropping, the counts go on."""
     guess_imap(host, "192.0.2.106", 3)
     assert "192.0.2.106" not in guard.bans()
     before = guard.bans()["192.0.2.101"]
     guard.kill()
-    assert not reaches(host, "192.0.2.101")          # nobody is at home, and the door stays shut
-    guess_imap(host, "192.0.2.106", 1)               # written while nobody read
+    assert not reaches(host, "192.0.2.101")  # nobody is at home, and the door stays shut
+    guess_imap(host, "192.0.2.106", 1)  # written while nobody read
     guard.start()
     assert guard.bans()["192.0.2.101"]["until"] == before["until"]
     assert not reaches(host, "192.0.2.101")
