@@ -224,7 +224,26 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(plan, "SHORT", request.param)
 
 
+def accepted(pattern: p.Pattern, line: bytes) -> bool:
+    """Whether the automaton of the proof takes this line."""
+    net = pattern.automaton()
+    states = {0}
+    for byte in line:
+        states = net.step(states, byte)
+    return bool(states & net.accept)
+
+
 _SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[*HealthCheck])
+
+
+@_SETTINGS
+@given(st.text('a"\\\\ <,', max_size=10))
+def test_the_proof_knows_every_address(text: str) -> None:
+    """The automaton takes each text that is an envelope address, and no other: quotes and backslashes
+    included."""
+    pattern, line = p.compile("<{sender:address}>"), text.encode()
+    assert accepted(pattern, b"<" + line + b">") == is_envelope_address(line)
+    assert (pattern.match(b"<" + line + b">", 0, len(line) + 2) is not None) == is_envelope_address(line)
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -242,6 +261,8 @@ def test_matching_and_proof_agree_with_every_reading(data: st.DataObject) -> Non
         every = readings(pattern.parts, line)
         if "source" not in pattern.names or "source" in pattern.proved:
             assert (found is not None) == bool(every), (pattern.text, line)
+        if every:
+            assert accepted(pattern, line), (pattern.text, line)
         if found is not None:
             assert found in [values(pattern, line, spans) for spans in every], (pattern.text, line)
             assert all(literal in line for literal in pattern.literals)
