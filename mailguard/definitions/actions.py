@@ -155,14 +155,14 @@ def _options(reading: Reading, driver: str, options: dict[str, Any], about: str)
             "the chain must stand behind defragmentation (-400) and before connection tracking (-200)",
         )
     if driver == "command":
-        _commands(reading, found, about)
+        _commands(reading, found, options, about)
     return found
 
 
-def _commands(reading: Reading, options: dict[str, Any], about: str) -> None:
-    if "ban" not in options:
+def _commands(reading: Reading, options: dict[str, Any], written: dict[str, Any], about: str) -> None:
+    if "ban" not in written:
         reading.problem(("options",), f"{about}: the command `ban` is missing")
-    if "unban" not in options and not options.get("ends"):
+    if "unban" not in written and not options.get("ends"):
         reading.problem(
             ("options",),
             f"{about}: the command `unban` is missing",
@@ -231,8 +231,9 @@ def _samples(reading: Reading, data: dict[str, Any], about: str) -> list[Sample]
                 )
             else:
                 effects.append(effect)
-        if "expect" not in table or not effects:
-            reading.problem(keys, f"{what}: effect or expect is missing")
+        missing = [name for name in ("effect", "expect") if name not in table]
+        if missing:
+            reading.problem(keys, f"{what}: {' and '.join(missing)} is missing")
             continue
         expect = reading.texts(table, "expect", keys, what)
         samples.append(Sample(tuple(effects), expect, reading.document.where(*keys)))

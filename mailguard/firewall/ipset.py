@@ -217,7 +217,7 @@ class Ipset(Driver):
                     near = part is not None and (
                         _until(part) == ends
                         or abs(_until(part) - ends) <= _TOLERANCE
-                        or (ends != FOREVER and until > now + LONGEST - _RENEW_EVERY < _until(part))
+                        or (ends != FOREVER and until > now + LONGEST - 2 * _RENEW_EVERY < _until(part))
                     )
                     if not near:
                         wrong.append(key)
