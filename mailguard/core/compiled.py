@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ..model import HOSTILE
-from .envelope import DOVECOT, SYSLOG
+from .envelope import DOVECOT, EPOST, NONE, STYLES, SYSLOG
 from .pattern.template import Choice, Text
 from .rules import UNLISTED, Parser, Rule
 
@@ -53,6 +53,7 @@ class Entry:
         "proved",
         "rule",
         "scope",
+        "scopes",
         "source",
         "stamp",
         "stateful",
@@ -69,6 +70,7 @@ class Entry:
         self.kind = rule.event
         self.hostile = rule.event in HOSTILE
         self.scope = rule.scope
+        self.scopes = tuple((part.encode(), scope) for part, scope in parser.scopes)
         self.guessed = parser.guessed
         self.literal = rule.pattern.literal  # stands in every line that it takes
         self.proved = frozenset(rule.pattern.proved) - {*UNLISTED, *rule.unproved}
@@ -103,6 +105,17 @@ class Plan(NamedTuple):
     known: bool  # some parser claims the program
 
 
+class Search(NamedTuple):
+    """What announces the lines of some parsers."""
+
+    literals: tuple[bytes, ...]
+    bits: list[int]  # of each literal, its bit in the masks of lines
+    styles: tuple[str, ...]  # envelopes that the parsers read
+    named: int  # the bits of literals of lines that name a program
+    epost: int  # ... of lines behind a bracketed stamp
+    whole: int  # ... of lines that are their own message
+
+
 class Plans:
     """For every kind of line the rules to ask, worked out when first met."""
 
@@ -128,6 +141,27 @@ class Plans:
                         other for other in entries[:number] if not other.wanted and may_meet(other.rule, rule)
                     )
         self.literals: tuple[bytes, ...] = tuple(literals)
+
+    def search(self, names: tuple[str, ...]) -> Search:
+        """What to search a log for that is read by the parsers called `names`, () all."""
+        chosen = [parser for parser in self.parsers if not names or parser.name in names]
+        bits = 0
+        by_style = dict.fromkeys(STYLES, 0)
+        for parser in chosen:
+            for entry in self.entries[parser.name]:
+                bits |= entry.bits
+                for style in parser.envelopes:
+                    by_style[style] |= entry.bits
+        numbers = [number for number in range(len(self.literals)) if bits >> number & 1]
+        styles = tuple(style for style in STYLES if any(style in parser.envelopes for parser in chosen))
+        return Search(
+            tuple(self.literals[number] for number in numbers),
+            [1 << number for number in numbers],
+            styles,
+            by_style[SYSLOG] | by_style[DOVECOT],
+            by_style[EPOST],
+            by_style[NONE],
+        )
 
     def plan(self, style: str, program: bytes, mask: int, names: tuple[str, ...]) -> Plan:
         """The rules to ask about lines of that style and program on which those literals were found.

@@ -123,6 +123,9 @@ class Parser:
     sessions: tuple[SessionKind, ...] = ()
     unmatched: tuple[Sample, ...] = ()
     path: str = ""
+    scopes: tuple[
+        tuple[str, str], ...
+    ] = ()  # part of a program's name: scope of its lines, whatever the rule's
 
     def takes(self, program: bytes) -> bool:
         """True when lines of `program` (`postfix/submission/smtpd`) are this parser's: its last part

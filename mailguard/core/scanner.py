@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from ..model import Block, Event, Records
 from . import prefilter as prefilters
-from .compiled import ALL, REST, Captures, Entry, Plan, Plans
-from .envelope import NONE, STYLES, SYSLOG, Opened, Opener
+from .compiled import ALL, REST, Captures, Entry, Plan, Plans, Search
+from .envelope import NONE, SYSLOG, Opened, Opener
 from .pattern import progress
 from .rules import IGNORE, Addresses, Parser, Rule, Texts, decode
 
@@ -105,11 +105,10 @@ class Scanner:
         self.keep_lines = keep_lines
         self.counters = Counters()
         self._plans = Plans(self.parsers, wanted_kinds)
-        literals = self._plans.literals
-        self._bits = [1 << number for number in range(len(literals))]
-        self._prefilter = prefilters.choose(literals, prefilter)
+        self._engine = prefilter
+        self._searches: dict[tuple[str, ...], tuple[Search, prefilters.Prefilter]] = {}
+        self._search(())
         self._openers: dict[tuple[str, str, tuple[str, ...]], Opener] = {}
-        self._styles: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._sampled: dict[str, int] = {}
         self._doubts = 0
         self._texts = Texts()
@@ -119,7 +118,15 @@ class Scanner:
     @property
     def engine(self) -> str:
         """The name of the prefilter in use."""
-        return self._prefilter.name
+        return self._search(())[1].name
+
+    def _search(self, names: tuple[str, ...]) -> tuple[Search, prefilters.Prefilter]:
+        """What to search for in a log that is read by those parsers, and with what."""
+        found = self._searches.get(names)
+        if found is None:
+            search = self._plans.search(names)
+            found = self._searches[names] = search, prefilters.choose(search.literals, self._engine)
+        return found
 
     # ------------------------------------------------------------ blocks
 
@@ -135,25 +142,26 @@ class Scanner:
         counters.bytes += end - start
         counters.lines += data.count(b"\n", start, end)
         counters.cut += len(cuts)
-        opener = self._opener(block)
+        search, prefilter = self._search(block.parsers)
+        opener = self._opener(block, search)
         found: list[Item] = []
-        line, bits = self._line, self._bits
+        line, bits = self._line, search.bits
         find, rfind = data.find, data.rfind
         begin, stop, mask = start, start - 1, 0
-        for hit in self._prefilter.find(data, start, end):
+        for hit in prefilter.find(data, start, end):
             at = (hit >> prefilters.SHIFT) - 1  # the last byte of the literal
             if at <= stop:
                 mask |= bits[hit & _LITERAL]
                 continue
             if mask:
-                line(block, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
+                line(block, search, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
             begin = rfind(b"\n", stop + 1, at) + 1 or stop + 1
             stop = find(b"\n", at, end)
             if stop < 0:
                 stop = end
             mask = bits[hit & _LITERAL]
         if mask:
-            line(block, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
+            line(block, search, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
         if found:
             counters.matched[block.log] = _time(found[-1])
         if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
@@ -161,25 +169,19 @@ class Scanner:
             self._sample(block, opener, data, start, end)
         return found
 
-    def _opener(self, block: Block) -> Opener:
-        styles = self._styles.get(block.parsers)
-        if styles is None:
-            styles = self._styles[block.parsers] = self._used_styles(block.parsers)
-        key = (block.log, block.timezone, styles)
+    def _opener(self, block: Block, search: Search) -> Opener:
+        key = (block.log, block.timezone, search.styles)
         opener = self._openers.get(key)
         if opener is None:
-            opener = self._openers[key] = Opener(styles, block.timezone)
+            opener = self._openers[key] = Opener(search.styles, block.timezone)
             opener.stamps.running = self._restored.get(block.log, 0.0)
         opener.arrive(block.arrival, block.live, block.year)
         return opener
 
-    def _used_styles(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        used = {style for p in self.parsers if not names or p.name in names for style in p.envelopes}
-        return tuple(style for style in STYLES if style in used)
-
     def _line(
         self,
         block: Block,
+        search: Search,
         opener: Opener,
         line: bytes,
         position: int,
@@ -195,19 +197,21 @@ class Scanner:
             if not cut:
                 cut = True
                 counters.cut += 1
-        opened = opener.open(line, 0, len(line))
-        if opened is not None:
-            message = line if opened.data is None else opened.data
-            plan = self._plans.plan(opened.style, opened.program, mask, block.parsers)
-            if plan.entries and self._take(plan, message, opened, cut, block, position, line, found):
-                return
-            if plan.known:
-                self._unmatched(opened, message, cut, block.parsers)
-                return
-        else:
-            counters.unopened += 1
-        plan = self._plans.plan(NONE, b"", mask, block.parsers)
-        if plan.entries:
+        first = line[0] if line else 0
+        if mask & (search.epost if first == 91 else search.named if first else search.epost | search.named):
+            opened = opener.open(line, 0, len(line))
+            if opened is None:
+                counters.unopened += 1
+            else:
+                message = line if opened.data is None else opened.data
+                plan = self._plans.plan(opened.style, opened.program, mask, block.parsers)
+                if plan.entries and self._take(plan, message, opened, cut, block, position, line, found):
+                    return
+                if plan.known:
+                    self._unmatched(opened, message, cut, block.parsers)
+                    return
+        if mask & search.whole:
+            plan = self._plans.plan(NONE, b"", mask, block.parsers)
             self._take_whole(plan, opener, line, cut, block, position, found)
 
     def _take_whole(
@@ -320,7 +324,7 @@ class Scanner:
                 fields,
                 origin.log,
                 position,
-                entry.scope,
+                _scope(entry, opened.program) if entry.scopes else entry.scope,
                 origin.may_ban and not entry.guessed,
                 entry.proved,
                 line if self.keep_lines and entry.hostile else b"",
@@ -379,9 +383,10 @@ class Scanner:
         counters.bytes += len(data) - 1
         counters.lines += len(messages)
         masks: dict[int, int] = {}
-        for hit in self._prefilter.find(data, 0, len(data)):
+        search, prefilter = self._search(records.parsers)
+        for hit in prefilter.find(data, 0, len(data)):
             begin = data.rfind(b"\n", 0, (hit >> prefilters.SHIFT) - 1) + 1
-            masks[begin] = masks.get(begin, 0) | self._bits[hit & _LITERAL]
+            masks[begin] = masks.get(begin, 0) | search.bits[hit & _LITERAL]
         found: list[Item] = []
         begin = 0
         for record, message in zip(records.records, messages, strict=True):
@@ -441,7 +446,7 @@ class Scanner:
         `fits` False leaves the measuring out, which is slow. No counter and no running stamp changes by it.
         """
         line = line.rstrip(b"\n")
-        styles = self._used_styles(parsers)
+        styles = self._search(parsers)[0].styles
         opener = Opener(styles, timezone)
         opener.arrive(arrival, False, year)
         opened = opener.open(line, 0, len(line))
@@ -498,6 +503,12 @@ def _time(item: Item) -> float:
 
 def _message(line: bytes, opened: Opened) -> bytes:
     return (line if opened.data is None else opened.data)[opened.start : opened.end]
+
+
+def _scope(entry: Entry, program: bytes) -> str:
+    """The scope of a line by the program that wrote it: `postfix/submission/smtpd` is not port 25."""
+    parts = program.split(b"/")
+    return next((scope for part, scope in entry.scopes if part in parts), entry.scope)
 
 
 def _number(text: bytes | None) -> int:

@@ -29,6 +29,7 @@ _TOP = (
     "envelope",
     "program",
     "scope",
+    "scopes",
     "guessed",
     "guard",
     "session",
@@ -174,7 +175,24 @@ class _Loader:
             tuple(sessions.values()),
             unmatched,
             read.document.path,
+            self._scopes(data),
         )
+
+    def _scopes(self, data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+        """Scopes by a part of the program's name, for daemons that serve several ports under several names."""
+        read = self.reading
+        table = read.get(data, "scopes", dict, {}, (), "parser")
+        for part, scope in table.items():
+            if scope not in SCOPES:
+                about = f"parser: unknown scope {scope!r}"
+                read.problem(("scopes", part), about, instead=near(str(scope), SCOPES))
+            if not part or "/" in part:
+                read.problem(
+                    ("scopes", part),
+                    f"parser: {part!r} is no part of a program's name",
+                    instead='For postfix/submission/smtpd write submission = "auth".',
+                )
+        return tuple(table.items())
 
     def _scope(self, table: dict[str, Any], keys: Keys, about: str, default: str) -> str:
         scope = self.reading.get(table, "scope", str, default, keys, about)

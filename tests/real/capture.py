@@ -161,8 +161,8 @@ def probes(host: Mailhost) -> None:
 
 
 def innocent(host: Mailhost) -> None:
-    """What must ban nobody: monitors, greylisting, a missing reverse name, a client set up wrong, server faults,
-    a phone with too many connections, mail for an unknown LMTP user, a user with an old password.
+    """What must ban nobody: monitors, greylisting, a missing reverse name, a client set up wrong, a server at
+    fault, a phone with too many connections, mail for an unknown LMTP user, a user with an old password.
     """
     for _ in range(6):
         protocol.gone_at_connect(host, "203.0.113.150")
