@@ -1,0 +1,296 @@
+"""From write() of the deciding line to the element standing in the kernel, beside fail2ban and sshguard.
+
+    python bench/latency.py [--rate LINES]... [--seconds N] [--guard mailguard|fail2ban|sshguard]...
+
+Needs root. Everything happens in a network namespace of its own. For each guard and each rate of lines a
+second, a log is written in which one attacker after the other fails to log in five times. The clock starts
+before the write() of the fifth line and stops when the kernel tells that the attacker's address is in a set
+(the netlink message that follows the commit). Prints median, 99th percentile and worst in milliseconds, how
+many were banned, and the share of one core that all processes of the guard used meanwhile.
+
+fail2ban and sshguard are those of Debian: fail2ban with its nftables action, its best backend that is
+installed, and five failures; sshguard with its nftables sets and a threshold of five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MAILGUARD = str(Path(sys.executable).with_name("mailguard"))
+SSHGUARD = Path("/usr/libexec/sshguard")
+FAILURES = 5
+NOISE = (
+    "{t} mail1 postfix/smtpd[{n}]: connect from mail.example.net[198.51.100.25]",
+    "{t} mail1 postfix/smtpd[{n}]: {n:010X}: client=mail.example.net[198.51.100.25]",
+    "{t} mail1 postfix/cleanup[{n}]: {n:010X}: message-id=<{n}@example.net>",
+    "{t} mail1 postfix/qmgr[77]: {n:010X}: from=<a@example.net>, size=2048, nrcpt=1 (queue active)",
+    "{t} mail1 postfix/local[{n}]: {n:010X}: to=<b@example.org>, relay=local, delay=0.1, status=sent (ok)",
+    "{t} mail1 postfix/qmgr[77]: {n:010X}: removed",
+    "{t} mail1 postfix/smtpd[{n}]: disconnect from mail.example.net[198.51.100.25] ehlo=1 mail=1 rcpt=1",
+    "{t} mail1 systemd[1]: session-{n}.scope: Deactivated successfully.",
+)
+FAILED = (
+    "{t} mail1 dovecot: imap-login: Aborted login (auth failed, 1 attempts): user=<u{n}@example.org>, "
+    "method=PLAIN, rip={rip}, lip=2001:db8::25, TLS"
+)
+_CLONE_NEWNET = 0x40000000
+_NETLINK_NETFILTER = 12
+_NFNLGRP_NFTABLES, _SOL_NETLINK, _ADD_MEMBERSHIP = 7, 270, 1
+
+
+class Kernel:
+    """Hears which addresses come into sets of this namespace, and when."""
+
+    def __init__(self) -> None:
+        self._line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self._line.bind((0, 0))
+        self._line.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+        self._line.setblocking(False)
+
+    def heard(self, wanted: dict[bytes, int]) -> list[tuple[int, float]]:
+        """The attackers whose /48 stood in a message since the last call, with the time."""
+        found = []
+        while True:
+            try:
+                message = self._line.recv(1 << 16)
+            except BlockingIOError:
+                return found
+            now = time.perf_counter()
+            at = message.find(b"\x20\x01\x0d\xb8")
+            while at >= 0:
+                number = wanted.get(message[at : at + 6])
+                if number is not None:
+                    found.append((number, now))
+                at = message.find(b"\x20\x01\x0d\xb8", at + 4)
+
+
+def attacker(number: int) -> tuple[str, bytes]:
+    """An address in a /48 of its own, and the packed /48."""
+    return f"2001:db8:{number:x}::7", b"\x20\x01\x0d\xb8" + number.to_bytes(2, "big")
+
+
+# ---------------------------------------------------------------- the guards
+
+
+def mailguard(folder: Path, log: Path) -> list[str]:
+    return [
+        MAILGUARD, "run", "--enforce", "--log", str(log), "--state", str(folder), "--config", os.devnull,
+        "--socket", str(folder / "socket"), "--firewall", "nftables", "-o", "plain",
+    ]  # fmt: skip
+
+
+def fail2ban(folder: Path, log: Path) -> list[str]:
+    config = folder / "fail2ban"
+    shutil.copytree("/etc/fail2ban", config)
+    for stray in (config / "jail.d").glob("*"):
+        stray.unlink()
+    (config / "jail.local").write_text(
+        f"[DEFAULT]\nbanaction = nftables\nbackend = auto\nmaxretry = {FAILURES}\n"
+        "findtime = 10m\nbantime = 10m\n"
+        f"dbfile = {folder}/f2b.sqlite3\n"
+        f"[dovecot]\nenabled = true\nlogpath = {log}\n"
+    )
+    (config / "fail2ban.local").write_text(
+        f"[DEFAULT]\ndbfile = {folder}/f2b.sqlite3\nlogtarget = {folder}/f2b.log\n"
+    )
+    return [
+        "fail2ban-server", "-f", "-c", str(config), "-s", f"{folder}/f2b.sock", "-p", f"{folder}/f2b.pid",
+        "start",
+    ]  # fmt: skip
+
+
+def sshguard(folder: Path, log: Path) -> list[str]:
+    # The pipeline that /usr/sbin/sshguard builds, with the threshold of the others; each attack scores ten.
+    return [
+        "sh", "-c",
+        f"tail -n 0 -F {log} | {SSHGUARD}/sshg-parser | "
+        f"{SSHGUARD}/sshg-blocker -a {10 * FAILURES} -p 600 -s 600 | {SSHGUARD}/sshg-fw-nft-sets",
+    ]  # fmt: skip
+
+
+GUARDS: dict[str, Callable[[Path, Path], list[str]]] = {
+    "mailguard": mailguard,
+    "fail2ban": fail2ban,
+    "sshguard": sshguard,
+}
+NEEDS = {
+    "mailguard": MAILGUARD,
+    "fail2ban": "/usr/bin/fail2ban-server",
+    "sshguard": str(SSHGUARD / "sshg-parser"),
+}
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def processor_seconds(group: int) -> float:
+    """User and system time of all processes of a process group, ended children included."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group:
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Writer:
+    """Writes the log: noise at a rate, and attackers between."""
+
+    def __init__(self, log: Path, kernel: Kernel):
+        self._file = os.open(log, os.O_WRONLY | os.O_APPEND)
+        self._kernel = kernel
+        self._lines = 0
+        self.began: dict[int, float] = {}
+        self.banned: dict[int, float] = {}
+        self._wanted: dict[bytes, int] = {}
+
+    def attack(self, number: int, times: int) -> None:
+        """`times` failed logins of one attacker, each in a write() of its own."""
+        address, packed = attacker(number)
+        self._wanted[packed] = number
+        line = FAILED.format(t=time.strftime("%b %e %H:%M:%S"), n=number, rip=address).encode() + b"\n"
+        for _ in range(times):
+            self.began[number] = time.perf_counter()
+            os.write(self._file, line)
+
+    def noise(self, count: int) -> None:
+        """`count` lines of ordinary mail in one write()."""
+        stamp = time.strftime("%b %e %H:%M:%S")
+        lines = [
+            NOISE[(self._lines + more) % len(NOISE)].format(t=stamp, n=self._lines + more)
+            for more in range(count)
+        ]
+        self._lines += count
+        os.write(self._file, ("\n".join(lines) + "\n").encode())
+
+    def listen(self) -> None:
+        for number, now in self._kernel.heard(self._wanted):
+            self.banned.setdefault(number, now)
+
+    def latencies(self) -> list[float]:
+        """Milliseconds of every attacker who was banned."""
+        return sorted((self.banned[number] - self.began[number]) * 1000 for number in self.banned)
+
+
+def ready(writer: Writer, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the guard bans at all: a first attacker, again and again with other addresses."""
+    for number in range(60000, 60060):
+        if process.poll() is not None:
+            raise SystemExit(f"the guard ended with {process.returncode}")
+        writer.attack(number, FAILURES)
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            writer.listen()
+            if writer.banned:
+                writer.banned.clear()
+                writer.began.clear()
+                time.sleep(1)
+                writer.listen()
+                writer.banned.clear()
+                return
+            time.sleep(0.02)
+    raise SystemExit("the guard bans nobody")
+
+
+def measure(name: str, rate: int, seconds: float) -> str:
+    """One guard at one rate, as a row of the table."""
+    kernel = Kernel()
+    with tempfile.TemporaryDirectory(prefix="latency.") as path:
+        folder = Path(path)
+        log = folder / "mail.log"
+        log.touch()
+        with open(folder / "said", "wb") as said:
+            process = subprocess.Popen(
+                GUARDS[name](folder, log),
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            writer = Writer(log, kernel)
+            ready(writer, process)
+            used, begun = processor_seconds(process.pid), time.monotonic()
+            attackers = write(writer, rate, seconds)
+            spent = (processor_seconds(process.pid) - used) / (time.monotonic() - begun)
+            deadline = time.monotonic() + 30
+            while len(writer.banned) < attackers and time.monotonic() < deadline:
+                writer.listen()
+                time.sleep(0.001)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+    times = writer.latencies()
+    if not times:
+        return f"{name:10} {rate:>8} {'nobody was banned':>40}"
+    high = times[min(len(times) - 1, int(len(times) * 0.99))]
+    return (
+        f"{name:10} {rate:>8} {statistics.median(times):>10.2f} {high:>10.2f} {times[-1]:>10.2f} "
+        f"{len(times):>6}/{attackers:<5} {spent * 100:>7.1f} %"
+    )
+
+
+def write(writer: Writer, rate: int, seconds: float) -> int:
+    """Noise at `rate` lines a second in slices of a millisecond or more, ten attackers a second between."""
+    slices = min(1000, rate)
+    number, sent, begun = 0, 0, time.perf_counter()
+    while (now := time.perf_counter() - begun) < seconds:
+        if (due := int(now * rate)) > sent:
+            writer.noise(due - sent)
+            sent = due
+        if int(now * 10) > number:
+            number += 1
+            writer.attack(number, FAILURES - 1)
+            time.sleep(0.03)  # the deciding line is alone: those before it are handled
+            writer.attack(number, 1)
+        writer.listen()
+        time.sleep(1 / slices)
+    return number
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rate", type=int, action="append", help="lines a second (default: 200 and 20000)")
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument(
+        "--guard", choices=list(GUARDS), action="append", help="default: all that are installed"
+    )
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("this needs root: it bans in a network namespace of its own")
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
+        raise SystemExit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+    print(
+        f"{'guard':10} {'lines/s':>8} {'median ms':>10} {'99 % ms':>10} {'worst ms':>10} "
+        f"{'banned':>12} {'core':>9}"
+    )
+    for name in options.guard or GUARDS:
+        if not Path(NEEDS[name]).exists():
+            print(f"{name:10} is not installed")
+            continue
+        for rate in options.rate or (200, 20000):
+            print(measure(name, rate, options.seconds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
