@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailguard.core import pattern as p
@@ -238,6 +238,9 @@ _SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[*He
 
 @_SETTINGS
 @given(st.text('a"\\\\ <,', max_size=10))
+@example('"\\a\\a"')
+@example('"\\\\"')
+@example('"\\""')
 def test_the_proof_knows_every_address(text: str) -> None:
     """The automaton takes each text that is an envelope address, and no other: quotes and backslashes
     included."""
