@@ -179,7 +179,7 @@ class _Loader:
         )
 
     def _scopes(self, data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-        """Scopes by a part of the program's name, for daemons that serve several ports under several names."""
+        """Scopes by a part of the name of a program, for daemons that serve several ports."""
         read = self.reading
         table = read.get(data, "scopes", dict, {}, (), "parser")
         for part, scope in table.items():
