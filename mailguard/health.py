@@ -57,6 +57,7 @@ class _Log:
     week: float = 0.0  # when this week began
     silent_after: float | None = None  # stated in the settings
     silent: bool = False
+    looked: float = 0.0  # wall time of the last closer look
     bytes_unmatched: int = 0
     last_match: float = 0.0  # wall time when a rule last took a line
     matched: float = 0.0  # stamp of that line
@@ -80,7 +81,6 @@ class Health:
         """`heartbeat`: seconds between two signs of life; None: none."""
         self.started = now
         self.heartbeat = heartbeat
-        self.bytes = 0
         self._beat_at = now + heartbeat if heartbeat else None
         self._look_at = now + LOOK_EVERY
         self._logs: dict[str, _Log] = {}
@@ -99,31 +99,43 @@ class Health:
     # ------------------------------------------------------------ what comes in
 
     def saw(self, items: Iterable[Item], matched: Mapping[str, float], now: float) -> list[Notice]:
-        """A batch was handled; `matched` is, for each log, the stamp of the last line a rule took."""
+        """A batch was handled; `matched` is, for each log, the stamp of the last line a rule took.
+
+        Called for every batch, so what can wait is looked at once a second for each log.
+        """
         said: list[Notice] = []
         for item in items:
             if isinstance(item, Block):
-                size = item.end - item.start
                 if not item.live:
                     continue
-                if any(item.data.find(word, item.start, item.end) >= 0 for word in _DROPPED):
+                data, start, end = item.data, item.start, item.end
+                size = end - start
+                if (
+                    data.find(_DROPPED[0], start, end) >= 0
+                    or data.find(_DROPPED[1], start, end) >= 0
+                    or data.find(_DROPPED[2], start, end) >= 0
+                    or data.find(_DROPPED[3], start, end) >= 0
+                ):
                     self._suppressed(item, now, said)
             elif isinstance(item, Records):
-                size = sum(len(record.message) for record in item.records)
                 if not item.live:
                     continue
+                size = sum([len(record.message) for record in item.records])
                 for record in item.records:
                     program = record.program.rpartition(b"/")[2]
                     if program in _LOGGERS and _DROPPED_MESSAGE.match(record.message):
                         self._say_suppressed(item.log, record.message, now, said)
             else:
                 continue
-            self.bytes += size
             log = self._logs.get(item.log)
             if log is None:
                 self._logs[item.log] = log = _Log(since=now, last=now, week=now, last_match=now)
-            self._heard(item.log, log, now, said)
-            self._read(item.log, log, size, matched.get(item.log, 0.0), now, said)
+            log.bytes_unmatched += size
+            if now - log.last >= 1.0 or now - log.looked >= 1.0 or log.silent:
+                self._heard(item.log, log, now, said)
+                self._read(item.log, log, matched.get(item.log, 0.0), now, said)
+                log.looked = now
+            log.last = now
         return said
 
     def _heard(self, name: str, log: _Log, now: float, said: list[Notice]) -> None:
@@ -133,14 +145,12 @@ class Health:
         pause = now - log.last
         if pause > log.pauses[0]:
             log.pauses[0] = pause
-        log.last = now
         if log.silent:
             log.silent = False
             said.append(Notice("log-speaks", {"log": name, "silent": pause}))
 
-    def _read(self, name: str, log: _Log, size: int, matched: float, now: float, said: list[Notice]) -> None:
+    def _read(self, name: str, log: _Log, matched: float, now: float, said: list[Notice]) -> None:
         if matched == log.matched:
-            log.bytes_unmatched += size
             long = now - log.last_match >= UNMATCHED_TIME
             if log.bytes_unmatched >= UNMATCHED_BYTES and long and not log.unmatched:
                 log.unmatched = True

@@ -106,6 +106,7 @@ def test_lines_that_no_rule_takes() -> None:
     watched.line(b"x\n", None)
     assert watched.ids() == ["nothing-matches"]
     assert watched.said[0].blind
+    watched.pass_by(2)
     watched.line()
     assert watched.ids() == ["nothing-matches", "matches-again"]
 

@@ -314,7 +314,7 @@ class TestDiskFull:
         assert paper.loop.step()
         paper.judge.state[b"more"] = b"2"
         paper.judge.changes.append(("seen", b"more", b"2"))
-        paper.loop.notes.touched()
+        paper.loop.notes.dirty += 1
         paper.ledger.full = 1
         paper.loop.run()
         assert True in paper.judge.full
@@ -427,7 +427,7 @@ def test_the_loop_waits_until_something_is_due() -> None:
     """Nothing to do: no deadline; a changed state: the checkpoint's; a judge that asks for a tick: that."""
     paper = Paper([], Pace(checkpoint_every=7))
     assert paper.loop.deadline() is None
-    paper.loop.notes.touched()
+    paper.loop.notes.dirty += 1
     assert paper.loop.deadline() == T + 7
     paper.judge.next_deadline = lambda: T + 2  # type: ignore[method-assign]
     assert paper.loop.deadline() == T + 2

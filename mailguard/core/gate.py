@@ -34,17 +34,30 @@ class Gate:
         self._owed: dict[Place, Ban | None] = {}  # None: a lift
         self._lost = False  # the table itself is gone: `open` again
         self._panicked = False  # opened by `panic`: the first ban afterwards opens the firewall again
-        self._allowed: tuple[Network, ...] = ()
+        self._allowed: list[Network] = []
 
-    def apply(self, effects: Sequence[Effect], allowed: tuple[Network, ...], now: float) -> None:
-        """Do what the effects ask, and let `allowed` pass; or owe it."""
+    def allow(self, networks: Sequence[Network]) -> None:
+        """Let these pass even from inside a banned network, from now on."""
+        if list(networks) == self._allowed:
+            return
+        self._allowed = list(networks)
+        if self.paused_until is None and not self._panicked and not self.retry.failing:
+            try:
+                self.firewall.allow(self._allowed)
+            except self._errors as error:
+                self._lost = True  # to come back with the whole
+                self._failed(error)
+
+    def apply(self, effects: Sequence[Effect], now: float) -> None:
+        """Do what the effects ask, or owe it."""
         wanted: dict[Place, Ban | None] = {}
         for effect in effects:
             if isinstance(effect, Impose):
                 wanted[effect.ban.network, effect.ban.scope] = effect.ban
             elif isinstance(effect, Lift):
                 wanted[effect.network, effect.scope] = None
-        changed, self._allowed = allowed is not self._allowed and allowed != self._allowed, allowed
+        if not wanted:
+            return
         if self.paused_until is not None:
             return  # the doors stand open on purpose; the ledger knows what is due at the end of it
         if self.retry.failing:
@@ -57,8 +70,6 @@ class Gate:
                 self.make_good(now)
             return
         try:
-            if changed:
-                self.firewall.allow(allowed)
             self._push(wanted, now)
         except self._errors as error:
             self._owed.update(wanted)
@@ -100,13 +111,17 @@ class Gate:
         if self.retry.worked():
             self._say(Notice("firewall-back", {"made_good": len(owed)}))
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, monotonic: float) -> None:
         """End a pause that is over, and try again what is due to be tried."""
         if self.paused_until is not None:
             if now >= self.paused_until:
                 self.resume(now)
-        elif self.retry.due(self._clock.monotonic()):
+        elif self.retry.at is not None and monotonic >= self.retry.at:
             self.make_good(now)
+
+    def restored(self, allowed: Sequence[Network]) -> None:
+        """The firewall was opened with what is due and lets these pass."""
+        self._allowed = list(allowed)
 
     def panic(self) -> None:
         """Open all doors at once; an older pause ends with it."""

@@ -48,6 +48,7 @@ class Loop:
         self.clock = clock
         self.teller = teller
         self.stopping = False
+        self._offset = clock.monotonic() - clock.now()  # between the two clocks, as of the last step
         self.hurry = False  # never wait for items: something else is to be done when there are none
         pace = pace or Pace()
         self.notes = Notes(ledger, clock, teller.notice, pace, ledger_errors)
@@ -74,17 +75,21 @@ class Loop:
                 asked.append(item)
             else:
                 self._heard(item, asked)
-        effects = self.judge.feed(records, now) if records else []
-        effects += self.judge.tick(now)
+        effects = self.judge.tick(now)
         if records:
+            effects += self.judge.feed(records, now)
             # Before the effects are noted: the ledger copies the lines behind an effect from these.
-            self.notes.ledger.evidence(self.judge.take_evidence())
-            self.notes.touched()
-        self._carry_out(effects, now)
+            if hostile := self.judge.take_evidence():
+                self.notes.ledger.evidence(hostile)
+            self.notes.dirty += 1
+        if effects:
+            self._carry_out(effects, now)
         for request in asked:
             self._answer(request, now)
-        self.gate.tick(now)
-        self.notes.tick(self.judge, self.feed)
+        monotonic = self.clock.monotonic()
+        self._offset = monotonic - now
+        self.gate.tick(now, monotonic)
+        self.notes.tick(self.judge, self.feed, monotonic)
         for notice in self.teller.watch(items, now):
             self.teller.notice(notice)
         return True
@@ -93,12 +98,14 @@ class Loop:
         """Monotonic seconds at which something is to be done even if no item comes."""
         if self.hurry:
             return self.clock.monotonic()
-        monotonic, now = self.clock.monotonic(), self.clock.now()
-        times = [self.gate.retry.at, self.notes.deadline()]
+        earliest = self.notes.deadline()
+        retry = self.gate.retry.at
+        if retry is not None and (earliest is None or retry < earliest):
+            earliest = retry
         for wall in (self.judge.next_deadline(), self.teller.next_deadline(), self.gate.paused_until):
-            if wall is not None:
-                times.append(monotonic + max(0.0, wall - now))
-        return min((time for time in times if time is not None), default=None)
+            if wall is not None and (earliest is None or wall + self._offset < earliest):
+                earliest = wall + self._offset
+        return earliest
 
     def ask(self, verb: str, **args: Any) -> None:
         """Carry out a request of the program's own, at once."""
@@ -125,17 +132,18 @@ class Loop:
 
     def _carry_out(self, effects: list[Effect], now: float) -> None:
         """Firewall, ledger, words."""
-        self.gate.apply(effects, tuple(self.judge.allowed()), now)
-        if effects:
-            self.notes.record(effects)
-            self.teller.effects(effects)
+        self.gate.apply(effects, now)
+        self.notes.record(effects)
+        self.teller.effects(effects)
 
     def _answer(self, request: Request, now: float) -> None:
         if request.verb in JUDGE_VERBS:
             if request.verb == "panic":
                 self.gate.panic()  # the doors first, the single lifts after
             effects, answer = self.judge.request(request.verb, request.args, now)
-            self._carry_out(effects, now)
+            self.gate.allow(self.judge.allowed())
+            if effects:
+                self._carry_out(effects, now)
             answer = self.teller.asked(request, effects, answer, now)
             # Requests are in no log: what they changed must be on disk before the next crash.
             self.checkpoint()

@@ -32,7 +32,7 @@ class Notes:
         self._errors = errors
         self._unwritten: list[Effect] = []
         self._full = False  # the next checkpoint brings everything
-        self._dirty = 0  # batches since the last checkpoint
+        self.dirty = 0  # batches with records since the last checkpoint
         self._checkpoint_at = clock.monotonic() + pace.checkpoint_every
 
     def record(self, effects: Sequence[Effect]) -> None:
@@ -73,10 +73,6 @@ class Notes:
 
     # ------------------------------------------------------------ checkpoints
 
-    def touched(self) -> None:
-        """A batch changed the judge's state."""
-        self._dirty += 1
-
     def whole(self) -> None:
         """The next checkpoint must bring everything: the changes so far were taken by somebody else."""
         self._full = True
@@ -85,17 +81,14 @@ class Notes:
         """Monotonic seconds at which something is to be written."""
         if self.retry.failing:
             return self.retry.at
-        return self._checkpoint_at if self._dirty else None
+        return self._checkpoint_at if self.dirty else None
 
-    def tick(self, judge: Judge, feed: Feed) -> None:
+    def tick(self, judge: Judge, feed: Feed, monotonic: float) -> None:
         """Write what is due: owed effects after a failure, the checkpoint when its time has come."""
-        monotonic = self._clock.monotonic()
-        if self.retry.failing:
-            if self.retry.due(monotonic):
+        if self.retry.at is not None:
+            if monotonic >= self.retry.at:
                 self.checkpoint(judge, feed)
-        elif self._dirty >= self._pace.checkpoint_batches or (
-            self._dirty and monotonic >= self._checkpoint_at
-        ):
+        elif self.dirty and (monotonic >= self._checkpoint_at or self.dirty >= self._pace.checkpoint_batches):
             self.checkpoint(judge, feed)
 
     def checkpoint(self, judge: Judge, feed: Feed) -> None:
@@ -113,7 +106,7 @@ class Notes:
         except self._errors as error:
             self._failed(error)
             return
-        self._full, self._dirty = False, 0
+        self._full, self.dirty = False, 0
         if self.retry.worked():
             self._say(Notice("disk-back", {"written": written, "dropped": self.dropped}))
 

@@ -127,9 +127,6 @@ class Retry:
         before, self.at = self.at, None
         return before is not None
 
-    def due(self, monotonic: float) -> bool:
-        return self.at is not None and monotonic >= self.at
-
     @property
     def failing(self) -> bool:
         return self.at is not None

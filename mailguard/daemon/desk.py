@@ -40,7 +40,7 @@ class Desk:
         self.guard = guard
         self.learning = False  # effects of lines from before the first start are counted, not told
         self.would = 0  # ... so many of them
-        self._alive_at = 0.0
+        self._due = 0.0  # wall time of the next `_tick`
         self._hourly_at = 0.0
 
     # ------------------------------------------------------------ telling
@@ -93,19 +93,31 @@ class Desk:
     def watch(self, items: Sequence[Item], now: float) -> list[Notice]:
         """Health, signs of life, and what is due once an hour."""
         guard = self.guard
-        monotonic = guard.clock.monotonic()
-        if guard.notifier.watchdog is not None and monotonic >= self._alive_at:
-            self._alive_at = monotonic + guard.notifier.watchdog / 3
-            guard.notifier.alive()
-        if self.learning:
-            return []
+        said: list[Notice] = []
         counters = guard.scanner.counters
-        said = guard.health.saw(items, counters.matched, now)
-        said += guard.health.tick(now, counters.lines, counters.cut)
-        guard.runner.tick(monotonic)
-        if now >= self._hourly_at:
-            self._hourly_at = now + HOUR
-            self._hourly(now)
+        if items and not self.learning:
+            said = guard.health.saw(items, counters.matched, now)
+        if now >= self._due:
+            said += self._tick(now)
+        return said
+
+    def _tick(self, now: float) -> list[Notice]:
+        """What time brings, not lines."""
+        guard = self.guard
+        monotonic = guard.clock.monotonic()
+        said: list[Notice] = []
+        if guard.notifier.watchdog is not None:
+            guard.notifier.alive()
+        if not self.learning:
+            counters = guard.scanner.counters
+            said = guard.health.tick(now, counters.lines, counters.cut)
+            guard.runner.tick(monotonic)
+            if now >= self._hourly_at:
+                self._hourly_at = now + HOUR
+                self._hourly(now)
+        self._due = guard.health.next_deadline()
+        if guard.notifier.watchdog is not None:
+            self._due = min(self._due, now + guard.notifier.watchdog / 3)
         return said
 
     def _hourly(self, now: float) -> None:
@@ -117,11 +129,7 @@ class Desk:
 
     def next_deadline(self) -> float | None:
         """Wall time of the next look."""
-        guard = self.guard
-        wall = guard.health.next_deadline()
-        if guard.notifier.watchdog is not None:
-            wall = min(wall, guard.clock.now() + max(0.0, self._alive_at - guard.clock.monotonic()))
-        return wall
+        return self._due
 
     # ------------------------------------------------------------ answering
 
@@ -171,7 +179,11 @@ class Desk:
         loop, health = guard.loop.status(), guard.health.status(now)
         counters = guard.scanner.counters
         judge = guard.judge.status(now)
-        logs = guard.feed.status()
+        logs: dict[str, dict[str, Any]] = {}
+        for source in guard.feed.sources:
+            kind = next((log.kind for log in guard.logs if log.name == source.name), "")
+            for name, known in source.status().items():
+                logs[name] = {**known, "kind": kind, "last": known["last_line"] or None}
         for name, known in health.items():
             logs.setdefault(name, {}).update(known)
         return {

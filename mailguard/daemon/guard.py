@@ -154,6 +154,7 @@ class Guard:
         else:
             self.door.open(self.ledger.due(now), now)
             self.door.allow(self.judge.allowed())
+            self.loop.gate.restored(self.judge.allowed())
         self.door.attend(self.feed.wait)
 
     def _set_mode(self, first: bool) -> None:
