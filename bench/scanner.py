@@ -3,8 +3,8 @@ line.
 
     python bench/scanner.py [--lines N] [--hits PERCENT] [--parser FILE]... [--profile]
 
-The log is generated: the samples of the shipped parsers between lines of other programs. Beside it stands
-what `grep -c` and `wc -l` need for the same file.
+The log is generated: the samples of the shipped parsers of syslog lines between lines of other programs.
+Beside it stands what `grep -c` and `wc -l` need for the same file.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def main() -> None:
     options.add_argument("--parser", action="append")
     options.add_argument("--profile", action="store_true")
     asked = options.parse_args()
-    parsers = [load_parser(path, check=False) for path in asked.parser or ()] or load_parsers(check=False)
+    parsers = [load_parser(path, check=False) for path in asked.parser or ()] or [
+        parser for parser in load_parsers(check=False) if "syslog" in parser.envelopes
+    ]
     print(f"{sum(len(parser.rules) for parser in parsers)} rules in {len(parsers)} parsers")
     with tempfile.TemporaryDirectory() as folder:
         for percent in (*asked.hits, 0.0):
