@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-import time
+import time as clock
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -29,17 +29,18 @@ _EPOST = re.compile(rb"\[(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d)\]")
 def stamp_of(line: bytes) -> float | None:
     """A number that grows with the line's stamp (seconds, year-less ones within one year); None without a
     stamp."""
-    if match := _TRADITIONAL.match(line):
-        month, day, hour, minute, second = match.groups()
-        days = _month(month) * 31 + int(day)
-        return days * 86400.0 + int(hour) * 3600 + int(minute) * 60 + int(second)
-    if match := _ISO.match(line):
-        return datetime.fromisoformat(match.group(1).decode()).timestamp()
-    if match := _EPOST.search(line, 0, 64):
-        day, month, year, hour, minute, second = match.groups()
-        return datetime(
-            int(year), _month(month) + 1, int(day), int(hour), int(minute), int(second)
-        ).timestamp()
+    try:
+        if match := _TRADITIONAL.match(line):
+            month, day, hour, minute, second = match.groups()
+            days = _month(month) * 31 + int(day)
+            return days * 86400.0 + int(hour) * 3600 + int(minute) * 60 + int(second)
+        if match := _ISO.match(line):
+            return datetime.fromisoformat(match.group(1).decode()).timestamp()
+        if match := _EPOST.search(line, 0, 64):
+            date, month, year, *time = match.groups()
+            return datetime(int(year), _month(month) + 1, int(date), *map(int, time)).timestamp()
+    except (ValueError, OverflowError):  # looks like a stamp, is no date
+        return None
     return None
 
 
@@ -75,10 +76,10 @@ def script(logs: Iterable[tuple[str, bytes]], seconds: float = SECONDS) -> Itera
                 begin = stamp if begin is None else begin
                 at = max(at, stamp - begin)
             lines.append((at, name, number, line))
+    if not lines:
+        return
     lines.sort(key=lambda one: one[:3])
-    pauses = [
-        min(LONGEST_PAUSE, after[0] - before[0]) for before, after in itertools.pairwise(lines)
-    ]
+    pauses = [min(LONGEST_PAUSE, after[0] - before[0]) for before, after in itertools.pairwise(lines)]
     scale = min(1.0, seconds / (sum(pauses) or 1.0))
     for pause, (_, name, _, line) in zip([0.0, *pauses], lines, strict=True):
         yield pause * scale, name, line
@@ -90,7 +91,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def play(
-    samples: Path, folder: Path, *, seconds: float = SECONDS, sleep: Callable[[float], None] = time.sleep
+    samples: Path, folder: Path, *, seconds: float = SECONDS, sleep: Callable[[float], None] = clock.sleep
 ) -> int:
     """Write the logs in `samples` to files in `folder` as time goes by; how many lines there were."""
     found = sorted(samples.glob("*.log"))
