@@ -6,6 +6,8 @@ read: a threshold that does not do what the case beside it says is a mistake lik
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from ..core.detectors import KEYS, WHO, BanRule, Case, Detector, run_case
@@ -42,17 +44,18 @@ Keys = tuple[str | int, ...]
 
 def duration(reading: Reading, value: Any, keys: Keys, about: str, least: float = 0.0) -> float | None:
     """Seconds of a text like `10m`; a problem and None when it is none, or less than `least`."""
+    name = next(key for key in reversed(keys) if isinstance(key, str))
     seconds = parse_duration(value) if isinstance(value, str) else None
     if seconds is None:
         reading.problem(
             keys,
-            f"{about}: {keys[-1]} must be a duration",
+            f"{about}: {name} must be a duration",
             f"{value!r} is none",
             'Write "90s", "10m", "1h30m", "7d".',
         )
         return None
     if seconds < least:
-        reading.problem(keys, f"{about}: {keys[-1]} must be at least {format_duration(least)}")
+        reading.problem(keys, f"{about}: {name} must be at least {format_duration(least)}")
         return None
     return seconds
 
@@ -60,8 +63,10 @@ def duration(reading: Reading, value: Any, keys: Keys, about: str, least: float 
 class DetectorReader:
     """Reads one `[detector.NAME]` table."""
 
-    def __init__(self, reading: Reading, name: str, table: dict[str, Any]):
+    def __init__(self, reading: Reading, name: str, table: dict[str, Any], others: Iterable[str] = ()):
+        """`others`: the names of the shipped detectors, to guess what a misspelt one means."""
         self.reading = reading
+        self.others = [other for other in others if other != name]
         self.name = name
         self.table = table
         self.at: Keys = ("detector", name)
@@ -129,7 +134,9 @@ class DetectorReader:
 
     def _on(self) -> tuple[str, ...]:
         if "on" not in self.table:
-            self.problem((), "on is missing", "it names the kinds of events that count")
+            close = difflib.get_close_matches(self.name, self.others, 1, 0.6)
+            instead = f"Did you mean the detector {close[0]}?" if close else ""
+            self.problem((), "on is missing", "it names the kinds of events that count", instead)
             return ()
         kinds = self.reading.texts(self.table, "on", self.at, self.about)
         for kind in kinds:
@@ -297,13 +304,22 @@ class DetectorReader:
                 got is not None and case.fires is not None and abs(got - case.fires) < 1e-3
             ):
                 continue
-            said = "never" if case.fires is None else f"at {_told(case.fires)}"
+            said = "never fires" if case.fires is None else f"fires at {_told(case.fires)}"
             does = "does not fire" if got is None else f"fires at {_told(got)}"
+            # A shipped case that a changed threshold made untrue is told where the threshold was changed.
+            where = self.reading.document.where
+            own: Keys = ("case", number)
+            if where(*self.at).rpartition(":")[0] != case.where.rpartition(":")[0]:
+                own = ()
             self.problem(
-                ("case", number),
-                f"the case says it fires {said}, but it {does}",
+                own,
+                f"its {_nth(number)} case says it {said}, but it {does}",
                 instead="Change the thresholds, or write the cases of this detector anew beside them.",
             )
+
+
+def _nth(number: int) -> str:
+    return ("first", "second", "third")[number] if number < 3 else f"{number + 1}th"
 
 
 def _told(seconds: float) -> str:

@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.detectors import Detector
-from ..core.engine import Setup
 from ..core.policy import Rules
-from ..model import Network
-from ..notation import format_duration, parse_network
+from ..notation import parse_network
 from ..problems import Problem, ProblemsError
 from . import source
 from .detectors import DetectorReader, check_together, duration
+from .layers import Merged, lay_over
+from .options import Alerts, Firewall, General, Log, Never, Policy, Settings
 from .reading import Reading, near
 from .source import Document
+
+__all__ = [
+    "DEFAULTS",
+    "DEFAULT_PATH",
+    "Alerts",
+    "Firewall",
+    "General",
+    "Log",
+    "Never",
+    "Policy",
+    "Settings",
+    "load_settings",
+]
 
 DEFAULTS = Path(__file__).resolve().parent.parent / "defaults.toml"
 DEFAULT_PATH = Path("/etc/mailguard/mailguard.toml")
@@ -48,169 +60,7 @@ _LOG = (
     "start",
 )
 
-#: Networks for private use and this host itself; the text says which.
-PRIVATE: tuple[tuple[str, str], ...] = (
-    ("10.0.0.0/8", "private use (RFC 1918)"),
-    ("172.16.0.0/12", "private use (RFC 1918)"),
-    ("192.168.0.0/16", "private use (RFC 1918)"),
-    ("100.64.0.0/10", "shared address space of a provider (RFC 6598)"),
-    ("169.254.0.0/16", "link-local"),
-    ("fc00::/7", "private use (RFC 4193)"),
-    ("fe80::/10", "link-local"),
-)
-LOOPBACK: tuple[tuple[str, str], ...] = (
-    ("127.0.0.0/8", "this host"),
-    ("::1", "this host"),
-    ("0.0.0.0/8", "this host"),
-)
-
 Keys = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class General:
-    """`[general]`. Durations in seconds."""
-
-    mode: str
-    state: Path
-    socket: Path
-    evidence: str
-    retention: float
-    heartbeat: float  # 0: none
-    language: str
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """One `[log.NAME]`."""
-
-    name: str
-    kind: str
-    path: tuple[str, ...] = ()
-    parsers: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
-    identifiers: tuple[str, ...] = ()
-    timezone: str = ""
-    year: int | None = None
-    trust: str = "ban"
-    silent_after: float = 0.0  # 0: learn what is normal
-    start: str = "end"
-
-    @property
-    def may_ban(self) -> bool:
-        return self.trust == "ban"
-
-
-@dataclass(frozen=True, slots=True)
-class Never:
-    """`[never]`. `networks` are the configured ones; `listed` adds loopback and private use."""
-
-    own: bool
-    private: bool
-    networks: tuple[tuple[Network, str], ...]
-
-    def listed(self) -> tuple[tuple[Network, str], ...]:
-        """What the settings say is never banned; own addresses and gateways, found at run time, come on
-        top.
-        """
-        fixed = LOOPBACK + (PRIVATE if self.private else ())
-        told = [(network, reason) for text, reason in fixed if (network := parse_network(text)) is not None]
-        return (*told, *self.networks)
-
-
-@dataclass(frozen=True, slots=True)
-class Firewall:
-    """`[firewall]`. `ports` by scope; the scope "mail" blocks its own and those of "auth"."""
-
-    action: str
-    ports: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """`[policy]`."""
-
-    rules: Rules
-    max_keys: int
-    max_standing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Alerts:
-    """`[alerts]`. `command`: program and arguments; empty: none."""
-
-    command: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All settings, checked."""
-
-    path: Path | None  # the administrator's file; None: defaults only
-    general: General
-    logs: tuple[Log, ...]
-    never: Never
-    firewall: Firewall
-    policy: Policy
-    alerts: Alerts
-    detectors: tuple[Detector, ...]
-
-    def setup(
-        self,
-        *,
-        secret: bytes = b"mailguard",
-        never: Sequence[tuple[Network, str]] = (),
-        track: bool = False,
-        guessed: Iterable[str] = (),
-    ) -> Setup:
-        """What an engine is made of. `never`: own addresses and the like, found at run time."""
-        return Setup(
-            self.detectors,
-            self.policy.rules,
-            (*self.never.listed(), *never),
-            self.policy.max_keys,
-            self.policy.max_standing,
-            secret,
-            track,
-            frozenset(guessed),
-        )
-
-
-class _Merged(Document):
-    """Two documents as one: values of the upper, where it has them, with their lines."""
-
-    def where(self, *keys: str | int) -> str:
-        upper: Document = self.__dict__["upper"]
-        lower: Document = self.__dict__["lower"]
-        if keys in upper.lines or keys not in lower.lines:
-            for end in range(len(keys), 0, -1):
-                if keys[:end] in upper.lines:
-                    return upper.where(*keys[:end])
-        return lower.where(*keys)
-
-
-def _merge(lower: dict[str, Any], upper: dict[str, Any], depth: int) -> dict[str, Any]:
-    """`upper` over `lower`, tables merged to `depth` levels below this one."""
-    merged = dict(lower)
-    for name, value in upper.items():
-        below = lower.get(name)
-        deeper = depth > 0 and isinstance(value, dict) and isinstance(below, dict)
-        merged[name] = _merge(below, value, depth - 1) if deeper else value  # type: ignore[arg-type]
-    return merged
-
-
-def _merged(lower: Document, upper: Document) -> Document:
-    data: dict[str, Any] = {}
-    for name in (*lower.data, *(name for name in upper.data if name not in lower.data)):
-        below, above = lower.data.get(name), upper.data.get(name)
-        if isinstance(below, dict) and isinstance(above, dict):
-            # A detector is a table of tables, and its `ban` is one again: key by key, all of it.
-            data[name] = _merge(below, above, 2 if name == "detector" else 1)
-        else:
-            data[name] = above if name in upper.data else below
-    document = _Merged(upper.path, data, {})
-    document.__dict__["upper"], document.__dict__["lower"] = upper, lower
-    return document
 
 
 class _Reader:
@@ -219,17 +69,18 @@ class _Reader:
     def __init__(self, document: Document, parsers: Iterable[str] | None, actions: Iterable[str] | None):
         self.reading = Reading(document, settings=True)
         self.data = document.data
+        self.lower: dict[str, Any] = document.lower.data if isinstance(document, Merged) else document.data
         self.parsers = None if parsers is None else sorted(parsers)
         self.actions = None if actions is None else sorted(actions)
 
     def table(self, name: str, known: Iterable[str] | None = None) -> dict[str, Any]:
-        value = self.data.get(name, {})
+        value: Any = self.data[name]
         if not isinstance(value, dict):
             self.reading.problem((name,), f"{name} must be a table", instead=f"Write [{name}].")
-            return {}
+        table: dict[str, Any] = value if isinstance(value, dict) else self.lower[name]
         if known is not None:
-            self.reading.keys(value, known, (name,), f"[{name}]")
-        return value
+            self.reading.keys(table, known, (name,), f"[{name}]")
+        return table
 
     def choice(self, table: dict[str, Any], name: str, known: Sequence[str], keys: Keys, about: str) -> str:
         value = table.get(name, known[0])
@@ -295,7 +146,7 @@ class _Reader:
         reading = self.reading
         kind = self.choice(table, "kind", KINDS, keys, about)
         path = reading.texts(table, "path", keys, about)
-        if kind in ("file", "epost") and not path:
+        if kind in ("file", "epost") and not path and table.get("kind", kind) == kind:
             reading.problem(keys, f"{about}: path is missing", "a log of this kind is found by its path")
         if kind == "stdin" and path:
             reading.problem((*keys, "path"), f"{about}: standard input has no path")
@@ -438,23 +289,27 @@ class _Reader:
 
     def detectors(self, retention: float) -> tuple[Detector, ...]:
         found: list[Detector] = []
+        shipped = self.lower["detector"]
         for name, table in self.table("detector").items():
             if not isinstance(table, dict):
                 self.reading.problem(("detector", name), f"detector: {name} must be a table")
                 continue
-            detector = DetectorReader(self.reading, name, table).read()
+            detector = DetectorReader(self.reading, name, table, shipped).read()
             if detector is None:
                 continue
             found.append(detector)
-            longest = max(detector.within, detector.ban.longest if detector.ban else 0.0)
-            if retention and longest > retention:
-                self.reading.problem(
-                    ("detector", name),
-                    f"detector {name}: needs more than [general] retention keeps",
-                    f"its window or its longest ban is {format_duration(longest)}, "
-                    f"retention is {format_duration(retention)}",
-                    "Raise retention, or shorten the detector.",
-                )
+        short = [
+            detector.name
+            for detector in found
+            if max(detector.within, detector.ban.longest if detector.ban else 0.0) > retention
+        ]
+        if short and retention:
+            self.reading.problem(
+                ("general", "retention"),
+                "[general]: retention is shorter than the window or the longest ban of a detector",
+                f"what led to a ban must outlive it: {', '.join(short)}",
+                "Raise retention, or shorten the detectors.",
+            )
         check_together(self.reading, found)
         return tuple(found)
 
@@ -476,7 +331,7 @@ def load_settings(
     document = lower
     if path is not None:
         upper = source.parse(text, str(path), True) if text is not None else source.load(path, True)
-        document = _merged(lower, upper)
+        document = lay_over(lower, upper)
     reader = _Reader(
         document,
         source.search("parsers") if parsers is None else parsers,

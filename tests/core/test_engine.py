@@ -597,7 +597,7 @@ def test_a_restart_at_any_moment_changes_nothing(
     full: bool,
     enforcing: bool,
 ) -> None:
-    """Checkpoints and kills anywhere: read again from the last checkpoint, the effects are those of a guard that
+    """Checkpoints and kills anywhere: read again from the last one, the effects are those of a guard that
     never stopped.
     """
     story = story_of(steps)
@@ -625,7 +625,7 @@ def test_a_restart_at_any_moment_changes_nothing(
 @given(steps=moves)
 @settings(max_examples=60, deadline=None)
 def test_effects_obey_the_promises(steps: list[tuple[float, str, str, str, int, bool]]) -> None:
-    """No ban twice while it stands, none without end or of the never-list, each known by detector, key, first."""
+    """No ban twice while it stands, none without end or of the never-list, each known by its offence."""
     engine = made(never=[(network("198.51.100.0/24"), "office")])
     standing: dict[tuple[Network, str], float] = {}
     seen: set[tuple[str, str, float]] = set()
