@@ -276,7 +276,10 @@ class FileSource:
         newest = names[-2:][0][0]
         for value, name in names:
             path = os.path.join(folder, name)
-            if path in self.follows or (value < newest and (known is None or value <= known)):
+            if path in self.follows:
+                continue
+            resumed = self._first and f"file:{path}" in self._saved
+            if value < newest and (known is None or value <= known) and not resumed:
                 continue
             # Without a row a file is new if we were here before; an older one only when it came
             # under our eyes.

@@ -114,7 +114,11 @@ class Follow:
             return
         if last is None and not self.done and not self._was_open:
             self._disregard()
-        if at_end:
+        if last is not None and len(last.head) == HEAD and tail.head == last.head:
+            # Written anew by an editor: what was read is in it. The start of a line is looked for, because a
+            # piece of one could be taken for another.
+            tail.start_at(_line_start(tail, min(last.offset, tail.seen)))
+        elif at_end:
             tail.start_at(_line_start(tail, tail.seen))
         self._append(tail)
 
@@ -373,7 +377,7 @@ class Follow:
         stood, lost = tail.offset, tail.seen - tail.offset
         if how == "shorter":
             tail.seen = os.fstat(tail.fd).st_size
-            tail.start_at(tail.seen)
+            tail.start_at(_line_start(tail, min(stood, tail.seen)))
             tail.skipping = False
         else:
             mark, at = tail.mark(), self.tails.index(tail)
