@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-import time as clock
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -37,8 +37,10 @@ def stamp_of(line: bytes) -> float | None:
         if match := _ISO.match(line):
             return datetime.fromisoformat(match.group(1).decode()).timestamp()
         if match := _EPOST.search(line, 0, 64):
-            date, month, year, *time = match.groups()
-            return datetime(int(year), _month(month) + 1, int(date), *map(int, time)).timestamp()
+            date, month, year, *rest = match.groups()
+            hour, minute, second = rest
+            moment = datetime(int(year), _month(month) + 1, int(date), int(hour), int(minute), int(second))
+            return moment.timestamp()
     except (ValueError, OverflowError):  # looks like a stamp, is no date
         return None
     return None
@@ -91,7 +93,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def play(
-    samples: Path, folder: Path, *, seconds: float = SECONDS, sleep: Callable[[float], None] = clock.sleep
+    samples: Path, folder: Path, *, seconds: float = SECONDS, sleep: Callable[[float], None] = time.sleep
 ) -> int:
     """Write the logs in `samples` to files in `folder` as time goes by; how many lines there were."""
     found = sorted(samples.glob("*.log"))
