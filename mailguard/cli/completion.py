@@ -10,7 +10,7 @@ from .output import write_text
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print a completion script for SHELL.
+    """Print a shell completion script.
 
     For bash: mailguard completion bash > /etc/bash_completion.d/mailguard
     """
