@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mailguard.core import pattern as patterns
-from mailguard.core.pattern import plan
+from mailguard.core.pattern import cost
 from mailguard.core.pattern.slots import members
 from mailguard.core.pattern.template import Again, Choice, Maybe, Node, Slot, Text
 from mailguard.core.pattern.variants import Variant
@@ -154,7 +154,7 @@ def report(names: Sequence[str]) -> None:
             bad = worst(pattern)[0]
             slowest = max(slowest, bad)
             name = f"{path.stem}/{rule['name']}"
-            steps = plan.steps_of(pattern.shapes)
+            steps = cost.steps_of(pattern.shapes)
             print(f"{name:44} {proof * 1e3:9.2f} {match * 1e6:9.2f} {bad * 1e3:9.3f} {steps:8}")
         start = time.perf_counter()
         pairs = [(a, b) for index, a in enumerate(compiled) for b in compiled[index + 1 :]]

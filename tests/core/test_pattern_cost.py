@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 from mailguard.core import pattern as p
-from mailguard.core.pattern import plan
+from mailguard.core.pattern import cost
 from mailguard.problems import ProblemsError
 
 NASTY = [
@@ -66,7 +66,7 @@ def test_hostile_lines_stay_below_the_bound(template: str) -> None:
     """On 8 KiB of whatever a client would send to make the search long, no match takes longer than `re` needs
     to run once over as many bytes as the bound allows steps."""
     pattern = p.compile(template)
-    plain = b"a" * plan.MOST_STEPS
+    plain = b"a" * cost.MOST_STEPS
     run = partial(re.compile(rb"[a-z0-9]*+\Z").match, plain)
     allowed = best(run)
     lines = list(load("patterns").hostile_lines(pattern))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from mailguard.core import pattern as p
-from mailguard.core.pattern import plan
+from mailguard.core.pattern import matching
 from mailguard.problems import ProblemsError
 
 
@@ -18,11 +18,11 @@ def read(template: str, message: str | bytes, cut: bool = False) -> dict[str, by
     return None if values is None else dict(zip(pattern.names, values, strict=True))
 
 
-@pytest.fixture(params=[plan.SHORT, -1], ids=["one call", "in parts"])
+@pytest.fixture(params=[matching.SHORT, -1], ids=["one call", "in parts"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines up to a length are matched in one call, longer ones in parts: tests that ask for this run with
     both."""
-    monkeypatch.setattr(plan, "SHORT", request.param)
+    monkeypatch.setattr(matching, "SHORT", request.param)
 
 
 # ---------------------------------------------------------------- lines a client can send

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailguard.core import pattern as p
-from mailguard.core.pattern import plan
+from mailguard.core.pattern import matching
 from mailguard.core.pattern.template import Again, Choice, Maybe, Node, Slot, Text
 from mailguard.notation import parse_address
 from mailguard.problems import ProblemsError
@@ -217,11 +217,11 @@ def compiled(template: str) -> p.Pattern | None:
         return None
 
 
-@pytest.fixture(params=[plan.SHORT, -1], ids=["one call", "in parts"])
+@pytest.fixture(params=[matching.SHORT, -1], ids=["one call", "in parts"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines up to a length are matched in one call, longer ones in parts: tests that ask for this run with
     both."""
-    monkeypatch.setattr(plan, "SHORT", request.param)
+    monkeypatch.setattr(matching, "SHORT", request.param)
 
 
 def accepted(pattern: p.Pattern, line: bytes) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...problems import Problem
+from .branches import branches, used
 from .cache import ProofCache
-from .pattern import Pattern, branches, compile, used
+from .pattern import Pattern, compile
 from .progress import expected, progress
-from .prove import Ambiguity, prove_echo_pair, prove_pair_nets
+from .prove import prove_echo_pair, prove_pair_nets
 from .template import parse
+from .witness import Ambiguity
 
 #: Slots that must be proved wherever they stand; a rule's session keys come to them.
 MUST = ("source", "user")

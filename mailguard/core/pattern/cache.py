@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from .prove import Ambiguity
+from .witness import Ambiguity
 
 #: Raised with every change of the slot types, the automaton or the proofs: older results then count for
 #: nothing.

@@ -7,8 +7,8 @@ from typing import Any
 
 import regex
 
-from . import plan
 from .automaton import automaton
+from .expression import regex_text
 from .pattern import Pattern
 from .slots import ANY, TYPES, members
 from .template import Slot, walk
@@ -18,7 +18,7 @@ _TIMEOUT = 0.05  # seconds of one attempt; afterwards the automaton's coarser an
 
 @lru_cache(maxsize=512)
 def _expression(pattern: Pattern) -> Any:
-    return regex.compile(plan.regex_text(pattern.parts, ANY, names=False, lazy=True).encode("latin-1"))
+    return regex.compile(regex_text(pattern.parts, ANY, names=False, lazy=True).encode("latin-1"))
 
 
 def progress(pattern: Pattern, message: bytes) -> int:

@@ -85,6 +85,18 @@ def is_foreign(part: Node) -> bool:
     return isinstance(part, Again) or (isinstance(part, Slot) and part.type.foreign)
 
 
+def join(parts: Sequence[Node]) -> tuple[Node, ...]:
+    """The same with neighbouring literals made one."""
+    out: list[Node] = []
+    for part in parts:
+        last = out[-1] if out else None
+        if isinstance(part, Text) and isinstance(last, Text):
+            out[-1] = Text(last.text + part.text, last.column)
+        else:
+            out.append(part)
+    return tuple(out)
+
+
 class Trouble:
     """Collects the problems of one template; `where` and the columns say where each is."""
 

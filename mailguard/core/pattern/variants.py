@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from .slots import TYPES
-from .template import Again, Choice, Maybe, Node, Slot, Text, Trouble, is_foreign, walk
+from .template import Again, Choice, Maybe, Node, Slot, Text, Trouble, is_foreign, join, walk
 
 MOST_VARIANTS = 64
 
@@ -46,18 +46,6 @@ class Echo:
     name: str
     middle: tuple[Node, ...]
     after: bytes
-
-
-def join(parts: Sequence[Node]) -> tuple[Node, ...]:
-    """The same with neighbouring literals made one."""
-    out: list[Node] = []
-    for part in parts:
-        last = out[-1] if out else None
-        if isinstance(part, Text) and isinstance(last, Text):
-            out[-1] = Text(last.text + part.text, last.column)
-        else:
-            out.append(part)
-    return tuple(out)
 
 
 def _write_out(parts: Sequence[Node], everything: bool) -> list[tuple[Node, ...]]:
