@@ -1,4 +1,4 @@
-"""How one variant is found in a line, and what that can cost at most.
+"""How one variant is found in a line.
 
     head      one anchored `re`, run once: every slot in it is bounded
     foreign   the bytes between; several are parted at the last place where the literal between them stands
