@@ -17,7 +17,7 @@ from .output import output_option, write_json, write_line
 
 if TYPE_CHECKING:
     from mailguard.core.pattern import Pattern
-    from mailguard.core.scanner import Explanation, Tried
+    from mailguard.core.scanner import Explanation, Scanner, Tried
     from mailguard.core.sessions import Sessions
 
 #: How many of the rules that do not fit are shown.
@@ -43,16 +43,18 @@ def command(line: str, parsers: tuple[str, ...], form: str) -> int:
     LINE is one line of a log, or - for lines on standard input. Lines that belong together, such as those of
     one session, are joined when they come together. Exit 1 when a rule took none of the lines.
     """
+    from mailguard.core.envelope import NONE
     from mailguard.core.scanner import Scanner
     from mailguard.core.sessions import Sessions
     from mailguard.definitions.parsers import load_parsers
 
     loaded = load_parsers(parsers or None)
     scanner, sessions = Scanner(loaded, keep_lines=True), Sessions(loaded)
+    enveloped = tuple(parser.name for parser in loaded if NONE not in parser.envelopes)
     patterns = {rule.full_name: rule.pattern for parser in loaded for rule in parser.rules}
     taken = 0
     for number, raw in enumerate(lines_of(line)):
-        found = scanner.explain(raw, arrival=time.time(), parsers=tuple(parsers))
+        found = explained(scanner, raw, tuple(parsers), enveloped)
         taken += found.rule is not None
         event = event_of(found, sessions)
         if form == "json":
@@ -63,6 +65,25 @@ def command(line: str, parsers: tuple[str, ...], form: str) -> int:
             for said in as_lines(raw, found, event, patterns):
                 write_line(said)
     return 0 if taken else 1
+
+
+def explained(
+    scanner: Scanner, line: bytes, parsers: tuple[str, ...], enveloped: tuple[str, ...]
+) -> Explanation:
+    """How a line is read. One that nothing takes is told with its envelope, by the parsers that want one;
+    where no envelope opens it, `opened` is None and what was tried is the line as a whole."""
+    from dataclasses import replace
+
+    from mailguard.core.envelope import NONE
+
+    now = time.time()
+    found = scanner.explain(line, now, parsers=parsers)
+    if found.rule is not None or found.opened is None or found.opened.style != NONE:
+        return found
+    other = scanner.explain(line, now, parsers=enveloped) if enveloped else found
+    if other.opened is not None and other.opened.style != NONE:
+        return other
+    return replace(found, opened=None)
 
 
 def event_of(found: Explanation, sessions: Sessions) -> Event | None:
@@ -108,23 +129,21 @@ def as_lines(
     from mailguard.core.pattern import expected
 
     yield text("explain.line", line=line.decode("utf-8", "replace"))
-    opened = found.opened
+    opened, program = found.opened, "-"
     if opened is None:
         yield text("explain.no-envelope")
-        return
-    program = opened.program.decode("utf-8", "replace") + (f"[{opened.pid}]" if opened.pid else "")
-    yield text(
-        "explain.envelope",
-        time=format_time(opened.time),
-        host=opened.host.decode("utf-8", "replace") or "-",
-        program=program or "-",
-    )
+        if not found.parsers:
+            return
+    else:
+        program = opened.program.decode("utf-8", "replace") + (f"[{opened.pid}]" if opened.pid else "") or "-"
+        host = opened.host.decode("utf-8", "replace") or "-"
+        yield text("explain.envelope", time=format_time(opened.time), host=host, program=program)
     if found.rule is not None:
         yield text("explain.rule", rule=found.rule.full_name, where=found.rule.where)
         yield from _verdict(found, event)
         return
     if not found.parsers:
-        yield text("explain.no-parser", program=program or "-")
+        yield text("explain.no-parser", program=program)
         return
     yield text("explain.no-rule", parsers=", ".join(found.parsers))
     for one in nearest(found):

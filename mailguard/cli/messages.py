@@ -155,7 +155,7 @@ MESSAGES: dict[str, str] = {
     "refused.unknown-verb": "the guard does not know '{verb}'; is it older than this program?",
     # explain
     "explain.line": "line       {line}",
-    "explain.no-envelope": "envelope   no known envelope opens this line, so it has no time and no program",
+    "explain.no-envelope": "envelope   no known envelope opens this line: it has no time and no program",
     "explain.envelope": "envelope   {time}  host {host}  program {program}",
     "explain.rule": "rule       {rule}  ({where})",
     "explain.no-parser": "rule       no parser is for the program {program}",
