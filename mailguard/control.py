@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from .model import Item, Request
 
-DEFAULT_SOCKET = "/run/mailguard/control.socket"
+DEFAULT_SOCKET = "/run/mailguard/control.sock"
 GROUP = "mailguard"
 CLIENTS = 8
 REQUEST = 64 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from mailguard.control import DEFAULT_SOCKET, ControlError, ask
 from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE
 
+from .config import settings_path
 from .messages import text
 
 
@@ -23,12 +25,32 @@ class GuardError(Exception):
         self.answer = answer
 
 
+def usual_socket() -> str:
+    """Where the guard listens: MAILGUARD_SOCKET, else what the settings say, else the default.
+
+    The settings are read for this one key only, without a check: a command that asks must stay quick, and works
+    beside settings that are wrong.
+    """
+    named = os.environ.get("MAILGUARD_SOCKET")
+    if named:
+        return named
+    path = settings_path(None)
+    if path is not None:
+        import tomllib
+
+        with suppress(OSError, tomllib.TOMLDecodeError, AttributeError):
+            found = tomllib.loads(path.read_text("utf-8")).get("general", {}).get("socket")
+            if isinstance(found, str):
+                return found
+    return DEFAULT_SOCKET
+
+
 def socket_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option `--socket` that every command has that asks the guard."""
     return click.option(
         "--socket",
         metavar="PATH",
-        default=lambda: os.environ.get("MAILGUARD_SOCKET", DEFAULT_SOCKET),
+        default=usual_socket,
         help="The control socket.",
     )(function)
 

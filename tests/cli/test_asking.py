@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import mailguard
+from mailguard.cli import client
+from mailguard.control import DEFAULT_SOCKET
 
 BAN = {
     "network": "192.0.2.7",
@@ -173,3 +178,21 @@ def test_pause_and_panic(guard: Any, run: Any) -> None:
     assert run("panic").out == "3 bans lifted; only observing until `mailguard enforce`\n"
     guard.answers["observe"] = {"ok": True, "id": "mode", "args": {"mode": "observe", "changed": True}}
     assert "only observing" in run("observe").out
+
+
+def test_where_the_guard_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At MAILGUARD_SOCKET, else where the settings say (even wrong ones), else where the defaults say."""
+    settings = tmp_path / "mailguard.toml"
+    monkeypatch.delenv("MAILGUARD_SOCKET", raising=False)
+    monkeypatch.setenv("MAILGUARD_CONFIG", str(settings))
+    defaults = tomllib.loads((Path(mailguard.__file__).parent / "defaults.toml").read_text())
+    assert client.usual_socket() == DEFAULT_SOCKET == defaults["general"]["socket"]
+    for text, where in (
+        ('[general]\nsocket = "/run/other"\nwrong = 1\n', "/run/other"),
+        ("[general\n", DEFAULT_SOCKET),
+        ("general = 3\n", DEFAULT_SOCKET),
+    ):
+        settings.write_text(text)
+        assert client.usual_socket() == where
+    monkeypatch.setenv("MAILGUARD_SOCKET", "/run/mine")
+    assert client.usual_socket() == "/run/mine"

@@ -175,7 +175,7 @@ def test_why_explains(guard: Any, run: Any) -> None:
         "password-guessing found 5 auth_failure in 4m",
         "It is the 2. ban of this network",
         "3 more events came from it since",
-        "192.0.2.7: 5 auth_failure with 4 different names within 4m",
+        "192.0.2.7: 5 auth_failure with 4 different values within 4m",
         "dovecot/auth-failed  /var/log/mail.log",
         "    user=<in\u2026#1234>",
         "Mail from its network was accepted on 3 days",
