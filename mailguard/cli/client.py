@@ -28,8 +28,8 @@ class GuardError(Exception):
 def usual_socket() -> str:
     """Where the guard listens: MAILGUARD_SOCKET, else what the settings say, else the default.
 
-    The settings are read for this one key only, without a check: a command that asks must stay quick, and works
-    beside settings that are wrong.
+    The settings are read for this one key only, without a check: a command that asks must stay quick, and
+    works beside settings that are wrong.
     """
     named = os.environ.get("MAILGUARD_SOCKET")
     if named:
