@@ -87,18 +87,18 @@ VALUE_FIELD: dict[str, str] = {
 class Block(NamedTuple):
     """Whole lines of one log: `data[start:end]`, the last byte is LF. Valid until the feed is asked again."""
 
-    log: str            # name of the log: its path as given, or the name in the settings
-    data: Any           # bytes, bytearray or memoryview
+    log: str  # name of the log: its path as given, or the name in the settings
+    data: Any  # bytes, bytearray or memoryview
     start: int
     end: int
-    position: int       # byte offset in the log of data[start]
-    arrival: float      # live: when it was read; recorded: the file's modification time (dates year-less stamps)
-    live: bool          # True: a stamp far ahead counts as now
-    may_ban: bool = True              # the log's trust; False: its events only alert
-    cuts: tuple[int, ...] = ()        # offsets in data of lines that were cut at the length limit
-    timezone: str = ""                # name of the writer's zone; empty: this host's
-    year: int | None = None           # stated year for year-less stamps
-    parsers: tuple[str, ...] = ()     # names of the parsers to try; empty: all
+    position: int  # byte offset in the log of data[start]
+    arrival: float  # live: when it was read; recorded: the file's modification time (dates year-less stamps)
+    live: bool  # True: a stamp far ahead counts as now
+    may_ban: bool = True  # the log's trust; False: its events only alert
+    cuts: tuple[int, ...] = ()  # offsets in data of lines that were cut at the length limit
+    timezone: str = ""  # name of the writer's zone; empty: this host's
+    year: int | None = None  # stated year for year-less stamps
+    parsers: tuple[str, ...] = ()  # names of the parsers to try; empty: all
 
 
 class Record(NamedTuple):
@@ -106,10 +106,10 @@ class Record(NamedTuple):
 
     time: float
     host: bytes
-    program: bytes      # "postfix/smtpd"
-    pid: int            # 0: unknown
+    program: bytes  # "postfix/smtpd"
+    pid: int  # 0: unknown
     message: bytes
-    position: int       # journal: microseconds of its stamp
+    position: int  # journal: microseconds of its stamp
     cut: bool = False
 
 
@@ -129,16 +129,16 @@ class Event(NamedTuple):
 
     kind: str
     time: float
-    source: int | None          # packed address; None only for context events
-    rule: str                   # "parser/rule"
-    weight: int                 # attempts the line stands for
-    fields: dict[str, str]      # captured fields but source, decoded
+    source: int | None  # packed address; None only for context events
+    rule: str  # "parser/rule"
+    weight: int  # attempts the line stands for
+    fields: dict[str, str]  # captured fields but source, decoded
     log: str
-    position: int               # byte offset of the line in its log; journal: microseconds
-    scope: str = "mail"         # ports an offence from it concerns: "auth", "mail" (auth and 25), "all"
+    position: int  # byte offset of the line in its log; journal: microseconds
+    scope: str = "mail"  # ports an offence from it concerns: "auth", "mail" (auth and 25), "all"
     may_ban: bool = True
     proved: frozenset[str] = frozenset()  # names of fields proved unambiguous: only these may be keys
-    line: bytes = b""           # the raw line of a hostile event, for the ledger's evidence; empty where nobody asked
+    line: bytes = b""  # the raw line of a hostile event, for the ledger's evidence; empty where nobody asked
 
 
 class Events(NamedTuple):
@@ -153,7 +153,7 @@ class Request:
 
     verb: str
     args: dict[str, Any] = field(default_factory=dict)
-    reply: Any = None           # Callable[[dict[str, Any]], None] | None
+    reply: Any = None  # Callable[[dict[str, Any]], None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Notice:
 
     id: str
     args: dict[str, Any] = field(default_factory=dict)
-    blind: bool = False         # the guard may be missing attacks because of it
+    blind: bool = False  # the guard may be missing attacks because of it
 
 
 Item = Block | Records | Events | Request | Notice
@@ -204,7 +204,7 @@ class Offence:
     evidence: tuple[Evidence, ...] = ()
     scope: str = "mail"
     may_ban: bool = True
-    sources: tuple[int, ...] = ()   # packed addresses that took part, newest last, bounded
+    sources: tuple[int, ...] = ()  # packed addresses that took part, newest last, bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +214,9 @@ class Ban:
     network: Network
     since: float
     until: float | None
-    ordinal: int = 1                # how many times this network was banned, this one included
+    ordinal: int = 1  # how many times this network was banned, this one included
     offence: Offence | None = None  # None: an administrator asked
-    reason: str = ""                # an administrator's words
+    reason: str = ""  # an administrator's words
     scope: str = "mail"
 
 
@@ -247,7 +247,7 @@ class Alert:
     time: float
     why: str
     network: Network | None = None
-    would: Ban | None = None        # in observe mode: the ban that would have been imposed
+    would: Ban | None = None  # in observe mode: the ban that would have been imposed
 
 
 Effect = Impose | Lift | Alert

@@ -137,7 +137,11 @@ def format_effect(effect: Effect) -> str:
     if isinstance(effect, Impose):
         ban = effect.ban
         length = "ever" if ban.until is None else format_duration(ban.until - ban.since)
-        why = f"by {_found(ban.offence)}" if ban.offence else f"by administrator: {ban.reason or 'no reason given'}"
+        why = (
+            f"by {_found(ban.offence)}"
+            if ban.offence
+            else f"by administrator: {ban.reason or 'no reason given'}"
+        )
         again = f" ({ban.ordinal}. time)" if ban.ordinal > 1 else ""
         return f"ban {format_network(ban.network)} for {length} {why}{again}"
     if isinstance(effect, Lift):

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 EXIT_OK = 0
-EXIT_USAGE = 64        # sysexits EX_USAGE
-EXIT_DEFINITION = 65   # EX_DATAERR: a parser or action definition
-EXIT_NO_INPUT = 66     # EX_NOINPUT: a log that cannot be read
+EXIT_USAGE = 64  # sysexits EX_USAGE
+EXIT_DEFINITION = 65  # EX_DATAERR: a parser or action definition
+EXIT_NO_INPUT = 66  # EX_NOINPUT: a log that cannot be read
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE: the firewall or the daemon
-EXIT_SOFTWARE = 70     # EX_SOFTWARE
-EXIT_PERMISSION = 77   # EX_NOPERM
-EXIT_SETTINGS = 78     # EX_CONFIG: the settings, or settings and definitions both
+EXIT_SOFTWARE = 70  # EX_SOFTWARE
+EXIT_PERMISSION = 77  # EX_NOPERM
+EXIT_SETTINGS = 78  # EX_CONFIG: the settings, or settings and definitions both
 
 
 @dataclass(frozen=True, slots=True)
