@@ -7,6 +7,7 @@ import pytest
 
 from mailguard.core import pattern as p
 from mailguard.core.pattern import matching
+from mailguard.core.pattern.prove import prove_echo_pair
 from mailguard.problems import ProblemsError
 
 
@@ -274,6 +275,16 @@ def test_two_rules_may_not_read_one_line_with_two_sources(a: str, b: str, clash:
     if found is not None and "{=" not in a and found.where == "whole":
         assert all(pattern.match(found.line, 0, len(found.line)) for pattern in (one, two))
         assert found.reading_a != found.reading_b
+
+
+def test_middles_that_only_overlap_are_searched_too() -> None:
+    """Texts of different length around the repeated ones shift the middles against each other by some bytes."""
+    a, b = (p.compile("{user:foreign}a{helo:[a]{2}}a{=user}" + end) for end in ("", "bb"))
+    assert a.echo is not None
+    assert b.echo is not None
+    assert prove_echo_pair(a.echo, b.echo, "helo") is not None
+    assert prove_echo_pair(b.echo, a.echo, "helo") is not None
+    assert prove_echo_pair(a.echo, a.echo, "helo") is None
 
 
 def test_a_pair_that_clashes_only_where_lines_are_cut_says_so() -> None:
