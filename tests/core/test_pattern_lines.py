@@ -278,7 +278,7 @@ def test_two_rules_may_not_read_one_line_with_two_sources(a: str, b: str, clash:
 
 
 def test_middles_that_only_overlap_are_searched_too() -> None:
-    """Texts of different length around the repeated ones shift the middles against each other by some bytes."""
+    """Texts of different length around the repeated ones shift the middles by some bytes."""
     a, b = (p.compile("{user:foreign}a{helo:[a]{2}}a{=user}" + end) for end in ("", "bb"))
     assert a.echo is not None
     assert b.echo is not None
