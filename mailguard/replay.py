@@ -19,7 +19,7 @@ from .clock import ManualClock
 from .core.envelope import Opener
 from .core.judge import Judge, Reader
 from .core.loop import Loop
-from .core.ports import Pace, Row
+from .core.ports import Row
 from .core.scanner import Draft
 from .feeds.recorded import RecordedLog
 from .firewall.recording import Recording
@@ -203,13 +203,20 @@ def _place(placed: Placed) -> tuple[float, str, int]:
 class Forgetful:
     """A ledger that keeps nothing."""
 
+    trouble = ""
+    busy = True  # a checkpoint would only cost time: there is nothing to go on with
+    behind = dropped = 0
+
     def record(self, effects: Sequence[Effect]) -> None: ...
 
     def evidence(self, events: Iterable[Event]) -> None: ...
 
-    def checkpoint(
-        self, rows: Iterable[Row], positions: Mapping[str, bytes], *, full: bool = False
-    ) -> None: ...
+    def checkpoint(self, rows: Iterable[Row], positions: Mapping[str, bytes]) -> None: ...
+
+    def tick(self, monotonic: float) -> None: ...
+
+    def settle(self, timeout: float = 0.0) -> bool:
+        return True
 
     def due(self, now: float) -> list[Ban]:
         return []
@@ -261,9 +268,7 @@ def replay(logs: Sequence[RecordedLog], judge: Judge, summary: Summary | None = 
     clock = ManualClock()
     feed = Merged(logs, judge, clock, summary)
     teller = Collector(summary)
-    # A checkpoint would only cost time here: there is nothing to go on with.
-    pace = Pace(checkpoint_every=float("inf"), checkpoint_batches=1 << 62)
-    loop = Loop(feed, judge, Recording(clock), Forgetful(), clock, teller, pace=pace)
+    loop = Loop(feed, judge, Recording(clock), Forgetful(), clock, teller)
     while loop.step():
         yield from teller.take()
 

@@ -148,6 +148,7 @@ class Place:
             if self.guard.feed.positions() == before:
                 break
         self.guard.loop.hurry = False
+        assert self.guard.writer.settle()
 
     def ask(self, verb: str, **args: Any) -> dict[str, Any]:
         got: list[dict[str, Any]] = []

@@ -253,8 +253,6 @@ class TestCheckpoint:
         again = Ledger(path)
         assert sorted(again.restore()) == [("a", b"2", b"Y"), ("b", b"1", b"z")]
         assert again.positions() == {"log": b"2"}
-        again.checkpoint([("c", b"1", b"w")], {"log": b"3"}, full=True)
-        assert sorted(again.restore()) == [("c", b"1", b"w")]
 
     def test_a_failed_checkpoint_leaves_the_former_one(self, path: Path) -> None:
         """Positions, rows and lines are one transaction: an error in the middle undoes all three."""

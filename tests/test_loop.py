@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from mailguard.clock import ManualClock
 from mailguard.core.loop import Loop
 from mailguard.core.ports import Pace, Row
 from mailguard.ledger import Ledger, LedgerError
+from mailguard.ledger.writer import Writer
 from mailguard.model import (
     Alert,
     Ban,
@@ -70,7 +72,6 @@ class PaperJudge:
         self.changes: list[Row] = []
         self.state: dict[bytes, bytes] = {}
         self.open: tuple[Network, ...] = ()
-        self.full: list[bool] = []
 
     def feed(self, items: list[Item], now: float) -> list[Effect]:
         self.diary.append("judge")
@@ -100,9 +101,7 @@ class PaperJudge:
         return None
 
     def checkpoint(self, full: bool = False) -> Iterable[Row]:
-        self.full.append(full)
-        rows = [("seen", key, value) for key, value in self.state.items()] if full else self.changes
-        self.changes = []
+        rows, self.changes = self.changes, []
         return rows
 
     def take_evidence(self) -> list[Event]:
@@ -170,10 +169,10 @@ class PaperLedger(Ledger):
         self._take()
         super().record(effects)
 
-    def checkpoint(self, rows: Iterable[Row], positions: Mapping[str, bytes], *, full: bool = False) -> None:
+    def checkpoint(self, rows: Iterable[Row], positions: Mapping[str, bytes]) -> None:
         self.diary.append("checkpoint")
         self._take()
-        super().checkpoint(rows, positions, full=full)
+        super().checkpoint(rows, positions)
 
 
 class PaperTeller:
@@ -218,9 +217,10 @@ class Paper:
         self.firewall = PaperFirewall(self.diary)
         self.ledger = PaperLedger(self.diary)
         self.teller = PaperTeller(self.diary)
+        self.writer = Writer(self.ledger, threaded=False, most=10, monotonic=self.clock.monotonic)
         self.loop = Loop(
-            self.feed, self.judge, self.firewall, self.ledger, self.clock, self.teller,
-            pace=pace or Pace(checkpoint_every=1000), ledger_errors=(LedgerError,),
+            self.feed, self.judge, self.firewall, self.writer, self.clock, self.teller,
+            pace=pace or Pace(checkpoint_every=1000),
         )  # fmt: skip
 
     def ids(self) -> list[str]:
@@ -308,34 +308,62 @@ class TestDiskFull:
         assert [row["effect"] for row in paper.ledger.answers.every_effect()] == ["impose", "impose", "lift"]
         assert [one.network for one in paper.ledger.due(T)] == [net(2)]
 
-    def test_after_a_failed_checkpoint_the_next_one_is_whole(self) -> None:
-        """Changes that a failed checkpoint had taken from the judge are not lost."""
+    def test_a_failed_checkpoint_is_written_later(self) -> None:
+        """Changes that a failed checkpoint had taken from the judge are not lost, nor those after it."""
         paper = Paper([hit(1), [], hit(2), [], [], []], Pace(checkpoint_every=0.5))
-        assert paper.loop.step()
-        paper.judge.state[b"more"] = b"2"
-        paper.judge.changes.append(("seen", b"more", b"2"))
-        paper.loop.notes.dirty += 1
-        paper.ledger.full = 1
+        paper.ledger.full = 2
         paper.loop.run()
-        assert True in paper.judge.full
         assert {key for _, key, _ in paper.ledger.restore()} == set(paper.judge.state)
         assert paper.ids() == ["disk-full", "disk-back"]
 
+    def test_a_ban_that_is_not_written_yet_is_due(self) -> None:
+        """A firewall that comes back while the disk is full gets all bans, lifted ones left out."""
+        paper = Paper([])
+        paper.ledger.full = 1000
+        paper.writer.record([Impose(ban(1), T), Impose(ban(2), T), Lift(net(1), T, "unban")])
+        assert [one.network for one in paper.writer.due(T)] == [net(2)]
+
     def test_memory_for_what_is_not_written_is_bounded(self) -> None:
         """Beyond the limit alerts go before bans, and what was dropped is counted and said."""
-        paper = Paper([], Pace(unwritten=10))
+        paper = Paper([])
         paper.ledger.full = 1
         offence = Offence("paper", "k", T, T, 1)
-        notes = paper.loop.notes
-        notes.record([Alert(offence, T, "observe")] * 5)
-        notes.record([Impose(ban(n), T) for n in range(10)])
-        assert notes.dropped == 5
-        assert len(notes.due(T)) == 10
-        notes.record([Impose(ban(n), T) for n in range(10, 13)])
-        assert notes.dropped == 8
-        paper.loop.checkpoint()
-        assert len(paper.ledger.due(T)) == 10
-        assert paper.teller.said[-1].args == {"written": 10, "dropped": 8}
+        paper.writer.record([Impose(ban(100), T)])
+        paper.writer.record([Alert(offence, T, "observe")] * 5)
+        paper.writer.record([Impose(ban(n), T) for n in range(6)])
+        assert (paper.writer.dropped, paper.writer.behind) == (3, 9)
+        paper.writer.record([Impose(ban(n), T) for n in range(6, 9)])
+        assert (paper.writer.dropped, paper.writer.behind) == (6, 9)
+        assert len(paper.writer.due(T)) == 9
+        paper.loop.notes.tick(paper.judge, paper.feed, paper.clock.monotonic())
+        paper.clock.set(T + 100)
+        paper.loop.notes.tick(paper.judge, paper.feed, paper.clock.monotonic())
+        assert len(paper.ledger.due(T)) == 9
+        assert [(said.id, said.args.get("dropped")) for said in paper.teller.said] == [
+            ("disk-full", None), ("disk-back", 6),
+        ]  # fmt: skip
+
+    def test_a_thread_writes_the_same(self) -> None:
+        """With a thread nothing waits for the disk; the order and the outcome are those without one."""
+        paper = Paper([])
+        writer = Writer(paper.ledger, retry_first=0.001)
+        paper.ledger.full = 2
+        for number in range(50):
+            writer.evidence([event(number % 5, T + number)])
+            writer.record([Impose(ban(number, T + number), T + number)])
+        writer.checkpoint([("t", b"k", b"v")], {"log": b"1"})
+        writer.later(lambda: paper.ledger.put("mode", "enforce"))
+        end = time.monotonic() + 10
+        while not writer.settle():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        assert writer.close()
+        assert (writer.behind, writer.dropped, writer.busy, writer.trouble) == (0, 0, False, "")
+        told = list(paper.ledger.answers.every_effect())
+        assert [row["network"] for row in told] == [f"192.0.2.{number}" for number in range(50)]
+        assert paper.ledger.positions() == {"log": b"1"}
+        assert paper.ledger.get("mode") == "enforce"
+        assert len(paper.ledger.answers.why(net(3), T)["lines"]) == 10
 
 
 class TestRequests:

@@ -31,7 +31,8 @@ from mailguard.definitions.parsers import load_parser
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.firewall.recording import Recording
-from mailguard.ledger import Ledger, LedgerError
+from mailguard.ledger import Ledger
+from mailguard.ledger.writer import Writer
 from mailguard.model import Item
 from mailguard.replay import Collector, Summary
 
@@ -147,12 +148,13 @@ class Ready:
 class House:
     """A guard on one log, which can be killed and started again."""
 
-    def __init__(self, folder: Path, parser: Parser, now: float = T):
+    def __init__(self, folder: Path, parser: Parser, now: float = T, threaded: bool = False):
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.log = folder / "door.log"
         self.log.touch()
         self.parser = parser
+        self.threaded = threaded  # only one that is really killed may have a thread
         self.clock = ManualClock(now)
         self.lines = 0
         self.rotations = 0
@@ -179,17 +181,17 @@ class House:
             Mortal(Ready(self.feed, self.clock), life),
             Mortal(self.judge, life),
             Mortal(self.firewall, life),
-            Mortal(self.ledger, life),
+            Writer(Mortal(self.ledger, life), threaded=self.threaded),
             self.clock,
             self.teller,
             pace=Pace(checkpoint_every=5.0),
-            ledger_errors=(LedgerError,),
         )
 
     def die(self) -> None:
         """Descriptors are closed by the kernel; nothing else is done for a killed process."""
         self.feed.close()
         self.ledger._store.db.close()
+        self.ledger._reader.db.close()
 
     def write(self, sources: list[tuple[int, int]]) -> None:
         """Each (source, user) is one visit of two lines, 40 seconds apart from the next one."""
@@ -357,7 +359,7 @@ from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 import test_loop_killed as room
 folder = Path(sys.argv[1])
-house = room.House(folder, room.load_parser(folder / "door.toml"), float(sys.argv[2]))
+house = room.House(folder, room.load_parser(folder / "door.toml"), float(sys.argv[2]), True)
 print("up", flush=True)
 while True:
     house.loop.step()

@@ -37,9 +37,8 @@ class Loop:
         *,
         pace: Pace | None = None,
         firewall_errors: tuple[type[Exception], ...] = (OSError,),
-        ledger_errors: tuple[type[Exception], ...] = (OSError,),
     ):
-        """The last two name what a firewall and a ledger raise when they fail; anything else is a defect.
+        """`firewall_errors` is what a firewall raises when it fails; anything else is a defect.
 
         `feed` and `judge` may be replaced between two steps (reload).
         """
@@ -48,11 +47,12 @@ class Loop:
         self.clock = clock
         self.teller = teller
         self.stopping = False
-        self._offset = clock.monotonic() - clock.now()  # between the two clocks, as of the last step
+        self._monotonic = clock.monotonic()
+        self._offset = self._monotonic - clock.now()  # between the two clocks, as of the last step
         self.hurry = False  # never wait for items: something else is to be done when there are none
         pace = pace or Pace()
-        self.notes = Notes(ledger, clock, teller.notice, pace, ledger_errors)
-        self.gate = Gate(firewall, clock, self.notes.due, teller.notice, pace, firewall_errors)
+        self.notes = Notes(ledger, clock, teller.notice, pace)
+        self.gate = Gate(firewall, clock, ledger.due, teller.notice, pace, firewall_errors)
 
     def run(self) -> None:
         """Until the feed ends or somebody asks to stop; then the last checkpoint."""
@@ -68,8 +68,13 @@ class Loop:
         now = self.clock.now()
         records: list[Item] = []
         asked: list[Request] = []
+        notes = self.notes
         for item in items:
-            if isinstance(item, Block | Records | Events):
+            if isinstance(item, Block):
+                notes.dirty += item.end - item.start
+                records.append(item)
+            elif isinstance(item, Records | Events):
+                notes.dirty += 1000
                 records.append(item)
             elif isinstance(item, Request):
                 asked.append(item)
@@ -80,16 +85,15 @@ class Loop:
             effects += self.judge.feed(records, now)
             # Before the effects are noted: the ledger copies the lines behind an effect from these.
             if hostile := self.judge.take_evidence():
-                self.notes.ledger.evidence(hostile)
-            self.notes.dirty += 1
+                notes.ledger.evidence(hostile)
         if effects:
             self._carry_out(effects, now)
         for request in asked:
             self._answer(request, now)
         monotonic = self.clock.monotonic()
-        self._offset = monotonic - now
+        self._monotonic, self._offset = monotonic, monotonic - now
         self.gate.tick(now, monotonic)
-        self.notes.tick(self.judge, self.feed, monotonic)
+        notes.tick(self.judge, self.feed, monotonic)
         for notice in self.teller.watch(items, now):
             self.teller.notice(notice)
         return True
@@ -98,7 +102,7 @@ class Loop:
         """Monotonic seconds at which something is to be done even if no item comes."""
         if self.hurry:
             return self.clock.monotonic()
-        earliest = self.notes.deadline()
+        earliest = self.notes.deadline(self._monotonic)
         retry = self.gate.retry.at
         if retry is not None and (earliest is None or retry < earliest):
             earliest = retry
@@ -133,7 +137,7 @@ class Loop:
     def _carry_out(self, effects: list[Effect], now: float) -> None:
         """Firewall, ledger, words."""
         self.gate.apply(effects, now)
-        self.notes.record(effects)
+        self.notes.ledger.record(effects)
         self.teller.effects(effects)
 
     def _answer(self, request: Request, now: float) -> None:
@@ -149,6 +153,7 @@ class Loop:
             self.checkpoint()
         elif request.verb == "pause":
             answer = self.teller.asked(request, [], self._pause(request.args, now), now)
+            self.notes.ledger.settle()
         elif request.verb == "stop":
             self.stopping, answer = True, {"ok": True}
         else:

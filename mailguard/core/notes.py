@@ -1,119 +1,73 @@
-"""The ledger as the loop sees it: what it did not take yet waits, is tried again, and is said once."""
+"""The ledger as the loop sees it: when a checkpoint is due, and what is said when nothing can be written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ..model import Alert, Ban, Effect, Impose, Lift, Notice
-from .ports import Clock, Feed, Judge, Ledger, Pace, Place, Retry
+from ..model import Notice
+from .ports import Clock, Feed, Judge, Ledger, Pace
+
+_LOOK = 0.5  # seconds between looks at a ledger that is writing or in trouble
 
 
 class Notes:
-    """Owns: effects that a full disk did not take, and when a checkpoint is due.
+    """Owns: when the next checkpoint is. What waits to be written is the ledger's own business."""
 
-    Limits: `Pace.unwritten` effects wait; beyond that alerts go first, then the oldest.
-    """
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        clock: Clock,
-        say: Callable[[Notice], None],
-        pace: Pace,
-        errors: tuple[type[Exception], ...],
-    ):
+    def __init__(self, ledger: Ledger, clock: Clock, say: Callable[[Notice], None], pace: Pace):
         self.ledger = ledger
-        self.retry = Retry(pace)
-        self.dropped = 0  # effects that were never written
+        self.dirty = 0  # bytes judged since the last checkpoint, at least 1 when anything changed
         self._clock = clock
         self._say = say
         self._pace = pace
-        self._errors = errors
-        self._unwritten: list[Effect] = []
-        self._full = False  # the next checkpoint brings everything
-        self.dirty = 0  # batches with records since the last checkpoint
+        self._trouble = False
         self._checkpoint_at = clock.monotonic() + pace.checkpoint_every
 
-    def record(self, effects: Sequence[Effect]) -> None:
-        """Write effects down, or keep them until the disk takes them."""
-        if not self._unwritten and not self.retry.failing:
-            try:
-                self.ledger.record(effects)
-                return
-            except self._errors as error:
-                self._failed(error)
-        self._unwritten += effects
-        excess = len(self._unwritten) - self._pace.unwritten
-        if excess > 0:
-            self.dropped += excess
-            alerts = [number for number, effect in enumerate(self._unwritten) if isinstance(effect, Alert)]
-            gone = set(alerts[:excess])
-            gone.update(
-                [number for number in range(len(self._unwritten)) if number not in gone][: excess - len(gone)]
-            )
-            self._unwritten = [effect for number, effect in enumerate(self._unwritten) if number not in gone]
-
-    def due(self, now: float) -> list[Ban]:
-        """Every ban that must stand: those of the ledger, corrected by what it has not taken yet."""
-        bans = self.ledger.due(now)
-        if not self._unwritten:
-            return bans
-        standing: dict[Place, Ban] = {(ban.network, ban.scope): ban for ban in bans}
-        for effect in self._unwritten:
-            if isinstance(effect, Impose):
-                standing[effect.ban.network, effect.ban.scope] = effect.ban
-            elif isinstance(effect, Lift):
-                standing.pop((effect.network, effect.scope), None)
-        return list(standing.values())
-
-    def _failed(self, error: Exception) -> None:
-        if self.retry.failed(self._clock.monotonic()):
-            self._say(Notice("disk-full", {"reason": str(error)}))
-
-    # ------------------------------------------------------------ checkpoints
-
-    def whole(self) -> None:
-        """The next checkpoint must bring everything: the changes so far were taken by somebody else."""
-        self._full = True
-
-    def deadline(self) -> float | None:
-        """Monotonic seconds at which something is to be written."""
-        if self.retry.failing:
-            return self.retry.at
+    def deadline(self, monotonic: float) -> float | None:
+        """Monotonic seconds at which there is something to do."""
+        if self.ledger.trouble or self.ledger.busy:
+            return monotonic + _LOOK
         return self._checkpoint_at if self.dirty else None
 
     def tick(self, judge: Judge, feed: Feed, monotonic: float) -> None:
-        """Write what is due: owed effects after a failure, the checkpoint when its time has come."""
-        if self.retry.at is not None:
-            if monotonic >= self.retry.at:
-                self.checkpoint(judge, feed)
-        elif self.dirty and (monotonic >= self._checkpoint_at or self.dirty >= self._pace.checkpoint_batches):
-            self.checkpoint(judge, feed)
+        """Write a checkpoint when it is time, and say it when the ledger cannot be written or can again."""
+        ledger = self.ledger
+        if ledger.trouble or self._trouble:
+            ledger.tick(monotonic)
+            self._tell()
+        if (
+            self.dirty
+            and not ledger.busy
+            and (monotonic >= self._checkpoint_at or self.dirty >= self._pace.checkpoint_bytes)
+        ):
+            self.checkpoint(judge, feed, wait=False)
 
-    def checkpoint(self, judge: Judge, feed: Feed) -> None:
-        """Write owed effects, the judge's changes (all, when a former write failed) and the feed's
-        positions."""
-        self._checkpoint_at = self._clock.monotonic() + self._pace.checkpoint_every
-        written = len(self._unwritten)
-        try:
-            if written:
-                self.ledger.record(self._unwritten)
-                self._unwritten = []
-            full = self._full
-            self._full = True  # should it fail, then the changes it took from the judge are gone
-            self.ledger.checkpoint(judge.checkpoint(full), feed.positions(), full=full)
-        except self._errors as error:
-            self._failed(error)
-            return
-        self._full, self.dirty = False, 0
-        if self.retry.worked():
-            self._say(Notice("disk-back", {"written": written, "dropped": self.dropped}))
+    def checkpoint(self, judge: Judge, feed: Feed, wait: bool = True) -> None:
+        """Write the judge's changes and the feed's positions; `wait` until they are on disk, or cannot be."""
+        if wait:
+            self.ledger.settle()
+        if self.ledger.busy:  # one is owed already; the next brings what this would have
+            self.dirty = max(1, self.dirty)
+        else:
+            self._checkpoint_at = self._clock.monotonic() + self._pace.checkpoint_every
+            self.dirty = 0
+            self.ledger.checkpoint(judge.checkpoint(), feed.positions())
+        if wait:
+            self.ledger.settle()
+        self._tell()
+
+    def _tell(self) -> None:
+        ledger = self.ledger
+        if ledger.trouble and not self._trouble:
+            self._say(Notice("disk-full", {"reason": ledger.trouble}))
+        elif self._trouble and not ledger.trouble:
+            self._say(Notice("disk-back", {"dropped": ledger.dropped}))
+        self._trouble = bool(ledger.trouble)
 
     def status(self) -> dict[str, Any]:
         """Figures for `status`."""
         return {
-            "ledger_behind": len(self._unwritten),
-            "ledger_failing": self.retry.failing,
-            "effects_dropped": self.dropped,
+            "ledger_behind": self.ledger.behind,
+            "ledger_failing": bool(self.ledger.trouble),
+            "effects_dropped": self.ledger.dropped,
         }

@@ -55,15 +55,36 @@ class Firewall(Protocol):
 
 
 class Ledger(Protocol):
-    """What is written down; each call is all or nothing."""
+    """What is written down, in order, sooner or later; no call waits or raises."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written; empty: it can."""
+
+    @property
+    def busy(self) -> bool:
+        """A checkpoint waits to be written."""
+
+    @property
+    def behind(self) -> int:
+        """Effects that wait to be written."""
+
+    @property
+    def dropped(self) -> int:
+        """Effects that will never be written, because too many waited."""
 
     def record(self, effects: Sequence[Effect]) -> None: ...
 
     def evidence(self, events: Iterable[Event]) -> None: ...
 
-    def checkpoint(
-        self, rows: Iterable[Row], positions: Mapping[str, bytes], *, full: bool = False
-    ) -> None: ...
+    def checkpoint(self, rows: Iterable[Row], positions: Mapping[str, bytes]) -> None:
+        """Not while `busy`."""
+
+    def tick(self, monotonic: float) -> None:
+        """Try again what failed, if it is time."""
+
+    def settle(self, timeout: float = ...) -> bool:
+        """Wait, for a moment, until everything is written."""
 
     def due(self, now: float) -> list[Ban]: ...
 
@@ -101,10 +122,9 @@ class Pace:
     """How often and how much. Seconds, and numbers of things."""
 
     checkpoint_every: float = 5.0
-    checkpoint_batches: int = 10_000  # where time stands still
+    checkpoint_bytes: int = 1 << 20
     retry_first: float = 0.25
     retry_longest: float = 30.0
-    unwritten: int = 100_000
 
 
 class Retry:

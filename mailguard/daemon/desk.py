@@ -14,11 +14,9 @@ import os
 import sqlite3
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..ledger import LedgerError
 from ..model import Alert, Effect, Impose, Item, Notice, Request
 from ..notation import format_effect, format_network, parse_network
 from ..replay import row
@@ -122,10 +120,9 @@ class Desk:
 
     def _hourly(self, now: float) -> None:
         guard = self.guard
-        # A full disk is noticed and said by the loop itself; this can wait for the next hour.
-        with suppress(LedgerError):
-            guard.ledger.tidy(now, retention=guard.loaded.settings.general.retention)
-            guard.ledger.put("health", guard.health.save())
+        retention = guard.loaded.settings.general.retention
+        guard.writer.later(lambda: guard.ledger.tidy(now, retention=retention))
+        guard.remember("health", guard.health.save())
 
     def next_deadline(self) -> float | None:
         """Wall time of the next look."""
@@ -141,10 +138,9 @@ class Desk:
         if not answer.get("ok", True):
             return answer
         guard.printer.notice(Notice("request", {"verb": request.verb}))
-        with suppress(LedgerError):  # said by the loop's own write
-            if request.verb in ("enforce", "observe", "panic"):
-                guard.remember_mode()
-            guard.ledger.put("paused-until", guard.loop.gate.paused_until)
+        if request.verb in ("enforce", "observe", "panic"):
+            guard.remember_mode()
+        guard.remember("paused-until", guard.loop.gate.paused_until)
         guard.notifier.status(self.line())
         return answer | {"effects": [format_effect(effect) for effect in effects]}
 

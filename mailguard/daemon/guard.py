@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,7 +18,8 @@ from ..definitions.settings import Log
 from ..feeds.live import LiveFeed, make_source
 from ..firewall.interface import FirewallError
 from ..health import Health
-from ..ledger import Ledger, LedgerError
+from ..ledger import Ledger
+from ..ledger.writer import Writer
 from ..model import Network, Notice
 from ..problems import EXIT_OK, EXIT_UNAVAILABLE, ProblemsError
 from ..replay import Merged, Summary
@@ -90,6 +90,7 @@ class Guard:
         self._server = Server(socket, self.clock.monotonic)
         self._pace = pace
         self.ledger = Ledger(self.ledger_path, evidence=loaded.settings.general.evidence)
+        self.writer = Writer(self.ledger)
         self.health = Health(self.started, heartbeat=loaded.settings.general.heartbeat or None)
         self.desk = Desk(self)
         self.judge: Judge
@@ -114,10 +115,9 @@ class Guard:
         saved = self.ledger.positions()
         self.feed = LiveFeed(clock=self.clock)
         self.loop = Loop(
-            self.feed, self.judge, self.door, self.ledger, self.clock, self.desk,
+            self.feed, self.judge, self.door, self.writer, self.clock, self.desk,
             pace=self._pace,
             firewall_errors=(FirewallError, OSError),
-            ledger_errors=(LedgerError, sqlite3.Error),
         )  # fmt: skip
         self._server.open(self.feed.wait)
         self._signals.open(self.feed.add_fd)
@@ -177,8 +177,12 @@ class Guard:
     def remember_mode(self) -> None:
         """Keep the mode with what the settings said at that time: a later change of the settings counts
         again."""
-        self.ledger.put("mode", "enforce" if self.judge.enforcing else "observe")
-        self.ledger.put("mode-stated", self.loaded.settings.general.mode)
+        self.remember("mode", "enforce" if self.judge.enforcing else "observe")
+        self.remember("mode-stated", self.loaded.settings.general.mode)
+
+    def remember(self, name: str, value: str | float | None) -> None:
+        """Keep a named value in the ledger, as soon as it can be written."""
+        self.writer.later(lambda: self.ledger.put(name, value))
 
     def _restore_health(self, now: float) -> None:
         known = self.ledger.get("health")
@@ -204,10 +208,9 @@ class Guard:
         # A crash before its end begins anew: nothing is written as known before all of it was read.
         feed = Merged(recorded, self.judge, None, Summary())
         loop = Loop(
-            feed, self.judge, self.door, self.ledger, self.clock, self.desk,
-            pace=Pace(checkpoint_every=float("inf"), checkpoint_batches=1 << 62),
+            feed, self.judge, self.door, self.writer, self.clock, self.desk,
+            pace=Pace(checkpoint_every=float("inf"), checkpoint_bytes=1 << 62),
             firewall_errors=(FirewallError, OSError),
-            ledger_errors=(LedgerError, sqlite3.Error),
         )  # fmt: skip
         patience = 0.0
         while loop.step():
@@ -248,8 +251,12 @@ class Guard:
         """Write the last checkpoint and let go of everything. Bans stand, unless `--flush` was said."""
         self.notifier.stopping()
         code = EXIT_OK
-        with suppress(LedgerError):
-            self.ledger.put("health", self.health.save())
+        self.remember("health", self.health.save())
+        if not self.writer.close():
+            # What could not be written is read again from the logs at the next start; bans stand in the
+            # firewall.
+            self.printer.notice(Notice("disk-full", {"reason": self.writer.trouble or "it takes too long"}))
+            code = EXIT_UNAVAILABLE
         why = self.door.close(keep=not self.options.flush)
         if why and self.options.flush:
             self.printer.notice(Notice("firewall-lost", {"reason": why}))
@@ -276,7 +283,12 @@ class Guard:
             self.printer.notice(Notice("reload-refused", {"problems": str(error)}))
             self.notifier.ready(self.desk.line())
             return {"ok": False, "id": "reload-refused", "error": str(error)}
-        # From here on the rows are taken from the old judge, so the next checkpoint must be whole.
+        # First what changed, for what comes next takes it from the old judge without writing it.
+        self.loop.checkpoint()
+        if self.writer.busy:
+            problem = f"the ledger cannot be written: {self.writer.trouble}"
+            self.printer.notice(Notice("reload-refused", {"problems": problem}))
+            return {"ok": False, "id": "reload-refused", "error": problem}
         judge.restore(
             (table, key, value) for table, key, value in self.judge.checkpoint(True) if value is not None
         )
@@ -293,7 +305,7 @@ class Guard:
         self.runner = Runner(loaded.settings.alerts.command)
         self.ledger.redactor.full = loaded.settings.general.evidence == "full"
         self.remember_mode()
-        self.loop.notes.whole()
+        self.loop.notes.dirty = 1
         self.loop.checkpoint()
         self._expect()
         self.printer.notice(Notice("reloaded"))

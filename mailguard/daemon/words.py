@@ -31,7 +31,7 @@ SENTENCES: dict[str, str] = {
     "firewall-repaired": "somebody changed mailguard's own firewall table ({what}); it was repaired",
     "firewall-table": "the firewall: {what}",
     "disk-full": "the ledger cannot be written: {reason}; bans go on, and what happened is kept in memory",
-    "disk-back": "the ledger is written again: {written} effects were added, {dropped} were lost",
+    "disk-back": "the ledger is written again; {dropped} effects were lost meanwhile",
     "reload": "settings and definitions are read anew",
     "reloaded": "new settings and definitions are in use",
     "reload-refused": "the new settings or definitions are wrong, the old ones stay in use:\n{problems}",

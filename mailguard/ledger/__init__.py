@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,11 @@ class Ledger:
         self.redactor = Redactor(key if isinstance(key, bytes) else b"", full=evidence == "full")
         self._lines = Lines(self._db, self.redactor)
         self._keep_lines = evidence != "none"
-        self.answers = Answers(self._db, self._lines)
+        # Questions have a connection of their own, so that they neither wait for a writing thread nor see
+        # what it has not committed.
+        self._reader = self._store if self._store.memory or readonly else Store(path, readonly=True)
+        self.answers = Answers(self._reader.db, self._lines)
+        self._lock = threading.RLock()
         self._tidied = 0.0
         self._positions: dict[str, bytes] | None = None  # as they stand in the file; None: not known
 
@@ -93,21 +98,15 @@ class Ledger:
             self._lines.add(events)
 
     def checkpoint(
-        self,
-        rows: Iterable[tuple[str, bytes, bytes | None]],
-        positions: Mapping[str, bytes],
-        *,
-        full: bool = False,
+        self, rows: Iterable[tuple[str, bytes, bytes | None]], positions: Mapping[str, bytes]
     ) -> None:
         """Write the engine's changes, the feeds' positions and the waiting lines: all or none.
 
-        `rows` are (table, key, value); value None deletes. `full`: they are all there is, others are
-        forgotten. LedgerError when the disk does not take them; the caller then owes a full checkpoint.
+        `rows` are (table, key, value); value None deletes. `positions` replace all former ones. LedgerError
+        when the disk does not take them; the same rows may then be given again.
         """
         try:
             with self._writing() as db:
-                if full:
-                    db.execute("DELETE FROM state")
                 db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", self._kept(db, rows))
                 if positions != self._positions:
                     db.execute("DELETE FROM positions")
@@ -137,18 +136,18 @@ class Ledger:
 
     def restore(self) -> Iterator[tuple[str, bytes, bytes]]:
         """The engine's rows of the last checkpoint, in no order that means anything."""
-        return iter(self._db.execute("SELECT tbl, key, value FROM state"))
+        return iter(self._reader.db.execute("SELECT tbl, key, value FROM state"))
 
     def positions(self) -> dict[str, bytes]:
         """The feeds' positions of the last checkpoint."""
-        return dict(self._db.execute("SELECT log, value FROM positions"))
+        return dict(self._reader.db.execute("SELECT log, value FROM positions"))
 
     def due(self, now: float) -> list[Ban]:
         """Every ban that stands at `now`, without its offence: what the kernel must hold."""
         collecting = gc.isenabled()
         gc.disable()  # 100,000 new objects would set it off a hundred times, and none of them is garbage
         try:
-            rows = self._db.execute(
+            rows = self._reader.db.execute(
                 f"SELECT {BAN_COLUMNS} FROM bans WHERE until IS NULL OR until > ?", (now,)
             ).fetchall()
             return [
@@ -165,7 +164,8 @@ class Ledger:
 
     def get(self, key: str) -> Any:
         """A named value of the daemon (mode, pause), or None."""
-        return self._store.get("daemon:" + key)
+        with self._lock:
+            return self._store.get("daemon:" + key)
 
     def put(self, key: str, value: str | float | bytes | None) -> None:
         """Keep a named value; None forgets it. LedgerError when the disk does not take it."""
@@ -215,13 +215,15 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         try:
-            with self._store.transaction() as db:
+            with self._lock, self._store.transaction() as db:
                 yield db
         except sqlite3.Error as error:
             raise LedgerError(f"{self._store.path}: {error}") from error
 
     def close(self) -> None:
         """Close the file. What waits for a checkpoint is not written: the lines will be read again."""
+        if self._reader is not self._store:
+            self._reader.close()
         self._store.close()
 
     @property

@@ -91,8 +91,11 @@ class Answers:
         standing += [ban for ban in inside if (ban["network"], ban["scope"]) not in known]
         effects = self._effects(network, low, high)
         lines = []
-        for source in self._lines.sources_in(low, high, SOURCES):
-            lines += [{"source": format_address(source), **line._asdict()} for line in self._lines.of(source)]
+        for source in self._lines.sources_in(low, high, SOURCES, self._db):
+            lines += [
+                {"source": format_address(source), **line._asdict()}
+                for line in self._lines.of(source, self._db)
+            ]
         lines.sort(key=lambda line: line["time"])
         return {
             "network": format_network(network),

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -62,11 +63,16 @@ class Lines:
         self.dropped = 0  # lines that found no room since the start
         self.rows: int | None = None  # rows in the table; counted when first wanted
         self._waiting: dict[int, deque[Event]] = {}
+        self._guard = threading.Lock()  # for `_waiting`: a thread writes, `why` reads
         self._count = 0
         self._hand = 0  # id at which the search for room goes on
 
     def add(self, events: Iterable[Event]) -> None:
         """Remember hostile events until the next checkpoint."""
+        with self._guard:
+            self._add(events)
+
+    def _add(self, events: Iterable[Event]) -> None:
         waiting = self._waiting
         for event in events:
             source = event.source
@@ -121,8 +127,9 @@ class Lines:
 
     def written(self) -> None:
         """The transaction that held `write` is committed: forget what waited."""
-        self._waiting = {}
-        self._count = 0
+        with self._guard:
+            self._waiting = {}
+            self._count = 0
 
     def undone(self) -> None:
         """The transaction that held `write` was rolled back: the lines wait on."""
@@ -160,33 +167,38 @@ class Lines:
         assert self.rows is not None
         self.rows -= db.total_changes - before
 
-    def of(self, source: int) -> list[Line]:
-        """The kept lines of one source, oldest first, waiting ones included."""
-        return list(self._of(source))
-
-    def _of(self, source: int) -> Iterator[Line]:
-        rows = self.db.execute(
+    def of(self, source: int, db: sqlite3.Connection | None = None) -> list[Line]:
+        """The kept lines of one source, oldest first, waiting ones included; read over `db` where given."""
+        rows = (db or self.db).execute(
             "SELECT time, kind, rule, log, position, weight, line, fields FROM evidence"
             " WHERE address = ? ORDER BY id",
             (pack(source),),
         )
-        for time, kind, rule, log, position, weight, line, fields in rows:
-            yield Line(time, kind, rule, log, position, weight, line, json.loads(fields))
+        lines = [
+            Line(time, kind, rule, log, position, weight, line, json.loads(fields))
+            for time, kind, rule, log, position, weight, line, fields in rows
+        ]
+        with self._guard:
+            waiting = list(self._waiting.get(source, ()))
         redactor = self.redactor
-        for event in self._waiting.get(source, ()):
-            yield Line(
+        lines += [
+            Line(
                 event.time, event.kind, event.rule, event.log, event.position, event.weight,
                 redactor.line(event.line, event.fields), redactor.fields(event.fields),
-            )  # fmt: skip
+            )
+            for event in waiting
+        ]  # fmt: skip
+        return lines
 
-    def sources_in(self, low: int, high: int, limit: int) -> list[int]:
+    def sources_in(self, low: int, high: int, limit: int, db: sqlite3.Connection) -> list[int]:
         """Up to `limit` sources between two packed addresses of one family that have lines."""
-        rows = self.db.execute(
+        rows = db.execute(
             "SELECT DISTINCT address FROM evidence WHERE address BETWEEN ? AND ? LIMIT ?",
             (pack(low), pack(high), limit),
         )
-        found = [unpack(address) for (address,) in rows]
-        found += islice((one for one in self._waiting if low <= one <= high and one not in found), limit)
+        found = {unpack(address) for (address,) in rows}
+        with self._guard:
+            found.update(islice((one for one in self._waiting if low <= one <= high), limit))
         return sorted(found)[:limit]
 
     def behind(self, evidence: Iterable[Evidence], sources: Iterable[int]) -> list[list[Any]]:
@@ -195,7 +207,7 @@ class Lines:
         wanted = list(evidence)
         texts: dict[tuple[str, int, float], str] = {}
         for source in sources:
-            for line in self._of(source):
+            for line in self.of(source):
                 texts[line.log, line.position, line.time] = line.line
         return [
             [
