@@ -101,7 +101,8 @@ class Scanner:
 
         Raises ValueError or ImportError when the named prefilter is not there.
         """
-        self.parsers: tuple[Parser, ...] = tuple(parsers)
+        # Guessed formats last: what a known format takes is not theirs.
+        self.parsers: tuple[Parser, ...] = tuple(sorted(parsers, key=lambda parser: parser.guessed))
         self.keep_lines = keep_lines
         self.counters = Counters()
         self._plans = Plans(self.parsers, wanted_kinds)
@@ -268,12 +269,14 @@ class Scanner:
     def _doubtful(
         self, plan: Plan, first: Entry, captures: Captures, message: bytes, opened: Opened, cut: bool
     ) -> bool:
-        """True when a rule of another parser, which no proof has compared, reads another source."""
+        """True when a rule of another parser, which no proof has compared, reads another source. A guessed
+        format cannot cast doubt on a known one: else a client could hide by a name that fits the guess.
+        """
         source = captures[first.source] if first.source >= 0 else None
         if source is None:
             return False
         for entry in plan.entries:
-            if entry.source < 0 or entry.rule.parser == first.rule.parser:
+            if entry.source < 0 or entry.rule.parser == first.rule.parser or entry.guessed > first.guessed:
                 continue
             other = entry.match(message, opened.start, opened.end, cut)
             if other is not None and other[entry.source] not in (source, None):

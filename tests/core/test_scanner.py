@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailguard.core.prefilter import ENGINES
 from mailguard.core.rules import Parser
 from mailguard.core.scanner import LINE_LIMIT, Draft, Scanner, family
-from mailguard.definitions.parsers import read_parser
+from mailguard.definitions.parsers import load_parsers, read_parser
 from mailguard.model import Block, Event, Record, Records
 from mailguard.notation import parse_address
 
@@ -500,3 +500,14 @@ def test_drafts_name_their_sessions() -> None:
     (draft,) = Scanner([parser(text)]).scan(block(line("connect from [192.0.2.7]")))
     assert isinstance(draft, Draft)
     assert draft.keys == (b"mail1\0tiny/smtp\x007\x00192.0.2.7",)
+
+
+def test_a_guess_casts_no_doubt_on_a_known_format() -> None:
+    """A login name that fits a guessed format too is read by the known one; else it would hide its try."""
+    parsers = load_parsers(["epost-pop3log", "epost-imap4log"])
+    name = b"x from 203.0.113.99 PASS"
+    line = b"[12/Dec/2026:00:01:49] %b from 192.0.2.9 LOGIN %b **** failed\n" % (name, name)
+    found = Scanner(parsers).scan(Block("imap4log", line, 0, len(line), 0, 1797000000.0, False))
+    assert [(event.rule, event.source) for event in found if isinstance(event, Event)] == [
+        ("epost-imap4log/login-failed", parse_address("192.0.2.9"))
+    ]
