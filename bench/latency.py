@@ -15,6 +15,7 @@ installed, and five failures; sshguard with its nftables sets and a threshold of
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -44,41 +45,60 @@ FAILED = (
     "{t} mail1 dovecot: imap-login: Aborted login (auth failed, 1 attempts): user=<u{n}@example.org>, "
     "method=PLAIN, rip={rip}, lip=2001:db8::25, TLS"
 )
+#: Attackers come from 2001:db8:NUMBER::/48.
+PREFIX = b"\x20\x01\x0d\xb8"
 _CLONE_NEWNET = 0x40000000
 _NETLINK_NETFILTER = 12
 _NFNLGRP_NFTABLES, _SOL_NETLINK, _ADD_MEMBERSHIP = 7, 270, 1
 
 
 class Kernel:
-    """Hears which addresses come into sets of this namespace, and when."""
+    """Hears which addresses come into sets of this namespace, and when: in a process of its own, which does
+    nothing but wait for the kernel's messages, so that nothing else delays its clock."""
 
     def __init__(self) -> None:
-        self._line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self._line.bind((0, 0))
-        self._line.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
-        self._line.setblocking(False)
+        line = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        line.bind((0, 0))
+        line.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
+        self._told, tell = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._hear(line, tell)
+        line.close()
+        os.close(tell)
+        os.set_blocking(self._told, False)
+        self._rest = b""
 
-    def heard(self, wanted: dict[bytes, int]) -> list[tuple[int, float]]:
-        """The attackers whose /48 stood in a message since the last call, with the time."""
-        found = []
-        while True:
-            try:
-                message = self._line.recv(1 << 16)
-            except BlockingIOError:
-                return found
-            now = time.perf_counter()
-            at = message.find(b"\x20\x01\x0d\xb8")
-            while at >= 0:
-                number = wanted.get(message[at : at + 6])
-                if number is not None:
-                    found.append((number, now))
-                at = message.find(b"\x20\x01\x0d\xb8", at + 4)
+    @staticmethod
+    def _hear(line: socket.socket, tell: int) -> None:
+        try:
+            while True:
+                message = line.recv(1 << 16)
+                now = time.perf_counter()
+                at = message.find(PREFIX)
+                while at >= 0:
+                    os.write(tell, b"%d %.9f\n" % (int.from_bytes(message[at + 4 : at + 6], "big"), now))
+                    at = message.find(PREFIX, at + 4)
+        finally:
+            os._exit(0)
+
+    def heard(self) -> list[tuple[int, float]]:
+        """The numbers of attackers whose address stood in a message since the last call, with the time."""
+        with contextlib.suppress(BlockingIOError):
+            self._rest += os.read(self._told, 1 << 20)
+        *lines, self._rest = self._rest.split(b"\n")
+        return [(int(number), float(moment)) for number, moment in (line.split() for line in lines)]
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self._told)
 
 
-def attacker(number: int) -> tuple[str, bytes]:
-    """An address in a /48 of its own, and the packed /48."""
-    return f"2001:db8:{number:x}::7", b"\x20\x01\x0d\xb8" + number.to_bytes(2, "big")
+def attacker(number: int) -> str:
+    """An address in a /48 of its own."""
+    return f"2001:db8:{number:x}::7"
 
 
 # ---------------------------------------------------------------- the guards
@@ -157,13 +177,11 @@ class Writer:
         self._lines = 0
         self.began: dict[int, float] = {}
         self.banned: dict[int, float] = {}
-        self._wanted: dict[bytes, int] = {}
 
     def attack(self, number: int, times: int) -> None:
         """`times` failed logins of one attacker, each in a write() of its own."""
-        address, packed = attacker(number)
-        self._wanted[packed] = number
-        line = FAILED.format(t=time.strftime("%b %e %H:%M:%S"), n=number, rip=address).encode() + b"\n"
+        stamp = time.strftime("%b %e %H:%M:%S")
+        line = FAILED.format(t=stamp, n=number, rip=attacker(number)).encode() + b"\n"
         for _ in range(times):
             self.began[number] = time.perf_counter()
             os.write(self._file, line)
@@ -179,8 +197,9 @@ class Writer:
         os.write(self._file, ("\n".join(lines) + "\n").encode())
 
     def listen(self) -> None:
-        for number, now in self._kernel.heard(self._wanted):
-            self.banned.setdefault(number, now)
+        for number, now in self._kernel.heard():
+            if number in self.began:
+                self.banned.setdefault(number, now)
 
     def latencies(self) -> list[float]:
         """Milliseconds of every attacker who was banned."""
@@ -233,6 +252,7 @@ def measure(name: str, rate: int, seconds: float) -> str:
                 writer.listen()
                 time.sleep(0.001)
         finally:
+            kernel.close()
             os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(20)
