@@ -369,7 +369,7 @@ class Lane:
                     break
             else:
                 flags |= bit
-        weight = event.weight if event.weight < MAX_WEIGHT else MAX_WEIGHT
+        weight = min(max(event.weight, 0), MAX_WEIGHT)
         buffer, place = self.history.add(
             key,
             RECORD.pack(event.time, event.position, self.value(event), log, rule, weight, kind, flags),

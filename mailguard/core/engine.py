@@ -281,7 +281,8 @@ class Engine:
                 who = fired.watch.detector.who
                 if who != "any" and (who == "known") != known:
                     continue
-                suspicious = suspicious or not known
+                # From where our people have long been logging in, it is more likely one of them.
+                suspicious = suspicious or not (known or self.book.source(source).good(time))
                 effects += self._decide(lane, fired, event)
         if suspicious:
             self.book.revoke(name, source, time)

@@ -158,13 +158,12 @@ class Judge:
     def status(self, now: float) -> Answer:
         """Counters, for `status` and for the watch over blindness."""
         engine = self.engine
-        engine.policy.expire(now)
         history = [lane.history for lane in engine.lanes]
-        real = sum(1 for held in engine.bans if not held.simulated)
+        standing = [held.simulated for held in engine.bans if held.until > now]
         return {
             "mode": "enforce" if engine.policy.enforcing else "observe",
-            "bans": real,
-            "simulated": len(engine.bans) - real,
+            "bans": standing.count(False),
+            "simulated": standing.count(True),
             "newest": None if engine.clock == float("-inf") else engine.clock,
             **engine.counts,
             "keys": engine.keys(),

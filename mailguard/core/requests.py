@@ -153,13 +153,16 @@ class Requests:
         carry_out = self._verbs.get(verb)
         if carry_out is None:
             return [], {"ok": False, "id": "unknown-verb", "args": {"verb": verb[:100]}}
-        self.engine.policy.expire(now)
         try:
             return carry_out(args, now)
         except BadArgument as error:
             return [], error.answer
 
     # ------------------------------------------------------------ bans
+
+    def _standing(self, now: float) -> list[Held]:
+        """Bans that stand at wall time `now`. The engine's clock is that of the logs, and may lag."""
+        return [held for held in self.engine.bans if held.until > now]
 
     def _ban(self, args: dict[str, Any], now: float) -> Result:
         engine = self.engine
@@ -199,7 +202,7 @@ class Requests:
             raise BadArgument("network", None)
         begin = self._since(args, now)
         chosen: list[Held] = []
-        for held in list(engine.bans):
+        for held in self._standing(now):
             ban = held.ban
             if networks and not any(covers(network, ban.network) for network in networks):
                 continue
@@ -212,7 +215,7 @@ class Requests:
         for held in chosen:
             effects += engine.policy.lift(held, now, "unban")
         for network in networks or dict.fromkeys(held.ban.network for held in chosen):
-            self._pardon(network)
+            self._pardon(network, now)
         lifted = [format_network(held.ban.network) for held in chosen]
         inside = [
             format_network(held.ban.network)
@@ -233,12 +236,12 @@ class Requests:
         seconds = _seconds(args, "since")
         return None if seconds is None else now - seconds
 
-    def _pardon(self, network: Network) -> None:
+    def _pardon(self, network: Network, now: float) -> None:
         """Forget what led to a ban that was a mistake."""
         engine = self.engine
         engine.clear(network)
         engine.ordinals.clear(network)
-        engine.book.pardon(network.address)
+        engine.book.pardon(network.address, now)
 
     # ------------------------------------------------------------ allow list
 
@@ -283,7 +286,7 @@ class Requests:
         effects: list[Effect] = []
         for held in engine.bans.within(one_source(network), now):
             effects += engine.policy.lift(held, now, "allowed")
-        self._pardon(one_source(network))
+        self._pardon(one_source(network), now)
         return effects, {
             "ok": True,
             "id": "allowed",
@@ -307,7 +310,7 @@ class Requests:
         engine = self.engine
         before, engine.policy.enforcing = engine.policy.enforcing, True
         effects: list[Effect] = []
-        for held in list(engine.bans):
+        for held in self._standing(now):
             if held.simulated:
                 if engine.policy.spared(held.ban.network) is None:
                     engine.bans.make_real(held)
@@ -331,7 +334,7 @@ class Requests:
         engine = self.engine
         engine.policy.enforcing = False
         effects: list[Effect] = []
-        for held in list(engine.bans):
+        for held in self._standing(now):
             effects += engine.policy.lift(held, now, "unban")
         return effects, {"ok": True, "id": "panic", "args": {"lifted": len(effects)}}
 
@@ -341,7 +344,7 @@ class Requests:
         detector, begin = _text(args, "detector"), self._since(args, now)
         contains = _network(args, "contains") if args.get("contains") is not None else None
         found = []
-        for held in self.engine.bans:
+        for held in self._standing(now):
             ban = held.ban
             if detector and (ban.offence.detector if ban.offence else "administrator") != detector:
                 continue

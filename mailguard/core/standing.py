@@ -35,6 +35,8 @@ _RECORD = Struct("=ddddHHB")
 _LOGIN = Struct("=ddB")
 _REVOKED = 1
 _NONE = 0.0
+_NOBODY = 0  # no user's hash is 0: under it stands when a network was pardoned
+NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,11 @@ class Book:
         else:
             first, last, flags = _LOGIN.unpack(value)
             if flags & _REVOKED:
-                return
+                if not self._pardoned(source, first):
+                    return
+                first = last = NEVER
             if not 0 <= time - last < _GRAIN:
+                first = time if first == NEVER else first
                 strong = max(last, time) - min(first, time) >= DAY
                 self.logins.put(key, _LOGIN.pack(min(first, time), max(last, time), 0), strong)
         self._earn(self.sources, source_key(source), time, False, 0)
@@ -196,13 +201,18 @@ class Book:
         packed = _RECORD.pack(0.0, 0.0, time, time, 0, 1, _REVOKED)
         self.sources.put(source_key(source), packed, True)
 
-    def pardon(self, source: int) -> bool:
-        """An administrator speaks for the source: what was revoked may be earned again."""
+    def pardon(self, source: int, time: float) -> bool:
+        """An administrator speaks for the source: what was revoked before `time` may be earned again."""
+        self.logins.put(user_network(_NOBODY, source), _LOGIN.pack(time, time, 0), True)
         value = self.sources.get(source_key(source))
         if value is None or not value[_RECORD.size - 1] & _REVOKED:
             return False
         self.sources.drop(source_key(source))
         return True
+
+    def _pardoned(self, source: int, since: float) -> bool:
+        value = self.logins.get(user_network(_NOBODY, source))
+        return value is not None and bool(_LOGIN.unpack(value)[1] >= since)
 
     def sweep(self, clock: float) -> int:
         """A piece of housekeeping: one shard of one table; how many keys were looked at."""

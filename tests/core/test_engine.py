@@ -721,3 +721,15 @@ def test_requests_survive_a_restart() -> None:
     Requests(new).request("disallow", {"network": "192.0.2.0/24"}, T)
     store(rows, new)
     assert not [key for key in rows if key[0] == "allow"]
+
+
+def test_an_attacked_colleague_does_not_cost_the_office_its_standing() -> None:
+    """A first login of an attacked user from where others have long been logging in: only told."""
+    engine = made([BROKEN, HARVEST])
+    for day in range(4):
+        run(engine, [event(day * DAY, "192.0.2.1", "auth_success", user="tanaka")])
+    story = [event(4 * DAY + n, f"203.0.113.{n}") for n in range(6)]
+    story += [event(4 * DAY + 10, "192.0.2.1", "auth_success")]
+    assert len(run(engine, story)) == 1
+    assert engine.book.source(address("192.0.2.1")).good(T + 4 * DAY + 20)
+    assert engine.book.known(engine.hasher("sato"), address("192.0.2.1"), T + 4 * DAY + 20)

@@ -509,3 +509,15 @@ def test_status_counts() -> None:
     assert status["keys"] == {"source": 1}
     assert made.next_deadline() is None
     assert made.tick(T) == []
+
+
+def test_asking_never_changes_what_later_events_lead_to() -> None:
+    """The wall clock of a question is not the clock of the logs."""
+    made, asked = judge(), judge()
+    for one in (made, asked):
+        one.feed([block("a.log", *ATTACK)], T)
+    for verb in ("status", "bans", "why", "enforce"):
+        ask(asked, verb, T + 3 * DAY, network="192.0.2.7")
+    assert ask(asked, "bans", T + 3 * DAY)[1]["bans"] == []
+    later = block("a.log", *(f"{300 + n} auth_failure 192.0.2.7 x" for n in range(9)))
+    assert asked.feed([later], T + 3 * DAY) == made.feed([later], T) == []

@@ -104,8 +104,14 @@ def test_an_administrator_may_pardon() -> None:
     """The holiday in Peru: after `unban` or `allow` standing may be earned again."""
     book = Book(1000)
     book.revoke(SATO, PARTNER, T)
-    assert book.pardon(PARTNER)
-    assert not book.pardon(PARTNER)
+    assert book.pardon(PARTNER, T + 60)
+    assert not book.pardon(PARTNER, T + 60)
+    book.login(SATO, PARTNER, T + 120)
+    assert book.known(SATO, PARTNER, T + 130)
+    book.revoke(SATO, PARTNER, T + 200)
+    book.login(SATO, PARTNER, T + 220)
+    assert not book.known(SATO, PARTNER, T + 230)
+    assert book.pardon(PARTNER, T + 240)
     for day in range(4):
         book.mail(PARTNER, T + day * DAY)
     assert book.source(PARTNER).good(T + 4 * DAY)
