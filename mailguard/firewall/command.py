@@ -76,7 +76,7 @@ class Command(Driver):
         if self._unban:
             for key in list(self.desired.bans):
                 self.apply([Call(fill(self._unban, key, 0.0, 0.0))])
-                del self.desired.bans[key]
+                self.desired.commit({key: None})
         if self._stop:
             self.apply([Call(self._stop)])
 
@@ -102,7 +102,7 @@ class Command(Driver):
         for key in [key for key, until in bans.items() if until <= now]:
             try:
                 self.apply([Call(fill(self._unban, key, 0.0, now))])
-                del bans[key]
+                self.desired.commit({key: None})
             except FirewallError as error:
                 failed = error
         if failed is not None:

@@ -147,37 +147,75 @@ def flatten(nets: Mapping[Key, float]) -> list[Piece]:
 class Desired:
     """The bans that must stand, by key, each with its end.
 
-    Owns: `bans`. Never asks a clock: `now` arrives, and bans over by then do not count.
+    Owns: `bans` (read it freely, change it by the methods only). Never asks a clock: `now` arrives, and
+    bans over by then do not count.
     """
 
-    __slots__ = ("bans",)
+    __slots__ = ("_bans", "_nets")
 
     def __init__(self, bans: Mapping[Key, float] | None = None):
-        self.bans: dict[Key, float] = dict(bans or {})
+        self._bans: Bans = dict(bans or {})
+        #: The networks of each interval set; None: to be gathered when next asked for.
+        self._nets: dict[tuple[int, str], Bans] | None = None
 
-    def alive(self, now: float) -> dict[Key, float]:
+    @property
+    def bans(self) -> Mapping[Key, float]:
+        return self._bans
+
+    def replace(self, bans: Bans) -> None:
+        """From now on exactly these, and the dictionary belongs here."""
+        self._bans = bans
+        self._nets = None
+
+    def alive(self, now: float) -> Bans:
         """The bans that are not over."""
-        return {key: until for key, until in self.bans.items() if until > now}
+        return {key: until for key, until in self._bans.items() if until > now}
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Mapping[Key, float | None]) -> None:
         """Take changes over, after the system has taken them."""
         for key, until in changes.items():
+            kind = kind_of(key[1], key[2])
+            ranges = self._nets.setdefault((key[0], kind), {}) if self._nets and kind in (NET4, NET6) else {}
             if until is None:
-                self.bans.pop(key, None)
+                self._bans.pop(key, None)
+                ranges.pop(key, None)
             else:
-                self.bans[key] = until
+                self._bans[key] = ranges[key] = until
+
+    def adopt(self, found: Iterable[tuple[Key, float]]) -> None:
+        """Bans that stand unasked become desired; what is desired already keeps its own end."""
+        self.commit({key: until for key, until in found if key not in self._bans})
 
     def purge(self, now: float) -> list[Key]:
         """Forget the bans that are over; their keys."""
-        over = [key for key, until in self.bans.items() if until <= now]
-        for key in over:
-            del self.bans[key]
+        over = [key for key, until in self._bans.items() if until <= now]
+        self.commit(dict.fromkeys(over))
         return over
 
-    def nets(self, scope: int, kind: str, now: float) -> dict[Key, float]:
+    def nets(self, scope: int, kind: str, now: float) -> Bans:
         """The living networks of one interval set."""
-        return {
-            key: until
-            for key, until in self.bans.items()
-            if key[0] == scope and until > now and kind_of(key[1], key[2]) == kind
-        }
+        if self._nets is None:
+            self._nets = {}
+            for key, until in self._bans.items():
+                sort = kind_of(key[1], key[2])
+                if sort in (NET4, NET6):
+                    self._nets.setdefault((key[0], sort), {})[key] = until
+            self._nets.setdefault((scope, kind), {})
+        return {key: until for key, until in self._nets.get((scope, kind), {}).items() if until > now}
+
+
+def concerned(nets: Mapping[Key, float], changed: Iterable[Key]) -> Bans:
+    """Of the networks of one set, those whose pieces depend on the changed ones: all within the widest
+    network around each of them.
+    """
+    spans: list[tuple[int, int]] = []
+    for _, address, prefix in changed:
+        low, high = bounds(address, prefix)
+        for _, other, length in nets:
+            first, last = bounds(other, length)
+            if first <= low and high <= last:
+                low, high = first, last
+        spans.append((low, high))
+    if len(spans) > 16:
+        return dict(nets)  # gathering costs more than flattening all
+    return {key: until for key, until in nets.items() if any(low <= key[1] <= high for low, high in spans)}

@@ -147,7 +147,7 @@ class Driver(ABC):
             bans.setdefault(key, until)
         found, incomplete = self.restore_soon(bans, now) if soon else (self.restore(bans, now), False)
         bans.update(found)
-        self.desired.bans = bans
+        self.desired.replace(bans)
         return incomplete
 
     def impose(self, bans: Sequence[Ban], now: float) -> None:
@@ -177,7 +177,7 @@ class Driver(ABC):
         for key in gone:
             bans.pop(key, None)
         bans.update(self.restore(bans, now, gone))
-        self.desired.bans = bans
+        self.desired.replace(bans)
         self.mended.append(str(error))
 
     def plan_effects(self, effects: Iterable[Effect], now: float) -> list[str]:
@@ -202,12 +202,12 @@ class Driver(ABC):
 
     def panic(self) -> None:
         self.remove()
-        self.desired.bans = {}
+        self.desired.replace({})
 
     def close(self, keep: bool) -> None:
         if not keep:
             self.remove()
-            self.desired.bans = {}
+            self.desired.replace({})
 
     def fileno(self) -> int | None:
         return None

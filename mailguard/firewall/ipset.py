@@ -231,8 +231,7 @@ class Ipset(Driver):
 
     def mend(self, differences: Differences, now: float) -> None:
         bans = self.desired.bans
-        for key, until in differences.foreign:
-            bans.setdefault(key, until)
+        self.desired.adopt(differences.foreign)
         wrong = [key for key in differences.wrong if bans.get(key, 0.0) > now]
         self.apply([line for key in wrong for line in self._operations("add", key, bans[key], now)])
 

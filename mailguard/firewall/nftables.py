@@ -29,8 +29,8 @@ from mailguard.firewall.nftview import (
 )
 from mailguard.model import Network
 
-#: Hosts that get their counters in one `tick`, and how long until the next: a few milliseconds of work each.
-_COUNTED_AT_ONCE, _COUNTED_EVERY = 200, 0.02
+#: Hosts that get their counters in one `tick`, and seconds until the next: a fraction of a millisecond each.
+_COUNTED_AT_ONCE, _COUNTED_EVERY = 50, 0.01
 
 
 class Nftables(Driver):
@@ -124,21 +124,25 @@ class Nftables(Driver):
         read: reading a hundred thousand elements takes seconds, and `compare` can do it elsewhere."""
         sets = self.sets
         found: Bans = {}
+        # Pieces of what was desired until now are nobody else's, also where they end later than what is now.
+        explained = dict.fromkeys(gone, FOREVER)
+        for scope, kind in every(*NETS):
+            for key, until in self.desired.nets(scope, kind, now).items():
+                explained.setdefault(key, max(until, bans.get(key, 0.0)))
         try:
             stood = bool(nftlayout.fingerprint(sets.link, self.table))
             try:
                 self._run(nftlayout.sets(self.table))
             except NftError:
                 # Sets of another shape: an older version's, or somebody's. What they hold is kept.
-                known = {**bans, **dict.fromkeys(gone, FOREVER)}
-                found = sets.foreign(known, now) if stood else {}
+                found = sets.foreign({**bans, **explained}, now) if stood else {}
                 stood = False
                 self._run(f"delete table inet {self.table}\n" + nftlayout.sets(self.table))
             if stood and thorough:
                 found |= sets.fit_hosts(bans, now, gone)
             else:
                 self._uncounted = sets.pour_hosts(bans | found, now)
-            found |= sets.fit_nets(bans | found, now, gone, read=stood)
+            found |= sets.fit_nets(bans | found, now, explained, read=stood)
             sets.fill_allowed(self.allowed)
             self._make_rules()
             self._made_for = self.ports
@@ -258,14 +262,13 @@ class Nftables(Driver):
 
     def mend(self, differences: Differences, now: float) -> None:
         bans = self.desired.bans
-        for key, until in differences.foreign:
-            bans.setdefault(key, until)
+        self.desired.adopt(differences.foreign)
         wrong = [key for key in differences.wrong if bans.get(key, 0.0) > now]
         hosts = [key for key in wrong if kind_of(key[1], key[2]) not in NETS]
         self.apply([host("renew", key, bans[key], now) for key in hosts])
         if len(hosts) < len(wrong):
             try:
-                bans.update(self.sets.fit_nets(self.desired.alive(now), now))
+                self.desired.adopt(self.sets.fit_nets(self.desired.alive(now), now).items())
             except OSError as error:
                 raise FirewallError(f"nftables: {error.strerror or error}") from error
 

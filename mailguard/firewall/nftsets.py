@@ -16,6 +16,7 @@ from mailguard.firewall.desired import (
     PREFIX6,
     Bans,
     Key,
+    concerned,
     flatten,
     kind_of,
 )
@@ -166,15 +167,22 @@ class Sets:
         return found
 
     def fit_nets(
-        self, bans: Mapping[Key, float], now: float, gone: Sequence[Key] = (), read: bool = True
+        self,
+        bans: Mapping[Key, float],
+        now: float,
+        explained: Mapping[Key, float] | None = None,
+        read: bool = True,
     ) -> Bans:
-        """The same for the interval sets, whose elements are the flat form of all networks."""
+        """The same for the interval sets, whose elements are the flat form of all networks.
+
+        `explained`: networks whose pieces may still stand, with their ends, though they are not among `bans`.
+        """
         found: Bans = {}
         for scope, kind in every(*NETS):
             wanted = of_set(bans, scope, kind)
             there = self.read(scope, kind) if read else []
             if there or wanted:
-                strange = foreign(there, {**wanted, **dict.fromkeys(gone, FOREVER)}, scope, kind, now)
+                strange = foreign(there, {**wanted, **(explained or {})}, scope, kind, now)
                 found |= strange
                 self.apply(wrong_pieces(there, wanted | strange, scope, kind, now)[0])
         return found
@@ -215,6 +223,7 @@ def plan_nets(
     before: Mapping[Key, float], changes: Mapping[Key, float | None], scope: int, kind: str, now: float
 ) -> list[Operation]:
     """The pieces that appear, change and disappear when networks of one set change."""
+    before = concerned(before, changes)
     after = {key: until for key, until in before.items() if key not in changes}
     after |= {key: until for key, until in changes.items() if until is not None}
     old = {(piece.low, piece.high): piece.until for piece in flatten(before)}

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -28,7 +29,10 @@ SETTLE = 0.15
 APART = 1.0
 _RETRY_FIRST, _RETRY_LONGEST = 1.0, 60.0
 _LARGEST_ANSWER = 256 << 20
+#: Seconds between two ticks at least, whatever a driver asks for.
+_SHORTEST = 0.005
 _NAMED = 5
+_UNREADABLE_SAID = 5
 
 
 class Reconciler:
@@ -48,6 +52,7 @@ class Reconciler:
         self._compare = False  # a comparison is due, also when the layout stands
         self._last_repair = float("-inf")
         self._failed = 0.0  # seconds to wait after a failed repair; 0: it worked
+        self._unreadable = 0  # comparisons that failed in a row
         self._child: tuple[int, int] | None = None  # pid and descriptor of the answer
         self._answer = bytearray()
         self._changed: set[Key] = set()  # since the child was forked
@@ -131,7 +136,7 @@ class Reconciler:
         except FirewallError as error:
             self._trouble(error)
             later = wall + _RETRY_LONGEST
-        self._tick_at = None if later is None else now + max(0.0, later - wall)
+        self._tick_at = None if later is None else now + max(_SHORTEST, later - wall)
 
     def _look(self, now: float) -> None:
         self._look_at = None
@@ -165,6 +170,14 @@ class Reconciler:
         self._failed = min(max(self._failed * 2, _RETRY_FIRST), _RETRY_LONGEST)
         self._look_at = self._clock.monotonic() + self._failed
 
+    def _unread(self, reason: str) -> None:
+        """The elements could not be read, often because the ruleset changed meanwhile: later again."""
+        self._unreadable += 1
+        if self._unreadable == _UNREADABLE_SAID:
+            self._say(Notice("firewall-table", {"what": f"its bans cannot be compared: {reason}"}))
+        self._compare = True
+        self._soon(min(APART * 2**self._unreadable, _RETRY_LONGEST))
+
     def _mend(self, differences: Differences) -> None:
         now = self._clock.now()
         try:
@@ -173,15 +186,16 @@ class Reconciler:
             self._trouble(error)
             return
         self._last_repair = self._clock.monotonic()
-        args: dict[str, object] = {}
-        if differences.wrong:
-            names = [format_network(Network(key[1], key[2])) for key in differences.wrong[:_NAMED]]
-            args["what"] = "bans were missing or changed"
-            args |= {"wrong": len(differences.wrong), "networks": names}
-        if differences.foreign:
-            names = [format_network(Network(key[1], key[2])) for key, _ in differences.foreign[:_NAMED]]
-            args.setdefault("what", "bans of others were adopted")
-            args |= {"adopted": len(differences.foreign), "adopted_networks": names}
+        wrong, foreign = _names(differences.wrong), _names([key for key, _ in differences.foreign])
+        words = []
+        if wrong:
+            words.append(_listed("was missing or changed", "were missing or changed", wrong))
+        if foreign:
+            words.append(
+                _listed("that nobody asked for was adopted", "that nobody asked for were adopted", foreign)
+            )
+        args = {"what": "; ".join(words), "wrong": len(wrong), "adopted": len(foreign)}
+        args |= {"networks": wrong[:_NAMED], "adopted_networks": foreign[:_NAMED]}
         self._say(Notice("firewall-repaired", args))
 
     # ---- the child that compares
@@ -212,12 +226,14 @@ class Reconciler:
         answer = bytes(self._answer)
         self._drop_child()
         try:
-            wrong, strange = json.loads(answer)
+            told = json.loads(answer)
         except ValueError:
-            # The ruleset changed under the reader, or the table went: look again.
-            self._compare = True
-            self._soon(APART)
+            told = "the comparison was ended"
+        if isinstance(told, str):
+            self._unread(told)
             return
+        self._unreadable = 0
+        wrong, strange = told
         missing: list[Key] = [(key[0], key[1], key[2]) for key in wrong]
         adopted: list[tuple[Key, float]] = [((key[0], key[1], key[2]), until) for key, until in strange]
         bans = self.driver.desired.bans
@@ -233,22 +249,43 @@ class Reconciler:
         if self._child is not None:
             pid, descriptor = self._child
             self._child = None
-            os.close(descriptor)  # a child still writing ends with that
+            os.close(descriptor)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # a whole comparison may take seconds: nobody waits for it
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
 
+def _names(keys: Iterable[Key]) -> list[str]:
+    return [format_network(Network(address, prefix)) for _, address, prefix in keys]
+
+
+def _listed(one: str, many: str, names: list[str]) -> str:
+    """`2 bans were missing: 192.0.2.7, 192.0.2.8`, the first few by name."""
+    more = ", ..." if len(names) > _NAMED else ""
+    head = f"1 ban {one}" if len(names) == 1 else f"{len(names)} bans {many}"
+    return f"{head}: {', '.join(names[:_NAMED])}{more}"
+
+
 def _answer(driver: Driver, now: float, writing: int) -> NoReturn:
-    """The child's life: compare, write, end. An empty answer: it could not compare."""
+    """The child's life: compare, write the differences, or in a text why it could not; end."""
     code = 1
     try:
-        driver.in_child()
-        found = driver.compare(now)
-        data = memoryview(json.dumps([found.wrong, found.foreign]).encode())
+        with contextlib.suppress(OSError):
+            os.nice(10)  # bans go first
+        try:
+            driver.in_child()
+            found = driver.compare(now)
+            answer: object = [found.wrong, found.foreign]
+        except InterruptedDump:
+            answer = ""
+        except (OSError, FirewallError) as error:
+            answer = str(error)
+        data = memoryview(json.dumps(answer).encode())
         while data:
             data = data[os.write(writing, data) :]
         code = 0
-    except (OSError, FirewallError, InterruptedDump):
-        pass
+    except OSError:
+        pass  # nobody reads any more
     finally:
         os._exit(code)

@@ -9,6 +9,7 @@ scope and goes to the scope's ports is dropped, before connection tracking.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -180,7 +181,10 @@ def is_legacy(program: str = "iptables") -> bool:
 def writers(program: str = "iptables") -> dict[str, Writer]:
     """One writer for each family, the right sort for this host. Raises FirewallError without iptables."""
     other = program.replace("iptables", "ip6tables", 1)
+    made: dict[str, Writer] = {"4": Commands(program), "6": Commands(other)}
     if program == "iptables" and is_legacy(program):
         with contextlib.suppress(FirewallError):
-            return {"4": Legacy("4"), "6": Legacy("6")}
-    return {"4": Commands(program), "6": Commands(other)}
+            made = {"4": Legacy("4"), "6": Legacy("6")}
+    if not os.path.exists("/proc/net/if_inet6"):
+        del made["6"]  # a kernel without IPv6 has no table for it, and nobody comes that way
+    return made
