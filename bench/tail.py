@@ -1,6 +1,6 @@
 """The feed's latency: from another process's write() of a line to the line in hand.
 
-    python bench/tail.py [--seconds N] [--rate LINES]... [--spacing MICROSECONDS]... [--watcher inotify|polling]
+    python bench/tail.py [--seconds N] [--rate LINES]... [--spacing MICROSECONDS]... [--watcher NAME]
 
 One write() a line, evenly spaced. Prints the median and the 99th percentile in microseconds, the share of
 one core that the reading process used, and how many wake-ups it took. The lines carry the writer's
@@ -94,7 +94,8 @@ def main() -> None:
             times.sort()
             middle, tail = times[len(times) // 2] / 1e3, times[len(times) * 99 // 100] / 1e3
             print(
-                f"{rate:8d} {spacing:10.0f} {middle:8.0f} {tail:8.0f} {share:6.1%} {wakes / asked.seconds:8.0f}",
+                f"{rate:8d} {spacing:10.0f} {middle:8.0f} {tail:8.0f}",
+                f"{share:6.1%} {wakes / asked.seconds:8.0f}",
                 flush=True,
             )
 

@@ -16,14 +16,13 @@ from typing import Any, Protocol
 from mailguard.clock import Clock
 from mailguard.feeds.entries import FIELDS, Reader, unit_patterns
 from mailguard.feeds.interface import LogOptions, LogStatus, Saved
-from mailguard.feeds.journalctl import Pipe
+from mailguard.feeds.journalctl import HEAD, Pipe
 from mailguard.feeds.libsystemd import NOP, Journal, LibraryMissingError
 from mailguard.feeds.lines import Arena
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Item, Notice, Records
 
-HEAD = b"^"  # in place of a cursor: before the first entry
 _BATCH = 1024  # entries handed out at once
 _RETRY = 5.0  # seconds until a journal that cannot be read is tried again
 _TIME = re.compile(rb"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")

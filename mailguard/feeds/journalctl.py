@@ -17,6 +17,7 @@ from typing import Any
 
 from mailguard.feeds.entries import FIELDS
 
+HEAD = b"^"  # in place of a cursor: before the first entry
 _LONGEST = 4 << 20  # a JSON line longer than this is left out
 _PIECE = 1 << 18
 
@@ -65,16 +66,13 @@ class Pipe:
         command = [found, "-o", "json", "--all", "--no-pager", "--output-fields=" + ",".join(FIELDS)]
         command += [f"--file={file}" for file in files]
         command += [f"--directory={folder}"] if folder else []
-        if follow:
-            command += ["--follow", "--no-tail"]
-        if cursor == b"^":
-            start = "begin"
-        elif cursor:
+        filters = [f"{field}={text}" for field, text in matches]
+        if follow and not cursor and start == "end":
+            cursor = self._last([*command, "--lines=1", *filters])
+        command += ["--follow", "--no-tail"] if follow else []
+        if cursor and cursor != HEAD:
             command.append("--after-cursor=" + cursor.decode("ascii", "replace"))
-        if start == "end" and follow and not cursor:
-            command.remove("--no-tail")
-            command.append("--lines=0")
-        command += [f"{field}={text}" for field, text in matches]
+        command += filters
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -87,6 +85,13 @@ class Pipe:
         self.cursor = cursor
         self.ended = False
         self.skipped = 0
+
+    @staticmethod
+    def _last(command: list[str]) -> bytes:
+        """The cursor of the last entry there is: where "end" stands before the follower has started."""
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        read = [found for line in done.stdout.splitlines() if (found := entry(line)) is not None]
+        return read[-1][2] if read else HEAD
 
     def fileno(self) -> int:
         """Readable when entries came."""

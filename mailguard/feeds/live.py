@@ -85,6 +85,8 @@ class LiveFeed:
         arena, clock, wait, sources = self._arena, self._clock, self.wait, self._sources
         arena.reset()
         while True:
+            if sources and all([source.ended for source in sources]):
+                return items or None
             backlog = False
             for source in sources:
                 if source.backlog:
@@ -105,8 +107,6 @@ class LiveFeed:
                 sources.append(sources.pop(0))  # another one first when the arena is short
             if items:
                 return items
-            if sources and all(source.ended for source in sources):
-                return None
             if deadline is not None and (clock.monotonic() >= deadline or (last_wait and not ready)):
                 return items
 

@@ -1,4 +1,4 @@
-"""What the tests of the feeds share: a log's folder, a writer, and a reader that collects what it is given."""
+"""What the tests of the feeds share: a writer of logs, and a reader that collects what it is given."""
 
 from __future__ import annotations
 

@@ -400,7 +400,7 @@ class TestDays:
         assert read(spool / "inlog").drain().lines() == [b"1\r"]
 
     def test_old_files_are_let_go(self, read: Make, spool: Path) -> None:
-        """Years of files do not cost a descriptor each: only the newest two stay open once the rest is quiet."""
+        """Years of files do not cost a descriptor each: only the newest two are open."""
         host = spool / "acceptlog" / "MAIL1"
         for number in range(1, 29):
             (host / f"2611{number:02d}.log").write_bytes(b"x\n")

@@ -89,7 +89,7 @@ class World:
                 return
 
     def checkpoint(self) -> None:
-        """The engine's state and the positions in one transaction: lines handed out and rows belong together."""
+        """Engine state and positions in one transaction: the lines handed out and the rows belong together."""
         self.delivered += self.reader.lines()
         self.reader.blocks.clear()
         self.rows = self.reader.positions()
