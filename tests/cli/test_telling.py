@@ -63,12 +63,12 @@ def changed(**values: Any) -> dict[str, Any]:
     ("answer", "code", "says"),
     [
         (changed(), 0, "mailguard stands\n"),
-        (changed(mode="observe", would=7), 1, "only observing; 7 bans would stand"),
+        (changed(mode="observe", would=7), 1, "only observing; 7 ban(s) would stand"),
         (changed(paused_until=1795317000.0), 1, "paused until"),
         (changed(blind=["log-silent /var/log/mail.log"]), 1, "it may be blind: log-silent"),
         (changed(ledger={"failing": True}), 1, "cannot be written"),
         (changed(firewall={"name": "recording"}), 1, "nothing is blocked"),
-        (changed(firewall={"lost": True, "owed": 4}), 2, "the firewall is lost; 4 changes"),
+        (changed(firewall={"lost": True, "owed": 4}), 2, "the firewall is lost; 4 change(s)"),
     ],
 )
 def test_status_tells_monitors(guard: Any, run: Any, answer: dict[str, Any], code: int, says: str) -> None:
@@ -128,7 +128,7 @@ def test_bans_is_a_table_on_a_terminal(guard: Any, run: Any, monkeypatch: pytest
     monkeypatch.setenv("COLUMNS", "160")
     guard.answers["bans"] = {"ok": True, "bans": [BAN | {"until": time.time() + 600}]}
     said = run("bans")
-    assert "1 bans stand" in said.out
+    assert "1 ban(s) stand" in said.out
     assert "password-guessing: 5 auth_failure in 4m" in said.out
     assert "10m" in said.out
     guard.answers["bans"] = {"ok": True, "bans": []}
@@ -174,12 +174,12 @@ def test_why_explains(guard: Any, run: Any) -> None:
         "192.0.2.7 is banned from the ports for logins until",
         "password-guessing found 5 auth_failure in 4m",
         "It is the 2. ban of this network",
-        "3 more events came from it since",
+        "3 more event(s) came from it since",
         "192.0.2.7: 5 auth_failure with 4 different values within 4m",
         "dovecot/auth-failed  /var/log/mail.log",
         "    user=<in\u2026#1234>",
-        "Mail from its network was accepted on 3 days",
-        "What happened (banned 2 times)",
+        "Mail from its network was accepted on 3 day(s)",
+        "What happened (2 ban(s) so far)",
         "  mailguard unban 192.0.2.7",
         '  mailguard allow add 192.0.2.7 --reason "..."',
     ]
