@@ -27,20 +27,39 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+#: A threshold that stays as it is whatever the shipped one becomes.
+POLICY = """
+[policy]
+escalation = ["1m"]
+[detector.user-spray]
+distinct = { field = "user", count = 4 }
+within = "1h"
+ban = { first = "FIRST", factor = 4, longest = "14d" }
+  [[detector.user-spray.case]]
+  at = ["0m", "1m", "2m", "3m"]
+  values = ["a", "b", "c", "d"]
+  fires = "3m"
+  [[detector.user-spray.case]]
+  at = ["0m", "1m", "2m"]
+  values = ["a", "b", "c"]
+  fires = false
+"""
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     path = tmp_path / "mailguard.toml"
-    path.write_text('[detector.user-spray]\nban = { first = "2h" }\n')
+    path.write_text(POLICY.replace("FIRST", "1h"))
     return path
 
 
-def replay(run: Any, *arguments: str) -> Any:
-    return run("replay", "--year", "2026", "--timezone", "UTC", *arguments)
+def replay(run: Any, settings: Path, *arguments: str) -> Any:
+    return run("replay", "--year", "2026", "--timezone", "UTC", "--config", str(settings), *arguments)
 
 
-def test_replay_keeps_its_contract(run: Any, log: Path) -> None:
+def test_replay_keeps_its_contract(run: Any, log: Path, settings: Path) -> None:
     """One object for each effect with exactly these keys, then the summary; wall time on standard error."""
-    said = replay(run, "-o", "json", str(log))
+    said = replay(run, settings, "-o", "json", str(log))
     assert said.code == 0
     assert "seconds)" in said.err
     effect, summary = said.objects
@@ -68,9 +87,9 @@ def test_replay_keeps_its_contract(run: Any, log: Path) -> None:
     }
 
 
-def test_replay_plain_is_the_notation(run: Any, log: Path) -> None:
+def test_replay_plain_is_the_notation(run: Any, log: Path, settings: Path) -> None:
     """Time and the one notation of effects; nothing else on standard output."""
-    said = replay(run, str(log))
+    said = replay(run, settings, str(log))
     assert said.out == (
         "2026-11-22T10:43:20+00:00 ban 192.0.2.78 for 1h by user-spray: 4 auth_failure in 3m\n"
     )
@@ -78,22 +97,23 @@ def test_replay_plain_is_the_notation(run: Any, log: Path) -> None:
 
 def test_replay_follows_the_settings(run: Any, log: Path, settings: Path) -> None:
     """--config changes what the policy does."""
-    assert " for 2h by " in replay(run, "--config", str(settings), str(log)).out
+    settings.write_text(POLICY.replace("FIRST", "2h"))
+    assert " for 2h by " in replay(run, settings, str(log)).out
 
 
-def test_replay_is_repeatable(run: Any, log: Path, tmp_path: Path) -> None:
+def test_replay_is_repeatable(run: Any, log: Path, settings: Path, tmp_path: Path) -> None:
     """The order of the arguments changes nothing."""
     other = tmp_path / "other.log"
     other.write_text(log.read_text().replace("192.0.2.78", "198.51.100.4"))
-    assert replay(run, str(log), str(other)).out == replay(run, str(other), str(log)).out
+    assert replay(run, settings, str(log), str(other)).out == replay(run, settings, str(other), str(log)).out
 
 
-def test_replay_refuses_bad_input(run: Any, tmp_path: Path) -> None:
+def test_replay_refuses_bad_input(run: Any, settings: Path, tmp_path: Path) -> None:
     """A missing log is exit 66, wrong settings 78, no log 64."""
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[genera]\n")
-    assert replay(run, "/nowhere/mail.log").code == 66
-    assert replay(run, "--config", str(wrong), "/nowhere/mail.log").code == 78
+    assert replay(run, settings, "/nowhere/mail.log").code == 66
+    assert replay(run, wrong, "/nowhere/mail.log").code == 78
     assert run("replay").code == 64
 
 
