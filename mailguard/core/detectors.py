@@ -285,6 +285,11 @@ def user_network(user: int, source: int) -> int:
     return (user ^ (network_key(source) % 0xFFFFFFFFFFFFFFC5) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
 
 
+def _shortness(watch: Watch) -> float:
+    """Sorts long bans before short ones and those before mere alerts."""
+    return -watch.detector.ban.first if watch.detector.ban is not None else 0.0
+
+
 def event_flags(event: Event, known: bool) -> int:
     """The flags that a record of the event has in every lane."""
     flags = SCOPE_NUMBER[event.scope]
@@ -311,13 +316,13 @@ class Lane:
             Watch(detector, self._condition(detector), table.cap, track) for detector in detectors
         ]
         self.history = History(table, needs_of(watch.ask for watch in self.watches))
-        #: kind number -> watches that count it, in the order of the settings
+        #: kind number -> watches that count it; where several fire at one event, the longest ban is the one
         self.counting: dict[int, list[Watch]] = {}
         #: kind number -> watches for which it completes a sequence
         self.completing: dict[int, list[Watch]] = {}
         #: kind number -> which events are worth a record: "any", "known" or "stranger"
         self.who: dict[int, str] = {}
-        for watch in self.watches:
+        for watch in sorted(self.watches, key=_shortness):
             for kind in watch.ask.kinds:
                 if watch.then < 0:
                     self.counting.setdefault(kind, []).append(watch)
@@ -355,7 +360,7 @@ class Lane:
     def feed(
         self, key: int, event: Event, kind: int, flags: int, log: int, rule: int, clock: float
     ) -> Iterable[Fired]:
-        """Record the event under `key`; what fires because of it, in the order of the settings.
+        """Record the event under `key`; what fires because of it, longest bans first.
 
         `flags` are those of `event_flags`. The caller says with `Watch.consume` what became of each.
         """

@@ -189,6 +189,16 @@ def test_a_line_may_stand_for_several_attempts(weight: int, expected: int) -> No
     assert len(run(made([GUESS]), [event(0, "192.0.2.7", weight=weight)])) == expected
 
 
+def test_where_two_fire_at_once_the_longer_ban_counts() -> None:
+    """Not the order of the settings decides, and one event makes one ban."""
+    names = Detector(
+        "names", "", ("auth_failure",), "source", 600.0, distinct="user", values=5, ban=BanRule(DAY, 1, DAY)
+    )
+    for detectors in ((GUESS, names), (names, GUESS)):
+        found = run(made(detectors), [event(n, "192.0.2.7", user=f"user{n}") for n in range(5)])
+        assert found == ["ban 192.0.2.7 for 1d by names: 5 auth_failure in 4s"]
+
+
 def test_the_slow_attacker_is_caught() -> None:
     """One try every seven hours from one address: banned at the eighth."""
     found = run(made(), failures("192.0.2.7", 8, 0.0, 7 * 3600.0))
