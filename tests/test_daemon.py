@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mailguard import daemon
-from mailguard.control import ControlError
+from mailguard.control import DEFAULT_SOCKET, ControlError
 from mailguard.core.ports import Pace
 from mailguard.daemon import Options, choose_logs, find_logs
 from mailguard.daemon.alerts import Runner
@@ -603,6 +603,10 @@ class TestMain:
         assert broken in raised.value.problems
         assert raised.value.exit_code == 78
         assert not (tmp_path / "state").exists()
+
+    def test_guard_and_commands_meet_at_one_socket(self) -> None:
+        """The settings' default is where the commands look."""
+        assert str(load_settings(None).general.socket) == DEFAULT_SOCKET
 
     def test_folders_that_cannot_be_made_have_others(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -133,6 +135,9 @@ class Guard:
         self._expect()
         # From here on nothing is lost: a guard that is killed goes on from this checkpoint.
         self.loop.checkpoint()
+        gc.collect()
+        gc.freeze()  # what stands now stands for long: the collector need not look at it again
+        sys.setswitchinterval(0.0005)  # the ledger's thread gives way quickly
         self.notifier.ready(self.desk.line())
 
     def _make_judge(self, loaded: Loaded) -> tuple[Judge, Scanner]:

@@ -15,13 +15,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..model import Ban, Effect, Event, Impose, Lift, Network
 from .answers import Answers, span
 from .evidence import Lines, pack, unpack
 from .redact import Redactor
-from .rows import BAN_COLUMNS, EFFECT_INSERT, effect_row
+from .rows import EFFECT_INSERT, Due, effect_row
 from .store import LedgerError, Store
 
 __all__ = ["Ledger", "LedgerError"]
@@ -143,22 +143,25 @@ class Ledger:
         return dict(self._reader.db.execute("SELECT log, value FROM positions"))
 
     def due(self, now: float) -> list[Ban]:
-        """Every ban that stands at `now`, without its offence: what the kernel must hold."""
+        """Every ban that stands at `now`: what the kernel must hold.
+
+        These are `Due` values, which have of a ban only what a firewall asks for: network, end and scope.
+        """
+        new, unpacked = tuple.__new__, unpack
         collecting = gc.isenabled()
         gc.disable()  # 100,000 new objects would set it off a hundred times, and none of them is garbage
         try:
             rows = self._reader.db.execute(
-                f"SELECT {BAN_COLUMNS} FROM bans WHERE until IS NULL OR until > ?", (now,)
+                "SELECT address, prefix, until, scope FROM bans WHERE until IS NULL OR until > ?", (now,)
             ).fetchall()
-            return [
-                Ban(
-                    Network(a if a.__class__ is int else unpack(a), p), since, until, ordinal, None, "", scope
-                )
-                for a, p, since, until, ordinal, scope in rows
+            due = [
+                new(Due, (new(Network, (a if a.__class__ is int else unpacked(a), p)), until, scope))
+                for a, p, until, scope in rows
             ]
         finally:
             if collecting:
                 gc.enable()
+        return cast(list[Ban], due)
 
     # ------------------------------------------------------------ named values
 

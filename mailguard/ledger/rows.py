@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model import Alert, Effect, Impose, Lift, Network, Offence
 from ..notation import format_address, format_effect, format_network
 from .evidence import Lines, pack, unpack
 
-BAN_COLUMNS = "address, prefix, since, until, ordinal, scope"
 EFFECT_COLUMNS = (
     "what, time, detector, key, first, last, count, kinds, address, prefix, since, until, ordinal, scope,"
     " reason, text, evidence, sources"
@@ -17,6 +16,15 @@ EFFECT_COLUMNS = (
 EFFECT_INSERT = f"INSERT OR IGNORE INTO effects ({EFFECT_COLUMNS}) VALUES ({', '.join('?' * 18)})"
 #: Lines kept with one effect. A detector that counted more keeps the first few and the newest.
 FIRST_LINES, LAST_LINES = 4, 28
+
+
+class Due(NamedTuple):
+    """A ban as a firewall needs it. A frozen `Ban` costs six times as much to make, and a restart makes
+    all."""
+
+    network: Network
+    until: float | None
+    scope: str
 
 
 def effect_row(effect: Effect, lines: Lines) -> tuple[Any, ...]:
