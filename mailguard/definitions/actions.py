@@ -27,6 +27,7 @@ DRIVERS: dict[str, dict[str, type]] = {
     "nftables": {"table": str, "priority": int, "close_sockets": bool},
     "ipset": {"prefix": str, "chain": str, "iptables": str, "close_sockets": bool},
     "recording": {},
+    "dry-run": {},
     "command": {
         "start": list,
         "ban": list,

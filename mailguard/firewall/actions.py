@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,10 @@ def build(
         if "timeout" in options:
             options["timeout"] = parse_duration(options["timeout"])
         driver = Command(clock=clock, ports=ports, **options)
+    elif action.driver == "dry-run":
+        from mailguard.firewall.recording import DryRun
+
+        driver = DryRun(_say, clock, ports)
     else:
         from mailguard.firewall.recording import Recording
 
@@ -41,6 +46,10 @@ def build(
     if close_sockets is not None:
         driver.close_sockets = close_sockets
     return driver
+
+
+def _say(line: str) -> None:
+    print(f"mailguard: would {line}", file=sys.stderr, flush=True)
 
 
 def plan(action: Action, effects: Iterable[Effect], now: float = 0.0) -> list[str]:

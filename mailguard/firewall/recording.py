@@ -79,8 +79,13 @@ class DryRun(Recording):
 
     name = "dry-run"
 
-    def __init__(self, say: Callable[[str], None], clock: Clock | None = None):
-        super().__init__(clock)
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        clock: Clock | None = None,
+        ports: Mapping[str, Sequence[int]] | None = None,
+    ):
+        super().__init__(clock, ports)
         self.say = say
 
     def apply(self, operations: Sequence[Note]) -> None:
