@@ -7,7 +7,6 @@ present time and long pauses shortened. The guard follows these files like any o
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
 import time
@@ -66,8 +65,8 @@ def _month(name: bytes) -> int:
 def script(logs: Iterable[tuple[str, bytes]], seconds: float = SECONDS) -> Iterator[tuple[float, str, bytes]]:
     """(pause before it, name of the log, line) for every line of all logs, in the order of their stamps.
 
-    Each log begins at the start, whatever year it is from; pauses keep their order and are scaled and cut so
-    that all is over after `seconds`.
+    Each log begins at the start, whatever year it is from, and all lines follow each other evenly: the
+    attacks of a week fit into `seconds`.
     """
     lines: list[tuple[float, str, int, bytes]] = []
     for name, data in logs:
@@ -78,13 +77,9 @@ def script(logs: Iterable[tuple[str, bytes]], seconds: float = SECONDS) -> Itera
                 begin = stamp if begin is None else begin
                 at = max(at, stamp - begin)
             lines.append((at, name, number, line))
-    if not lines:
-        return
     lines.sort(key=lambda one: one[:3])
-    pauses = [min(LONGEST_PAUSE, after[0] - before[0]) for before, after in itertools.pairwise(lines)]
-    scale = min(1.0, seconds / (sum(pauses) or 1.0))
-    for pause, (_, name, _, line) in zip([0.0, *pauses], lines, strict=True):
-        yield pause * scale, name, line
+    for _, name, _, line in lines:
+        yield min(LONGEST_PAUSE, seconds / len(lines)), name, line
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -101,8 +96,7 @@ def play(
     count = 0
     try:
         for pause, name, line in script(((path.name, path.read_bytes()) for path in found), seconds):
-            if pause > 0:
-                sleep(pause)
+            sleep(pause)
             files[name].write(restamp(line, datetime.now().astimezone()))
             count += 1
     finally:

@@ -7,8 +7,10 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,9 +33,10 @@ from mailguard.definitions.settings import Log, load_settings
 from mailguard.feeds.detect import Found
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.recording import Recording
+from mailguard.firewall.remote import RemoteFirewall, connect_to
 from mailguard.ledger import Ledger
 from mailguard.model import Network, Notice, Request
-from mailguard.notation import parse_network
+from mailguard.notation import format_network, parse_network
 from mailguard.problems import Problem, ProblemsError
 from mailguard.sdnotify import Notifier
 
@@ -80,8 +83,6 @@ class Clock:
         return self.wall
 
     def monotonic(self) -> float:
-        import time
-
         return time.monotonic()
 
 
@@ -157,8 +158,6 @@ class Place:
         return got[0]
 
     def held(self) -> set[str]:
-        from mailguard.notation import format_network
-
         return {format_network(network) for network, _ in self.firewall.banned()}
 
 
@@ -626,12 +625,64 @@ class TestMain:
 
 def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
     """Poll with a deadline: other processes have no clock that we could move."""
-    import time
-
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.mark.kernel
+def test_an_enforcer_that_is_killed_is_said_once_and_made_good(place: Place) -> None:
+    """Bans go on in the ledger while it is away; the next enforcer gets all of them."""
+    path = str(place.folder / "enforcer")
+
+    def enforcer() -> subprocess.Popen[bytes]:
+        started = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-m", "mailguard.enforcer", "--socket", path],
+            stderr=subprocess.DEVNULL, cwd=Path(daemon.__file__).resolve().parent.parent.parent,
+        )  # fmt: skip
+        wait_for(lambda: os.path.exists(path))
+        return started
+
+    def networks() -> set[str]:
+        return {format_network(network) for network, _ in place.guard.door.standing()}
+
+    place.clock.wall = time.time()
+    process = enforcer()
+    try:
+        remote = RemoteFirewall(connect_to(path))
+        wait_for(lambda: connects(path))
+        place.start(Door(remote, "enforcer"))
+        place.attack("203.0.113.7", every=0.0)
+        place.step()
+        assert networks() == {"203.0.113.7"}
+        process.kill()
+        process.wait()
+        os.unlink(path)
+        place.attack("203.0.113.9", every=0.0)
+        place.step()
+        assert place.err.getvalue().count("the firewall does not take bans") == 1
+        process = enforcer()
+
+        def back() -> bool:
+            place.step()
+            return "the firewall is back" in place.err.getvalue()
+
+        wait_for(back)
+        assert networks() == {"203.0.113.7", "203.0.113.9"}
+        assert place.err.getvalue().count("the firewall does not take bans") == 1
+        place.attack("203.0.113.11", every=0.0)
+        place.step()
+        assert "203.0.113.11" in networks()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def connects(path: str) -> bool:
+    """Somebody listens at the path."""
+    with socket.socket(socket.AF_UNIX) as line:
+        return line.connect_ex(path) == 0
 
 
 @pytest.mark.kernel
@@ -657,9 +708,9 @@ def test_the_whole_program_in_a_namespace(tmp_path: Path) -> None:
     )  # fmt: skip
     from mailguard.control import ask
 
-    socket = str(tmp_path / "socket")
+    control = str(tmp_path / "socket")
     try:
-        wait_for(lambda: os.path.exists(socket) and "watching" in (tmp_path / "err").read_text())
+        wait_for(lambda: os.path.exists(control) and "watching" in (tmp_path / "err").read_text())
         stamp = datetime.now(UTC).isoformat(timespec="microseconds")
         with log.open("a") as file:
             for number in range(5):
@@ -667,8 +718,8 @@ def test_the_whole_program_in_a_namespace(tmp_path: Path) -> None:
                     f"{stamp} mx postfix/smtpd[{number}]: warning: unknown[203.0.113.7]: SASL LOGIN "
                     "authentication failed: authentication failure, sasl_username=john@example.net\n"
                 )
-        wait_for(lambda: ask(socket, "status")["bans"] == 1)
-        assert ask(socket, "why", {"network": "203.0.113.7"})["banned"] is True
+        wait_for(lambda: ask(control, "status")["bans"] == 1)
+        assert ask(control, "why", {"network": "203.0.113.7"})["banned"] is True
     finally:
         process.terminate()
         out, _ = process.communicate(timeout=30)

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -90,9 +90,15 @@ def choose_logs(found: Sequence[Found]) -> tuple[Log, ...]:
 
 
 def stand(
-    options: Options, loaded: Loaded, logs: Sequence[Log], printer: Printer, state: str | None = None
+    options: Options,
+    loaded: Loaded,
+    logs: Sequence[Log],
+    printer: Printer,
+    state: str | None = None,
+    look: Callable[[], Notice | None] | None = None,
 ) -> int:
-    """Make the firewall and the folders, give privileges up, and run."""
+    """Make the firewall and the folders, give privileges up, and run. `look` may have something to say now
+    and then."""
     from ..firewall.own import own_networks
 
     settings = loaded.settings
@@ -119,6 +125,7 @@ def stand(
             state=state, socket=socket, never=own_networks, reload_with=again,
             firewall_words=words, printer=printer,
         )  # fmt: skip
+        guard.desk.look = look
         guard.start()
         code = guard.run()
     except (FirewallError, ControlError, LedgerError, sqlite3.Error) as error:
@@ -203,15 +210,27 @@ def demo(options: Options, loaded: Loaded, printer: Printer) -> int:
         os.mkdir(logs, 0o755)
         os.chmod(folder, 0o755)
         socket = options.socket or os.environ.get("MAILGUARD_SOCKET") or os.path.join(folder, "control.sock")
-        options = replace(options, demo=True, enforce=options.enforce is not False, socket=socket)
+        enforce = options.enforce is not False
+        options = replace(options, demo=True, enforce=enforce, socket=socket, flush=True)
         printer.notice(Notice("demo-ask", {"socket": socket}))
         command = [sys.executable, "-m", "mailguard.demo", str(samples), logs]
         root = str(Path(__file__).resolve().parent.parent.parent)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-        player = subprocess.Popen(command, env=environment)
+        # As the judge's user, who must be able to end it.
+        who = {} if account is None else {"user": account[0], "group": account[1], "extra_groups": []}
+        if account is not None:
+            for path in (folder, logs):
+                os.chown(path, account[0], account[1])
+        player = subprocess.Popen(command, env=environment, **who)  # type: ignore[call-overload]
+        told: list[int] = []
+
+        def over() -> Notice | None:
+            if told or player.poll() is None:
+                return None
+            told.append(1)
+            return Notice("demo-over")
+
         try:
-            if account is not None:
-                os.chown(folder, account[0], account[1])
             return stand(
                 options, loaded, [Log("demo", "file", (logs + "/*.log",), start="begin")], printer, state
             )

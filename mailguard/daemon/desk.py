@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -38,6 +38,7 @@ class Desk:
         self.guard = guard
         self.learning = False  # effects of lines from before the first start are counted, not told
         self.would = 0  # ... so many of them
+        self.look: Callable[[], Notice | None] | None = None  # somebody who may have something to say
         self._due = 0.0  # wall time of the next `_tick`
         self._hourly_at = 0.0
 
@@ -113,6 +114,8 @@ class Desk:
             if now >= self._hourly_at:
                 self._hourly_at = now + HOUR
                 self._hourly(now)
+        if self.look is not None and (notice := self.look()) is not None:
+            said.append(notice)
         self._due = guard.health.next_deadline()
         if guard.notifier.watchdog is not None:
             self._due = min(self._due, now + guard.notifier.watchdog / 3)

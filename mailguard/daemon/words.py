@@ -49,6 +49,7 @@ SENTENCES: dict[str, str] = {
     "no-log": "there is no mail log on this host",
     "demo": "playing the sample logs as if they were written now",
     "demo-namespace": "the bans go into a network namespace of its own; the host's firewall is not touched",
+    "demo-over": "these were all the samples; the guard goes on watching until Ctrl-C",
     "demo-ask": "in another terminal: export MAILGUARD_SOCKET={socket}; mailguard bans",
     "socket-elsewhere": "the commands find the guard by --socket {path}, because {wanted} cannot be written",
     "defect": "this should not happen, and the guard goes on:\n{what}",
