@@ -64,7 +64,7 @@ _RFC5424 = re.compile(
     rb"1 (\S{1,64}) (\S{1,255}) (\S{1,48}) (\S{1,128}) \S{1,32} "
     rb'(?:-|(?:\[(?:[^\]"]|"(?:[^"\\]|\\.)*+")*+\])++)(?: {1,2}|$)(?:\xef\xbb\xbf)?'
 )
-_PROCESS = re.compile(rb" (?!dovecot[:(])([a-z][a-z0-9-]{1,31})[(<:]")
+_PROCESS = re.compile(rb" (?!dovecot[:(])([a-z][a-z0-9-]{1,31})(?:[(<]|: )")  # never a host such as fd00::1
 _LEVEL = re.compile(rb": (Info|Debug|Warning|Error|Fatal|Panic): ")
 _EPOST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\],? ?")
 _STAMP = re.compile(rb"\[?(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\]?")
@@ -157,7 +157,7 @@ class Opener:
         if self._dovecot:
             process = _PROCESS.match(data, rest, end)
             if process is not None:
-                level = _LEVEL.search(data, process.end() - 1, end)
+                level = _LEVEL.search(data, process.end(1), end)
                 if level is not None:
                     return self._open_dovecot(data, rest + 1, end, time, level)
         if not self._syslog:

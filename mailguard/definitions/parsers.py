@@ -128,7 +128,7 @@ class _Loader:
 
     def parser(self, name: str) -> Parser:
         read, data = self.reading, self.data
-        if data.get("format") != FORMAT:
+        if data.get("format") != FORMAT or data["format"] is True:
             read.problem(
                 ("format",),
                 f"format must be {FORMAT}",

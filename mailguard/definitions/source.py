@@ -92,6 +92,9 @@ def parse(text: str, path: str, settings: bool = False) -> Document:
     text = text.replace("\r\n", "\n")
     try:
         data = tomllib.loads(text)
+        lines = _Locator(text).locate()
+    except RecursionError:
+        raise ProblemsError([Problem(path, "its values are nested too deep", settings=settings)]) from None
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         found = _POSITION.search(message)
@@ -106,7 +109,7 @@ def parse(text: str, path: str, settings: bool = False) -> Document:
                 )
             ]
         ) from None
-    return Document(path, data, _Locator(text).locate(), text)
+    return Document(path, data, lines, text)
 
 
 class _Locator:

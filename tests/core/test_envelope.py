@@ -307,3 +307,18 @@ def test_bounds(before: bytes, after: bytes) -> None:
     assert inside is not None
     assert message(data, inside) == message(line, alone)
     assert alone[:4] == inside[:4]
+
+
+@pytest.mark.parametrize("host", ["fd00::1", "fe80::25", "mail1", "192.0.2.250"])
+@pytest.mark.parametrize("level", ["Info", "Debug", "Warning", "Error"])
+def test_level_words_of_a_client_open_nothing(host: str, level: str) -> None:
+    """A client's level word makes no Dovecot file of a syslog line, whatever the host is called."""
+    text = f"connect from x, user=<a: {level}: b>"
+    found = opened(f"Nov 22 09:31:07 {host} postfix/smtpd[202]: {text}".encode())
+    assert found is not None
+    assert (found.style, found.host, found.program, found.pid) == (
+        SYSLOG,
+        host.encode(),
+        b"postfix/smtpd",
+        202,
+    )

@@ -114,6 +114,8 @@ def test_the_language_means_what_its_table_says(
         ("{user:foreign} a {=user} {:foreign}", 18, "beside another foreign slot"),
         ("{a|b}" * 7 + "{:foreign}x" + "{c|d}" * 7 + "{:foreign}", 1, "more than 64 ways"),
         ("{:prose} {:prose} {:prose} {:prose}!", 1, "steps to match"),
+        ("a{? b" * 9 + "?}" * 9, 42, "nested more than 8 deep"),
+        ("a" + "{? b" * 2000 + "?}" * 2000, 34, "nested more than 8 deep"),
     ],
 )
 def test_a_bad_template_is_refused_at_its_column(template: str, column: int, what: str) -> None:

@@ -207,3 +207,12 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     assert not source.write_cache("x", b"")
     assert source.read_cache("x") == b""
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000 + "]" * 5000, "a = " + "{ a = " * 3000 + "1" + "}" * 3000]
+)
+def test_values_nested_without_end_are_refused(text: str) -> None:
+    """A file of thousands of nested values is a problem with a place, no crash."""
+    with pytest.raises(ProblemsError, match="nested too deep"):
+        source.parse(text, "x.toml")

@@ -25,6 +25,7 @@ from ...problems import Problem, ProblemsError
 from .slots import ANY, TYPES, SlotType, byte_set
 
 LONGEST_CLASS = 1024  # bytes an inline class may hold at most
+DEEPEST = 8  # optional parts inside one another
 _NAMED = re.compile(r"([A-Za-z_0-9]*):")
 
 
@@ -153,6 +154,9 @@ class _Reader:
                 i += 2
             elif here == "{?":
                 flush()
+                if len(stack) == DEEPEST + 1:
+                    add(i + 1, f"optional parts nested more than {DEEPEST} deep", instead="write two rules")
+                    return ()
                 stack.append((i + 1, []))
                 i += 2
             elif here == "?}" and len(stack) > 1:
