@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mailguard.enforcer import spawn
+from mailguard.firewall import sockets
 from mailguard.firewall.interface import Firewall
 from mailguard.firewall.ipset import Ipset
 from mailguard.firewall.nftables import Nftables
@@ -217,8 +218,12 @@ def test_an_open_session_of_the_banned_host_stops(guard: Firewall, net: Net, hel
         server.close()
 
 
-def test_the_enforcer_ends_open_sessions_at_this_end_too(net: Net, helpers: Any) -> None:
+@pytest.mark.parametrize("few", [200, -1])
+def test_the_enforcer_ends_open_sessions_at_this_end_too(
+    net: Net, helpers: Any, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
     """The server's process hears at once that a banned host's session is over, not so the bystander's."""
+    monkeypatch.setattr(sockets, "_FEW", few)  # in place, and in a child
     with net.server.inside():
         guard = spawn(Nftables())
         guard.open([], time.time())
@@ -283,3 +288,23 @@ def test_stopping_leaves_the_bans_and_flushing_removes_them(net: Net, helpers: A
             guard.close(keep=keep)
             assert net.passes("bad", SMTP, patience=PATIENCE if keep else 5) != keep
             assert ("mailguard" in helpers.run("nft", "list", "tables")) == keep
+
+
+def test_sessions_are_closed_by_scope_and_not_for_allowed_hosts(net: Net, helpers: Any) -> None:
+    """Only sessions on the ports of the ban's scope end, not those of allowed hosts, nor our own deliveries."""
+    bad = network(BAD4)
+    ports = {"auth": (IMAP,), "mail": (SMTP, IMAP)}
+    with net.server.inside():
+        delivery = reach(BAD4, SMTP, 5)
+        sessions = {port: net.connect("bad", port, patience=5) for port in (SMTP, IMAP, SSH)}
+        v6 = net.connect("bad", IMAP, v6=True, patience=5)
+        assert sockets.sockets_in_use() >= 5
+        assert sockets.close_sessions([(1, *bad)], ports, [network("198.51.100.0/24")]) == 0
+        assert sockets.close_sessions([(0, *bad)], ports) == 1
+        assert sockets.close_sessions([(0, *bad)], ports) == 0
+        assert sockets.close_sessions([(1, *network("198.51.100.0/24"))], ports) == 1
+        assert sockets.close_sessions([(0, *network("2001:db8:66::/64"))], ports) == 1
+        assert sockets.close_sessions([(2, *bad)], ports) >= 2  # SSH and our own delivery: "all" is all
+        for one in (delivery, v6, *sessions.values()):
+            assert one is not None
+            one.close()
