@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 RUN_PACKAGES := nftables libnftables1
 TEST_PACKAGES := nftables libnftables1 ipset iptables iproute2 procps groff man-db \
 	postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-managesieved dovecot-submissiond dovecot-lmtpd \
-	systemd systemd-journal-remote
+	rsyslog openssl util-linux systemd systemd-journal-remote
 
 # Shell functions that every recipe starts with.
 define SETUP

@@ -1,8 +1,8 @@
 """The words of the program as types: what comes in, what is found, what is asked for.
 
-Times are seconds since 1970-01-01 UTC as float. Addresses are *packed* integers: an IPv4 address is its 32-bit
-value, an IPv6 address is its 128-bit value plus 2**128 (so that families never mix), and an IPv4-mapped IPv6
-address is IPv4. `notation` turns them into text and back.
+Times are seconds since 1970-01-01 UTC as float. Addresses are *packed* integers: an IPv4 address is its
+32-bit value, an IPv6 address is its 128-bit value plus 2**128 (so that families never mix), and an
+IPv4-mapped IPv6 address is IPv4. `notation` turns them into text and back.
 
 Imports nothing of ours.
 """
@@ -19,9 +19,9 @@ HOSTILE: dict[str, str] = {
     "unknown_recipient": "Mail was offered to a recipient that does not exist here.",
     "relay_denied": "A client without permission asked this server to relay to somebody else's domain.",
     "blocklisted": "The client was refused because a DNS block list names it.",
-    "policy_reject": "The client was refused for its name, HELO, sender, or a failed SPF, DKIM or DMARC check.",
+    "policy_reject": "The client was refused for its name, HELO, sender, or failed SPF, DKIM or DMARC.",
     "content_reject": "A message was refused for what it contains.",
-    "protocol_violation": "The client broke the protocol: pipelining too early, other protocols, bad commands.",
+    "protocol_violation": "The client broke the protocol: pipelining too early, not SMTP at all, bad commands.",
     "session_aborted": "The client left or fell silent before it said anything useful.",
     "rate_exceeded": "The server's own rate limit refused the client.",
     "address_probe": "The client asked whether an address exists (VRFY, EXPN).",
@@ -160,8 +160,8 @@ class Request:
 class Notice:
     """Something a feed or the firewall has to say: an id with arguments, never an event.
 
-    Ids: `log-missing` `log-unreadable` `log-back` `log-rotated` `bytes-lost` `lines-cut` `log-silent` `nothing-matches`
-    `lag` `suppressed` `reload` `stop` `firewall-lost` `firewall-back` `firewall-repaired` `disk-full`.
+    Ids: `log-missing` `log-unreadable` `log-back` `log-rotated` `bytes-lost` `lines-cut` `log-silent`
+    `nothing-matches` `lag` `suppressed` `reload` `stop` `firewall-lost` `firewall-back` `firewall-repaired` `disk-full`.
     """
 
     id: str
@@ -175,7 +175,7 @@ Item = Block | Records | Events | Request | Notice
 
 
 class Network(NamedTuple):
-    """A network: packed address of its first host, and prefix length of its own family (32 or 128: one host)."""
+    """A network: packed address of its first host, prefix length of its own family (32 or 128: one host)."""
 
     address: int
     prefix: int
@@ -240,8 +240,8 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Tell a person. `why` says why no ban followed: "observe", "never-list", "standing", "stale-client", "trust",
-    "guessed", "user", "cap", "alert" (the detector only alerts)."""
+    """Tell a person. `why` says why no ban followed: "observe", "never-list", "standing", "stale-client",
+    "trust", "guessed", "user", "cap", "alert" (the detector only alerts)."""
 
     offence: Offence
     time: float

@@ -1,7 +1,7 @@
 """Values and their one text form: addresses, networks, durations, times, effects. Round trips are tested.
 
-`ban 192.0.2.7 for 10m by password-guessing: 5 auth_failure in 4m` is the same in ledger, golden files, samples,
-replay output and log.
+`ban 192.0.2.7 for 10m by password-guessing: 5 auth_failure in 4m` is the same in ledger, golden files,
+samples, replay output and log.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(w|d|h|ms|m|s)", re.ASCII)
 
 
 def parse_address(text: str | bytes) -> int | None:
-    """Packed address of `text`, or None when it is no address. `IPv6:` prefixes and zones are not addresses."""
+    """Packed address of `text`, None when it is no address. `IPv6:` prefixes and zones are not addresses."""
     if isinstance(text, bytes):
         try:
             text = text.decode("ascii")
