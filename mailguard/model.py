@@ -21,7 +21,7 @@ HOSTILE: dict[str, str] = {
     "blocklisted": "The client was refused because a DNS block list names it.",
     "policy_reject": "The client was refused for its name, HELO, sender, or failed SPF, DKIM or DMARC.",
     "content_reject": "A message was refused for what it contains.",
-    "protocol_violation": "The client broke the protocol: pipelining too early, not SMTP at all, bad commands.",
+    "protocol_violation": "The client broke the protocol: pipelining too early, not SMTP, bad commands.",
     "session_aborted": "The client left or fell silent before it said anything useful.",
     "rate_exceeded": "The server's own rate limit refused the client.",
     "address_probe": "The client asked whether an address exists (VRFY, EXPN).",
@@ -161,7 +161,8 @@ class Notice:
     """Something a feed or the firewall has to say: an id with arguments, never an event.
 
     Ids: `log-missing` `log-unreadable` `log-back` `log-rotated` `bytes-lost` `lines-cut` `log-silent`
-    `nothing-matches` `lag` `suppressed` `reload` `stop` `firewall-lost` `firewall-back` `firewall-repaired` `disk-full`.
+    `nothing-matches` `lag` `suppressed` `reload` `stop` `firewall-lost` `firewall-back` `firewall-repaired`
+    `disk-full`.
     """
 
     id: str
