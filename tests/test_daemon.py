@@ -21,6 +21,7 @@ import pytest
 from mailguard import daemon
 from mailguard.control import DEFAULT_SOCKET, ControlError
 from mailguard.core.ports import Pace
+from mailguard.core.scanner import Scanner
 from mailguard.daemon import Options, choose_logs, find_logs
 from mailguard.daemon.alerts import Runner
 from mailguard.daemon.build import Loaded
@@ -30,12 +31,13 @@ from mailguard.daemon.printer import Printer
 from mailguard.daemon.words import SENTENCES, sentence
 from mailguard.definitions.parsers import load_parser
 from mailguard.definitions.settings import Log, load_settings
+from mailguard.definitions.source import shipped
 from mailguard.feeds.detect import Found
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to
 from mailguard.ledger import Ledger
-from mailguard.model import Network, Notice, Request
+from mailguard.model import Block, Network, Notice, Record, Records, Request
 from mailguard.notation import format_network, parse_network
 from mailguard.problems import Problem, ProblemsError
 from mailguard.sdnotify import Notifier
@@ -556,6 +558,26 @@ class TestAround:
         err = io.StringIO()
         Printer("auto", io.StringIO(), err).notice(Notice("disk-full", {"reason": "no room"}))
         assert err.getvalue().startswith("<4>mailguard: the ledger cannot be written")
+
+    def test_its_own_lines_are_no_events(self, place: Place) -> None:
+        """What the guard itself writes into syslog or journal is understood by no shipped parser."""
+        place.start()
+        place.attack("192.0.2.7")
+        place.step()
+        said = (place.out.getvalue() + place.err.getvalue()).splitlines()
+        said += [sentence(Notice(name, {"log": "x", "line": "192.0.2.9"})) for name in SENTENCES]
+        assert len(said) > 20
+        paths = sorted(shipped("parsers").glob("*.toml"))
+        scanner = Scanner([load_parser(path, check=False) for path in paths])
+        stamp = datetime.fromtimestamp(T, UTC).isoformat()
+        texts = [text for line in said for text in (line, line.partition(" ")[2]) if "\n" not in text]
+        data = "".join(f"{stamp} mx mailguard[7]: {text}\n" for text in texts).encode()
+        block = Block("mail.log", bytearray(data), 0, len(data), 0, T, True)
+        assert scanner.scan(block) == []
+        records = [
+            Record(T, b"mx", b"mailguard", 7, text.encode(), number) for number, text in enumerate(texts)
+        ]
+        assert scanner.scan_records(Records("journal", records, T, True)) == []
 
     def test_which_logs_are_read(self) -> None:
         """Each thing once: the journal only where no syslog file has the same lines."""

@@ -297,7 +297,13 @@ class Guard:
         judge.restore(
             (table, key, value) for table, key, value in self.judge.checkpoint(True) if value is not None
         )
-        stated = self.loaded.settings.general.mode
+        before = self.loaded.settings
+        if (
+            before.firewall != loaded.settings.firewall
+            or before.general.state != loaded.settings.general.state
+        ):
+            self.printer.notice(Notice("restart-needed"))
+        stated = before.general.mode
         if loaded.settings.general.mode != stated and self.options.enforce is None:
             judge.enforcing = loaded.settings.general.mode == "enforce"
         self.judge = self.loop.judge = judge

@@ -19,6 +19,7 @@ class Signals:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._former: dict[int, Any] = {}
         self._wakeup = -1
+        self._terminal = os.isatty(2)
 
     def open(self, add: Callable[[int, Callable[[int], list[Item] | None]], None]) -> None:
         """Take the signals over; `add` registers a descriptor with the wait."""
@@ -33,6 +34,8 @@ class Signals:
         except BlockingIOError:
             return []
         wanted = dict.fromkeys(_MEANING[signal.Signals(one)] for one in numbers if one in _MEANING)
+        if "reload" in wanted and self._terminal and not os.isatty(2):
+            wanted = {"stop": None}  # the terminal was closed, which sends SIGHUP too
         return [Notice(what) for what in wanted]
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ SENTENCES: dict[str, str] = {
     "disk-back": "the ledger is written again; {dropped} effects were lost meanwhile",
     "reload": "settings and definitions are read anew",
     "reloaded": "new settings and definitions are in use",
+    "restart-needed": "what changed about the firewall or the state folder counts from the next start on",
     "reload-refused": "the new settings or definitions are wrong, the old ones stay in use:\n{problems}",
     "stop": "stopping; bans stand until their end",
     "stop-flush": "stopping; bans are removed",

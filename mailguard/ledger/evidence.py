@@ -32,7 +32,7 @@ SLICE = 2_000  # rows looked at in one go when room is wanted: a few millisecond
 
 
 class Line(NamedTuple):
-    """One kept line. `line` is empty where the settings forbid to show it."""
+    """One kept line. Where it may not be shown `line` is empty, and `fields` tell what may be told."""
 
     time: float
     kind: str
@@ -100,20 +100,15 @@ class Lines:
 
     def write(self) -> None:
         """Write what waits; the caller holds the transaction and calls `written` after it."""
-        redactor = self.redactor
         self.db.executemany(
             "INSERT INTO evidence (address, time, kind, rule, log, position, weight, line, fields)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (
-                    pack(source), event.time, event.kind, event.rule, event.log, event.position, event.weight,
-                    redactor.line(event.line, event.fields),
-                    json.dumps(redactor.fields(event.fields), ensure_ascii=False),
-                )
+                (pack(source), *plain, json.dumps(fields, ensure_ascii=False) if fields else "{}")
                 for source, queue in self._waiting.items()
-                for event in queue
+                for *plain, fields in map(self._kept, queue)
             ),
-        )  # fmt: skip
+        )
         for source, queue in self._waiting.items():
             # Those who bring one line at a time are looked at about every eighth time.
             if len(queue) >= PER_SOURCE // 2 or not queue[-1].position & 7:
@@ -124,6 +119,14 @@ class Lines:
             self.rows += self._count
         if self.rows > ROWS:
             self._make_room()
+
+    def _kept(self, event: Event) -> Line:
+        """What is kept of an event: its line, or its fields where the line may not be shown."""
+        line = self.redactor.line(event.line, event.fields)
+        return Line(
+            event.time, event.kind, event.rule, event.log, event.position, event.weight, line,
+            {} if line else self.redactor.fields(event.fields),
+        )  # fmt: skip
 
     def written(self) -> None:
         """The transaction that held `write` is committed: forget what waited."""
@@ -180,14 +183,7 @@ class Lines:
         ]
         with self._guard:
             waiting = list(self._waiting.get(source, ()))
-        redactor = self.redactor
-        lines += [
-            Line(
-                event.time, event.kind, event.rule, event.log, event.position, event.weight,
-                redactor.line(event.line, event.fields), redactor.fields(event.fields),
-            )
-            for event in waiting
-        ]  # fmt: skip
+        lines += map(self._kept, waiting)
         return lines
 
     def sources_in(self, low: int, high: int, limit: int, db: sqlite3.Connection) -> list[int]:

@@ -16,15 +16,23 @@ LINE = 480
 #: Fields that name a person. `sender` belongs to the attacker, but it may also be a stolen address.
 PERSONAL = ("user", "recipient", "sender")
 
-# Each hides what follows a word that announces a secret: SMTP AUTH with an initial response, POP3 PASS and
-# IMAP LOGIN where a command can stand (never the daemons' own prose, such as "SASL LOGIN authentication
-# failed"), and the names that programs give a password. All are linear: bounded classes, nothing nested.
-_SECRETS = re.compile(
-    r"(?P<word>\bAUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)[ =](?=[A-Za-z0-9+/=]{4})|"
-    r"(?:^|[:<>] ?|\] )PASS |\bAUTHENTICATE [A-Z0-9-]{1,32} |"
-    r"\b(?!SASL )[A-Za-z0-9.]{1,20} LOGIN (?!authentication )\S{1,256} |"
-    r"\bresp(?:onse)?=|\b(?i:given password): ?|\b(?i:pass(?:word|wd)?) ?[=:] ?)(?P<secret>[^\s,;>]{1,2048})"
+# What announces a secret: SMTP AUTH with an initial response, POP3 PASS and IMAP LOGIN where a command can
+# stand (never the daemons' own prose, such as "SASL LOGIN authentication failed"), and the names that
+# programs give a password. All are linear: bounded classes, nothing nested. Each runs only on lines that hold
+# its word.
+_SECRET = r"(?P<secret>[^\s,;>]{1,2048})"
+_SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
+    (words, re.compile(f"(?P<word>{pattern}){_SECRET}"))
+    for words, pattern in (
+        (("AUTH ", "AUTH="), r"\bAUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)[ =](?=[A-Za-z0-9+/=]{4})"),
+        (("PASS ",), r"(?:^|[:<>] ?|\] )PASS "),
+        (("AUTHENTICATE ",), r"\bAUTHENTICATE [A-Z0-9-]{1,32} "),
+        ((" LOGIN ",), r"\b(?!SASL )[A-Za-z0-9.]{1,20} LOGIN (?!authentication )\S{1,256} "),
+        (("resp=", "response="), r"\bresp(?:onse)?="),
+        (("assw", "ASSW", "pass=", "pass:"), r"\b(?i:given password|pass(?:word|wd)?) ?[=:] ?"),
+    )
 )
+_LETTERS64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 # A long run of base64 that stands alone: the answer to an AUTH challenge, or an initial response.
 _BASE64 = re.compile(
     r"(?<![A-Za-z0-9+/=])(?=[A-Za-z0-9+/]{0,63}[A-Z0-9+/])[A-Za-z0-9+/]{16,2048}={1,2}(?![A-Za-z0-9+/=])"
@@ -33,12 +41,13 @@ _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 HIDDEN = "<hidden>"
+_NAMES = 8192  # names whose short form is remembered
 
 
 def escape(text: str) -> str:
     """`text` with control characters, line separators, bidirectional marks and broken bytes written as
     escapes."""
-    return _CONTROL.sub(lambda found: _escaped(found.group()), text)
+    return text if text.isprintable() else _CONTROL.sub(lambda found: _escaped(found.group()), text)
 
 
 def _escaped(character: str) -> str:
@@ -58,6 +67,7 @@ class Redactor:
         self.key = key
         self.full = full
         self.known = known
+        self._names: dict[str, str] = {}
 
     def hash(self, text: str) -> str:
         """Eight hexadecimal digits that stand for `text` on this host."""
@@ -71,11 +81,16 @@ class Redactor:
         """`jo…#1a2b3c4d@example.com` for a name or address; as it is when names are kept or there is none."""
         if not text or self.shown(text):
             return escape(text[:LINE])
-        local, at, domain = text.rpartition("@")
-        if not at:
-            local, domain = text, ""
-        keep = local[:2] if len(local) > 4 else local[:1]
-        return escape(f"{keep}…#{self.hash(text)}{at}{domain[:64]}")
+        short = self._names.get(text)
+        if short is None:
+            local, at, domain = text.rpartition("@")
+            if not at:
+                local, domain = text, ""
+            keep = local[:2] if len(local) > 4 else local[:1]
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            self._names[text] = short = escape(f"{keep}…#{self.hash(text)}{at}{domain[:64]}")
+        return short
 
     def fields(self, fields: Mapping[str, str]) -> dict[str, str]:
         """The fields of an event as they may be shown."""
@@ -113,13 +128,41 @@ def _replace(text: str, value: str, by: str) -> str | None:
             continue
         if len(other) > 4 and other in text:
             return text.replace(other, by)
-        alone = re.compile(rf"(?<![^\W_]){re.escape(other)}(?![^\W_])", re.IGNORECASE)
-        if alone.search(text):
-            return alone.sub(lambda _: by, text)
+        if (alone := _replace_alone(text, other, by)) is not None:
+            return alone
     return None
+
+
+def _replace_alone(text: str, value: str, by: str) -> str | None:
+    """The same where the value is no part of a longer word, in any case of its letters; None when nowhere."""
+    folded, wanted = text.lower(), value.lower()
+    if len(folded) != len(text):  # a letter whose lower case is two: places would shift
+        folded, wanted = text, value
+    pieces, begin = [], 0
+    at = folded.find(wanted)
+    while at >= 0:
+        end = at + len(wanted)
+        if not (at and folded[at - 1].isalnum()) and not folded[end : end + 1].isalnum():
+            pieces += [text[begin:at], by]
+            begin = end
+        at = folded.find(wanted, max(end, at + 1))
+    return "".join([*pieces, text[begin:]]) if pieces else None
 
 
 def secrets_out(text: str) -> str:
     """`text` without what follows AUTH, PASS or `password=`, and without long base64 answers."""
-    text = _SECRETS.sub(lambda found: found.group("word") + HIDDEN, text)
-    return _BASE64.sub(HIDDEN, text)
+    for words, pattern in _SECRETS:
+        for word in words:
+            if word in text:
+                text = pattern.sub(_hidden, text)
+                break
+    at = text.find("=", 16)
+    while at >= 0:
+        if _LETTERS64.issuperset(text[at - 16 : at]):
+            return _BASE64.sub(HIDDEN, text)
+        at = text.find("=", at + 1)
+    return text
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return found.group("word") + HIDDEN
