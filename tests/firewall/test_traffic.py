@@ -291,7 +291,7 @@ def test_stopping_leaves_the_bans_and_flushing_removes_them(net: Net, helpers: A
 
 
 def test_sessions_are_closed_by_scope_and_not_for_allowed_hosts(net: Net, helpers: Any) -> None:
-    """Only sessions on the ports of the ban's scope end, not those of allowed hosts, nor our own deliveries."""
+    """Only sessions on the ports of the ban's scope end, not allowed hosts', nor our own deliveries."""
     bad = network(BAD4)
     ports = {"auth": (IMAP,), "mail": (SMTP, IMAP)}
     with net.server.inside():
