@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import unicodedata
-from pathlib import Path
 
 import click
 import pytest
@@ -18,12 +18,12 @@ from mailguard.cli import arguments, output
 from mailguard.notation import format_network
 from mailguard.problems import Problem, ProblemsError
 
-MAILGUARD = Path(sys.executable).with_name("mailguard")
+MAILGUARD = [sys.executable, "-m", "mailguard"]
 
 
 def mailguard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [MAILGUARD, *arguments],
+        [*MAILGUARD, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -128,7 +128,10 @@ def test_exit_codes_of_errors(
 def test_a_closed_pipe_ends_quietly() -> None:
     """`mailguard ... | head -1` says nothing on standard error."""
     shell = subprocess.run(
-        ["sh", "-c", f"{MAILGUARD} completion bash | true"], capture_output=True, text=True, check=False
+        ["sh", "-c", f"{shlex.join(MAILGUARD)} completion bash | true"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert shell.stderr == ""
 

@@ -16,7 +16,7 @@ from mailguard.cli.events import Lines
 from mailguard.definitions import source
 from mailguard.model import Block
 
-MAILGUARD = Path(sys.executable).with_name("mailguard")
+MAILGUARD = [sys.executable, "-m", "mailguard"]
 LOGIN = (
     "Nov 22 10:49:19 mail1 dovecot: imap-login: Login: user=<alice@example.net>, method=PLAIN, rip={rip}, "
     "lip=203.0.113.25, mpid=290, TLS, session=<mx+Ir9Ng+9XAAAJN>"
@@ -84,7 +84,7 @@ def test_events_of_compressed_and_piped_logs(run: Any, log: Path, tmp_path: Path
     assert {one.pop("log") for one in zipped} == {str(packed)}
     assert zipped == plain
     piped = subprocess.run(
-        [MAILGUARD, "events", *options, "-"], input=log.read_bytes(), capture_output=True, check=True
+        [*MAILGUARD, "events", *options, "-"], input=log.read_bytes(), capture_output=True, check=True
     )
     assert piped.stdout.decode().replace('"log": "-", ', "").splitlines() == [
         line.replace(f'"log": "{log}", ', "") for line in run("events", *options, str(log)).out.splitlines()
