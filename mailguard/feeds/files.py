@@ -20,6 +20,7 @@ from mailguard.feeds.lines import PENDING, Arena
 from mailguard.feeds.marks import decode, encode
 from mailguard.feeds.names import day, is_glob, unrotated
 from mailguard.feeds.tail import Tail
+from mailguard.feeds.tails import Tails
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watcher, Watchers
 from mailguard.model import Item, Notice
@@ -37,13 +38,13 @@ class FileSource:
         self.options = options
         self.name = options.name or (options.paths[0] if options.paths else "files")
         self.clock = clock
-        self.claims: dict[tuple[int, int], Follow] = {}  # whose an open file is
+        self.claims: dict[tuple[int, int], Tails] = {}  # whose an open file is
         self.follows: dict[str, Follow] = {}
         self.ended = False
         self._saved = saved
         self._watchers: Watchers | None = None
         self._wait: Wait | None = None
-        self._dirty: dict[Follow, None] = {}
+        self._dirty: dict[Tails, None] = {}
         self._rescan = True
         self._first = True
         self._notices: list[Item] = []
@@ -125,11 +126,11 @@ class FileSource:
         """Look at all paths once more."""
         self._rescan = True
 
-    def mark(self, follow: Follow) -> None:
+    def mark(self, follow: Tails) -> None:
         """There may be something to read."""
         self._dirty[follow] = None
 
-    def watch(self, follow: Follow, tail: Tail) -> None:
+    def watch(self, follow: Tails, tail: Tail) -> None:
         """Have a file watched; without watches left in the kernel it is looked at twice a second."""
         assert self._watchers is not None
         try:
@@ -173,6 +174,13 @@ class FileSource:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._wait.call_at(now + pause, self._tick)
+
+    def soon(self) -> None:
+        """Something is amiss: look again soon."""
+        when = self.clock.monotonic() + _SOON
+        if self._wait is not None and self._timer is not None and self._timer.when > when:
+            self._timer.cancel()
+            self._timer = self._wait.call_at(when, self._tick)
 
     def _inexact(self) -> bool:
         return any(not watcher.exact for watcher in self._tails.values())

@@ -10,42 +10,31 @@ Never: repeats a line. Where it cannot be known whether lines were lost, that is
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mailguard.feeds.interface import LogStatus
 from mailguard.feeds.lines import PENDING, Arena
-from mailguard.feeds.marks import CURRENT, DONE, HEAD, RETIRED, Mark
-from mailguard.feeds.search import Sibling, find, newer
-from mailguard.feeds.tail import BROKEN, Packed, Plain, Tail, open_tail
+from mailguard.feeds.marks import HEAD
+from mailguard.feeds.search import find
+from mailguard.feeds.tail import Plain, Tail, open_tail
+from mailguard.feeds.tails import Tails
 from mailguard.model import Block, Item, Notice
 
 if TYPE_CHECKING:
     from mailguard.feeds.files import FileSource
 
 BUDGET = 1 << 20  # bytes of one log handed out at once: keeps busy logs from starving the others
-_UNLINKED = 60.0  # seconds a deleted file is held open: it occupies the disk
 _GRACE = 5.0  # seconds a path may be missing during a rotation
-_REMEMBERED = 8  # rotated files remembered after they were closed
-_HELD = 8  # rotated files held open
 
 
-class Follow:
+class Follow(Tails):
     """The log at one path. `label` is its name in blocks; `base` is added to positions (day-named files)."""
 
     def __init__(self, source: FileSource, path: str, label: str, base: int = 0, optional: bool = False):
-        self.source = source
-        self.path = path
+        super().__init__(source, path)
         self.label = label
         self.base = base
         self.optional = optional  # found by a wildcard: may vanish without a word
-        self.tails: list[Tail] = []  # oldest file first, the current one last
-        self.current: Tail | None = None
-        self.pending: list[Mark] = []  # positions of files that cannot be looked for yet
-        self.done: list[Mark] = []
-        self.status = LogStatus(path=path)
         self._said = ""  # "log-missing", "log-unreadable": said, not over yet
         self._missing = -1.0  # monotonic: since when
         self._was_open = False
@@ -122,42 +111,6 @@ class Follow:
             tail.start_at(_line_start(tail, tail.seen))
         self._append(tail)
 
-    def _disregard(self) -> None:
-        """Rotated files that are older than our first look are not ours to read."""
-        for sibling in newer(self.path, None, 0)[-2:]:
-            with contextlib.suppress(*BROKEN):
-                tail = sibling.open(None)
-                mark = tail.mark()
-                tail.close()
-                self.done.append(
-                    mark._replace(device=sibling.identity[0], inode=sibling.identity[1], state=DONE)
-                )
-
-    def _append(self, tail: Tail) -> None:
-        tail.mark_state = CURRENT
-        self.tails.append(tail)
-        self.current = tail
-        self._adopt(tail)
-        self._there()
-
-    def _adopt(self, tail: Tail) -> None:
-        """Claim and watch a file, and read it soon."""
-        if tail.fd >= 0:
-            self.source.claims[tail.identity] = self
-            if tail.token is None:
-                self.source.watch(self, tail)
-        tail.dirty = True
-        self.source.mark(self)
-
-    def give(self, identity: tuple[int, int]) -> Tail | None:
-        """Hand a rotated file to another path's log; None while it is the current one here."""
-        for tail in self.tails:
-            if tail.identity == identity and tail is not self.current:
-                self.tails.remove(tail)
-                self.source.unwatch(tail)
-                return tail
-        return None
-
     def _copied_up(self, tail: Tail, state: os.stat_result) -> None:
         """A descriptor from before an overlay file system copied the file up never sees it grow: open it
         anew.
@@ -169,15 +122,6 @@ class Follow:
             return
         self._set_aside()
         self.resume(self.pending)
-
-    def _retire(self, tail: Tail) -> None:
-        tail.mark_state = RETIRED
-        tail.dirty = True
-        tail.activity = self.source.clock.monotonic()
-        self.current = None
-        self.status.rotations += 1
-        self.source.mark(self)
-        self.source.say(Notice("log-rotated", {"log": self.path, "how": "renamed", "lost": 0}))
 
     def _there(self) -> None:
         self._missing = -1.0
@@ -194,6 +138,7 @@ class Follow:
             self._retire(self.current)
         if self._missing < 0:
             self._missing = now
+            self.source.soon()
         self.status.opened = False
         if self.optional or self._said == "log-missing" or (self._was_open and now - self._missing < _GRACE):
             return
@@ -215,91 +160,12 @@ class Follow:
         """Is there something that only time brings: a path that is missing or unreadable?"""
         return bool(self.pending or self._said or self._missing >= 0)
 
-    # ------------------------------------------------------------ resuming
-
-    def resume(self, marks: list[Mark]) -> None:
-        """Go on where `marks` (oldest file first) say, wherever the files are now."""
-        self.pending = []
-        self.done += [mark for mark in marks if mark.state == DONE]
-        # A file that was empty cannot be recognised (its inode may have been given anew), and
-        # nothing of it was
-        # read: whatever was rotated since may be it, even when it was changed in the same tick.
-        todo = [mark for mark in marks if mark.state != DONE and mark.head]
-        empty = [mark.modified for mark in marks if mark.state != DONE and not mark.head]
-        try:
-            state = os.stat(self.path)
-            here = (state.st_dev, state.st_ino)
-        except OSError:
-            here = (-1, -1)
-        found: Sibling | None = None
-        for at, mark in enumerate(todo):
-            try:
-                found = find(self.path, mark, taken=self.source.claims)
-            except OSError as error:
-                self.pending = todo[at:]
-                self._unreadable(error)
-                return
-            if found is None:
-                if here == (-1, -1) and not self.tails:
-                    self.pending = todo[at:]  # perhaps the file system is not mounted yet
-                    self._gone()
-                    return
-                if mark.state == CURRENT or mark.size > mark.offset:
-                    self._lost(
-                        mark.size - mark.offset,
-                        "it was rotated away or cut while nobody watched",
-                        mark.offset,
-                    )
-                continue
-            tail = found.open(mark)
-            if tail.identity == here:
-                self._append(tail)
-            else:
-                tail.mark_state = RETIRED
-                tail.activity = self.source.clock.monotonic()
-                self.tails.append(tail)
-                self._adopt(tail)
-        if todo and self.current is None:
-            self._between(found, todo[-1].modified)
-        if empty:
-            self._between(None, min(empty) - 1)
-        self.check()
-
-    def _between(self, found: Sibling | None, modified: int) -> None:
-        """Put the rotated files that are newer than the one just left, and were never read, behind it."""
-        for sibling in newer(self.path, found, modified):
-            identity = sibling.identity
-            if identity in self.source.claims or any(sibling.held(mark) for mark in self.done):
-                continue
-            if any(sibling.held(tail.mark()) for tail in self.tails):
-                continue
-            try:
-                tail = sibling.open(None)
-            except OSError as error:
-                self._lost(0, f"{sibling.path}: {error.strerror or error}", 0)
-                continue
-            tail.mark_state = RETIRED
-            tail.activity = self.source.clock.monotonic()
-            self.tails.insert(len(self.tails) - (self.current in self.tails), tail)
-            self._adopt(tail)
-
-    def _lost(self, count: int, why: str, offset: int) -> None:
-        """Say that lines were destroyed unread; `count` 0 or less: nobody knows how many bytes."""
-        self.status.lost += max(0, count)
-        said: dict[str, Any] = {
-            "log": self.path,
-            "bytes": count if count > 0 else None,
-            "from": offset,
-            "why": why,
-        }
-        self.source.say(Notice("bytes-lost", said, blind=True))
-
     # ------------------------------------------------------------ reading
 
     def read(self, arena: Arena, items: list[Item], arrival: float) -> bool:
         """Hand out what is there, at most `BUDGET` bytes; True when more is waiting."""
         tail = self.current
-        if tail is not None and len(self.tails) == 1 and tail.dirty:
+        if tail is not None and tail.dirty and not any([t.dirty for t in self.tails if t is not tail]):
             try:
                 count = tail.quick(arena)
             except OSError as error:
@@ -387,11 +253,9 @@ class Follow:
             if copy is not None:
                 kept = copy.open(mark)
                 lost = min(lost, max(0, tail.seen - max(kept.seen, stood))) if kept.fd >= 0 else 0
-                kept.mark_state = RETIRED
                 if isinstance(kept.raw, Plain):
                     kept.raw.final = True
-                self.tails.append(kept)
-                self._adopt(kept)
+                self._hold(kept, len(self.tails))
             self._between(copy, tail.modified - (mark.head == 0))
             self.tails += later
             tail.begin_anew()
@@ -406,73 +270,6 @@ class Follow:
         """Reading failed (a network share went away): keep the position and try the path again later."""
         self._set_aside()
         self._unreadable(error)
-
-    def _finish(self, tail: Tail) -> None:
-        """A rotated file was read to its end for good."""
-        words = tail.raw.words if isinstance(tail.raw, Packed) else ""
-        if words:
-            self._lost(0, f"{tail.name}: {words}", tail.offset)
-        if tail.fd >= 0:
-            self.done = [*self.done, tail.mark()._replace(state=DONE)][-_REMEMBERED:]
-        self._drop(tail)
-
-    def refresh(self) -> None:
-        """Look at all its files without being told that they changed."""
-        for tail in self.tails:
-            tail.dirty = True
-            if tail.fd >= 0:
-                with contextlib.suppress(OSError):  # reading will say so
-                    tail.state()
-        self.source.mark(self)
-
-    def expire(self, now: float) -> None:
-        """Let rotated files go that have been quiet for long; what was unterminated in them is handed out
-        as cut.
-        """
-        retired = [tail for tail in self.tails if tail is not self.current and isinstance(tail.raw, Plain)]
-        for at, tail in enumerate(retired):
-            limit = self.source.options.linger if tail.links else min(_UNLINKED, self.source.options.linger)
-            if now - tail.activity >= limit or (len(retired) - at > _HELD and not tail.dirty):
-                tail.raw.final = True
-                tail.dirty = True
-                self.source.mark(self)
-
-    # ------------------------------------------------------------ the rest
-
-    def marks(self) -> list[Mark]:
-        """Positions of all its files, oldest first."""
-        return self.done + [tail.mark() for tail in self.tails] + self.pending
-
-    def _set_aside(self) -> None:
-        """Close all files, keeping their positions for later."""
-        self.pending = [tail.mark() for tail in self.tails] + self.pending
-        self._drop_all()
-
-    def _drop(self, tail: Tail) -> None:
-        self.tails.remove(tail)
-        if tail is self.current:
-            self.current = None
-        if self.source.claims.get(tail.identity) is self:
-            del self.source.claims[tail.identity]
-        self.source.unwatch(tail)
-        tail.close()
-
-    def _drop_all(self) -> None:
-        for tail in list(self.tails):
-            self._drop(tail)
-
-    def close(self) -> None:
-        """Close its files. May be repeated."""
-        self._drop_all()
-
-    def woken(self, tail: Tail) -> Callable[[], None]:
-        """What a watcher calls when the file changed."""
-
-        def call() -> None:
-            tail.dirty = True
-            self.source.mark(self)
-
-        return call
 
 
 def _line_start(tail: Tail, size: int) -> int:

@@ -158,7 +158,7 @@ class Tail:
         self.dirty = True
         self.token: int | None = None
         self.activity = 0.0  # monotonic: last time it gave bytes, or was retired
-        self._digest: tuple[int, str] = (-1, "")
+        self._digest: tuple[bytes | None, str] = (None, "")
 
     @property
     def fd(self) -> int:
@@ -270,8 +270,8 @@ class Tail:
 
     def mark(self) -> Mark:
         """Its position."""
-        if self._digest[0] != len(self.head):
-            self._digest = (len(self.head), digest(self.head))
+        if self._digest[0] != self.head:
+            self._digest = (self.head, digest(self.head))
         return Mark(
             self.device, self.inode, len(self.head), self._digest[1], self.offset, self.skipping,
             self.mark_state, self.modified, self.seen,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mailguard.clock import SystemClock
+from mailguard.clock import Clock, SystemClock
 from mailguard.feeds.files import FileSource
 from mailguard.feeds.interface import LogOptions, Saved
 from mailguard.feeds.live import LiveFeed
@@ -34,19 +34,26 @@ class Writer:
 class Reader:
     """A live feed over files, and what it handed out: lines by log, cut lines, notices."""
 
-    def __init__(self, *paths: Path, saved: Saved | None = None, watcher: str = "auto", **options: Any):
+    def __init__(
+        self,
+        *paths: Path,
+        saved: Saved | None = None,
+        watcher: str = "auto",
+        clock: Clock | None = None,
+        **options: Any,
+    ):
         options = {"start": "begin", "name": "test", **options}
-        self.source = FileSource(
-            LogOptions(paths=tuple(str(path) for path in paths), **options), saved or {}, SystemClock()
-        )
-        self.feed = LiveFeed([self.source], watcher=watcher, poll_interval=0.02, spacing=0.0)
+        self.clock = clock = clock or SystemClock()
+        settings = LogOptions(paths=tuple(str(path) for path in paths), **options)
+        self.source = FileSource(settings, saved or {}, clock)
+        self.feed = LiveFeed([self.source], clock, watcher=watcher, poll_interval=0.02, spacing=0.0)
         self.blocks: list[tuple[str, int, bytes]] = []
         self.cuts: list[bytes] = []
         self.notices: list[Notice] = []
 
     def take(self, deadline: float = 0.0) -> bool:
         """One call of `next`, waiting at most `deadline` seconds; False when nothing came."""
-        items = self.feed.next(time.monotonic() + deadline)
+        items = self.feed.next(self.clock.monotonic() + deadline)
         assert items is not None
         for item in items:
             if isinstance(item, Notice):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mailguard.clock import ManualClock
 from mailguard.feeds.files import DAY_BITS
 from mailguard.feeds.lines import LIMIT, PENDING
 from mailguard.feeds.names import day
@@ -342,6 +343,39 @@ def test_a_folder_in_place_of_a_file(read: Make, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mail.log")
     reader = read(tmp_path / "mail.log").drain()
     assert reader.said("log-unreadable")[0]["why"] == "not a regular file"
+
+
+def test_a_rotated_file_is_let_go(read: Make, write: Make, tmp_path: Path) -> None:
+    """After a while without late lines: closed, its unterminated end handed out as cut, not read again."""
+    clock = ManualClock(1000.0)
+    path = tmp_path / "mail.log"
+    log = write(path)
+    log(b"1\nhalf")
+    reader = read(path, clock=clock).drain()
+    path.rename(tmp_path / "mail.log.1")
+    write(path)(b"2\n")
+    assert reader.drain().lines() == [b"1", b"2"]
+    clock.set(1000.0 + 3700)
+    reader.drain()
+    assert (reader.lines(), reader.cuts) == ([b"1", b"2", b"half"], [b"half"])
+    assert len(reader.source.claims) == 1
+    again = read(path, clock=clock, saved=reader.positions()).drain()
+    assert again.lines() == []
+
+
+def test_a_missing_file_is_said_after_a_while(read: Make, write: Make, tmp_path: Path) -> None:
+    """A gap during a rotation is nothing to speak of; a log that stays away is."""
+    clock = ManualClock(1000.0)
+    path = tmp_path / "mail.log"
+    write(path)
+    reader = read(path, clock=clock).drain()
+    path.unlink()
+    assert reader.drain().said("log-missing") == []
+    clock.set(1000.0 + 6)
+    assert len(reader.drain().said("log-missing")) == 1
+    write(path)(b"1\n")
+    assert len(reader.drain().said("log-back")) == 1
+    assert reader.lines() == [b"1"]
 
 
 class TestDays:

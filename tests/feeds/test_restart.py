@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+EXAMPLES = 300
 STEPS = (
     "write", "write", "write", "long", "half", "rename", "rename-late", "copytruncate", "compress", "read",
     "read", "checkpoint", "checkpoint", "kill",
@@ -89,7 +90,7 @@ class World:
                 return
 
     def checkpoint(self) -> None:
-        """Engine state and positions in one transaction: the lines handed out and the rows belong together."""
+        """Engine state and positions in one transaction: lines handed out and rows belong together."""
         self.delivered += self.reader.lines()
         self.reader.blocks.clear()
         self.rows = self.reader.positions()
@@ -141,7 +142,7 @@ def run(steps: list[tuple[str, int]], reader: Any, watcher: str) -> World:
     return world
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 5)), max_size=25))
 def test_nothing_lost_nothing_repeated(reader_type: Any, steps: list[tuple[str, int]]) -> None:
     """Renamed, copied and truncated, compressed, killed and restarted at any point: the lines written are the
@@ -152,8 +153,12 @@ def test_nothing_lost_nothing_repeated(reader_type: Any, steps: list[tuple[str, 
     assert world.lost == []
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 5)), max_size=25))
+@example(
+    steps=[(name, 1) for name in ("write", "long", "read", "copytruncate", "long", "read", "copytruncate")]
+)
+@example(steps=[(name, 1) for name in ("write", "copytruncate", "compress", "read", "copytruncate")])
 def test_copytruncate_is_made_good_from_the_copy(reader_type: Any, steps: list[tuple[str, int]]) -> None:
     """With copytruncate among the rotations, what was not yet read is read from the copy, once, in order."""
     world = run([step for step in steps if not step[0].startswith("rename")], reader_type, "inotify")
