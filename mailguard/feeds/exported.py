@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 from mailguard.feeds.entries import FIELDS, Reader
 from mailguard.feeds.journalctl import value
@@ -40,35 +39,42 @@ def entry(line: bytes, arrival: float) -> tuple[dict[str, bytes], int] | None:
 
 
 def exported_records(
-    read: Callable[[int], bytes], start: int, reader: Reader, arrival: float
+    read: Callable[[int], bytes], start: int, reader: Reader, log: str, arrival: float
 ) -> Iterator[Records]:
-    """The records of a log from the offset `start` on. `read` gives the next bytes, at most so many."""
-    lines = _lines(read, start)
+    """The records of `log` from the offset `start` on, divided where belief changes. `read` gives the next
+    bytes, at most so many, and none at the end.
+    """
+    group = Records(log, [], arrival, False)
     last = arrival
-    while batch := list(islice(lines, _BATCH)):
-        for offset, line in batch:
-            parsed = entry(line, arrival)
-            found = [] if parsed is None else reader.records([parsed], arrival, False)
-            if found:
-                last = found[0].records[0].time
-                records = found[0]._replace(records=[found[0].records[0]._replace(position=offset)])
-            else:
-                records = reader.none(Record(last, b"", b"", 0, b"", offset), arrival)
-            yield records
+    for offset, line in _lines(read, start):
+        parsed = entry(line, arrival)
+        found = [] if parsed is None else reader.records([parsed], arrival, False)
+        if found:
+            record = found[0].records[0]._replace(position=offset)
+            last = record.time
+        else:
+            record = Record(last, b"", b"", 0, b"", offset)
+        if group.records and (len(group.records) >= _BATCH or (found and found[0].may_ban != group.may_ban)):
+            yield group
+            group = group._replace(records=[])
+        if found:
+            group = found[0]._replace(records=group.records)
+        group.records.append(record)
+    if group.records:
+        yield group
 
 
 def _lines(read: Callable[[int], bytes], start: int) -> Iterator[tuple[int, bytes]]:
-    """Lines with the offsets of their first bytes; of one that is too long nothing but the offset."""
-    offset, rest, long = start, b"", False
+    """Each line with the offset of its first byte; of one that is too long only its beginning."""
+    begin, length, kept = start, 0, b""
     while data := read(_PIECE):
         *lines, tail = data.split(b"\n")
         for line in lines:
-            whole = b"" if long else rest + line
-            yield offset, whole
-            offset += len(rest) + len(line) + 1
-            rest, long = b"", False
-        rest += tail
-        if len(rest) > _LONGEST:
-            pass
-    if rest:
-        yield offset, rest
+            yield begin, kept + line
+            begin += length + len(line) + 1
+            length, kept = 0, b""
+        length += len(tail)
+        if len(kept) <= _LONGEST:
+            kept += tail
+    if length:
+        yield begin, kept

@@ -1,4 +1,5 @@
-"""Logs that are finished: files (compressed or not), journal files, standard input, in the order given.
+"""Logs that are finished: files (compressed or not), journal files and what `journalctl -o json` printed,
+standard input, in the order given.
 
 Blocks of up to 1 MiB of whole lines, read into one buffer for each log; arrival is the file's modification
 time, which dates stamps without year. `RecordedFeed.logs` are iterables of their own, for who merges logs
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mailguard.feeds.entries import Reader
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.lines import PENDING, cut
 from mailguard.feeds.marks import HEAD, Mark, digest, encode
@@ -21,6 +23,7 @@ from mailguard.feeds.tail import BROKEN, open_packed
 from mailguard.model import Block, Item, Notice
 
 SIZE = 1 << 20
+_BEGIN = 4096  # bytes that tell what kind of log it is
 
 
 class RecordedLog:
@@ -65,19 +68,20 @@ class RecordedLog:
             yield from self._entries()
             return
         if self.path == "-":
-            yield from self._blocks(sys.stdin.buffer)
+            yield from self._items(sys.stdin.buffer, _begin(sys.stdin.buffer))
             return
         packed = open_packed(self.path)
         if packed is not None:
             with packed:
-                yield from self._blocks(packed)
+                yield from self._items(packed, _begin(packed))
             return
         with open(self.path, "rb", buffering=0) as file:
             state = os.fstat(file.fileno())
             head = os.pread(file.fileno(), HEAD, 0)
+            begin = os.pread(file.fileno(), _BEGIN, 0)
             if self.start:
                 file.seek(self.start)
-            yield from self._blocks(file)
+            yield from self._items(file, begin)
             done = self.start + self.bytes - self.unterminated_bytes
             self._mark = Mark(
                 state.st_dev,
@@ -99,6 +103,36 @@ class RecordedLog:
 
     unterminated_bytes = 0
 
+    def _items(self, file: Any, begin: bytes) -> Iterator[Item]:
+        """Blocks of lines, or the records of a journal's export: its beginning tells."""
+        from mailguard.feeds import exported
+
+        if not exported.is_export(begin):
+            yield from self._blocks(file)
+            return
+        reader = Reader(
+            self.log, self.options.parsers, self.options.units, self.options.identifiers, self.options.may_ban
+        )
+        broken: list[Item] = []
+
+        def read(size: int) -> bytes:
+            left = size if self.end is None else min(size, self.end - self.start - self.bytes)
+            try:
+                data: bytes = file.read(left) or b"" if left > 0 else b""
+            except BROKEN as error:
+                broken.append(self._unreadable(error))
+                return b""
+            self.bytes += len(data)
+            return data
+
+        yield from exported.exported_records(read, self.start, reader, self.log, self.arrival)
+        self.cut += reader.cut
+        yield from broken
+        self.complete = True
+
+    def _unreadable(self, error: Exception) -> Notice:
+        return Notice("log-unreadable", {"log": self.log, "why": str(error)}, blind=True)
+
     def _blocks(self, file: Any) -> Iterator[Item]:
         options = self.options
         data = bytearray(SIZE + 2 * PENDING + 1)
@@ -112,7 +146,7 @@ class RecordedLog:
             try:
                 count: int = (file.readinto(view[kept : kept + want]) or 0) if want else 0
             except BROKEN as error:
-                yield Notice("log-unreadable", {"log": self.log, "why": str(error)}, blind=True)
+                yield self._unreadable(error)
                 count = 0
             self.bytes += count
             if left is not None:
@@ -180,6 +214,18 @@ class RecordedFeed:
     def close(self) -> None:
         """Stop. May be repeated."""
         self._items = iter(())
+
+
+def _begin(file: Any) -> bytes:
+    """The first bytes of a stream, which stay in it; b"" where it cannot be looked into."""
+    try:
+        if hasattr(file, "peek"):
+            return bytes(file.peek(_BEGIN)[:_BEGIN])
+        begin: bytes = file.read(_BEGIN)
+        file.seek(-len(begin), os.SEEK_CUR)
+        return begin
+    except BROKEN:
+        return b""
 
 
 def cut_points(path: str, parts: int) -> list[tuple[int, int]]:
