@@ -206,6 +206,8 @@ class Offence:
     scope: str = "mail"
     may_ban: bool = True
     sources: tuple[int, ...] = ()  # packed addresses that took part, newest last, bounded
+    different: int = 0  # different values among the events, where the detector counts them ...
+    of: str = ""  # ... and of which field: "user", "recipient", "source", "network", ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,9 @@ def format_time(time: float, zone: tzinfo | None = None) -> str:
 
 def _found(offence: Offence) -> str:
     kinds = "+".join(offence.kinds) or "event"
-    return f"{offence.detector}: {offence.count} {kinds} in {format_duration(offence.last - offence.first)}"
+    values = f" of {offence.different} {offence.of}s" if offence.different else ""
+    span = format_duration(offence.last - offence.first)
+    return f"{offence.detector}: {offence.count} {kinds}{values} in {span}"
 
 
 def format_effect(effect: Effect) -> str:

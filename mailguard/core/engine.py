@@ -45,6 +45,19 @@ _EXCUSED = frozenset({"auth_failure", "locked_out"})
 _SWEEP_LEAST = 64
 
 
+def short_name(user: str) -> str:
+    """The name under which somebody who logged in as `user` is known too: people leave the domain out, or
+    write one that the server does not want. `sato@example.net` is `sato`; `sato` is `sato@` with any domain.
+    Accounts of two domains are never the same.
+    """
+    return user.partition("@")[0] if "@" in user else f"{user}@"
+
+
+def alias(user: str) -> str:
+    """What `short_name` of an account would be that `user` may mean."""
+    return f"{user.partition('@')[0]}@" if "@" in user else user
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """All that an engine is made of."""
@@ -140,7 +153,7 @@ class Engine:
             return effects
         known = False
         if kind in _EXCUSED and "user" in event.proved and (user := event.fields.get("user")):
-            known = self.book.known(self.hasher(user), source, time)
+            known = any(self.book.known(self.hasher(name), source, time) for name in (user, alias(user)))
         number, flags = KIND_NUMBER[kind], event_flags(event, known)
         log, rule = self.logs.number(event.log), self.rules.number(event.rule)
         found: list[tuple[Lane, Fired]] = []
@@ -241,6 +254,8 @@ class Engine:
             SCOPES[scope],
             fired.trusted,
             tuple(sources[-MAX_EVIDENCE:]),
+            span.different,
+            detector.distinct if span.different else "",
         )
         return offence, sources
 
@@ -285,13 +300,16 @@ class Engine:
                 suspicious = suspicious or not (known or self.book.source(source).good(time))
                 effects += self._decide(lane, fired, event)
         if suspicious:
-            self.book.revoke(name, source, time)
+            self.book.revoke(name, source, time, shared=self.book.source(source).login_days > 0)
             return effects
+        other = self.hasher(short_name(user))
         self.book.login(name, source, time)
+        self.book.settle(other, source, time)
         for lane in self.lanes:
             if lane.form in ("source", "user", "user+network") and (key := lane.key_of(event)) is not None:
-                value = name if lane.form == "source" else source_value(source)
-                lane.history.forget(key, KIND_NUMBER["auth_failure"], value)
+                values = (name, other) if lane.form == "source" else (source_value(source),)
+                for value in values:
+                    lane.history.forget(key, KIND_NUMBER["auth_failure"], value)
         return effects
 
     def _accepted(self, event: Event) -> None:

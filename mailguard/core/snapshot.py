@@ -38,6 +38,8 @@ def ban_to_dict(ban: Ban) -> dict[str, Any]:
             "may_ban": offence.may_ban,
             "sources": list(offence.sources),
             "evidence": [list(piece) for piece in offence.evidence],
+            "different": offence.different,
+            "of": offence.of,
         },
     }
 
@@ -59,6 +61,8 @@ def ban_from_dict(found: dict[str, Any]) -> Ban:
             told["scope"],
             told["may_ban"],
             tuple(told["sources"]),
+            told.get("different", 0),
+            told.get("of", ""),
         )
     )
     return Ban(

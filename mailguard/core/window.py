@@ -119,12 +119,13 @@ class Ask:
 
 
 class Span(NamedTuple):
-    """Records that fulfil an `Ask`: first and last time, what was counted, and which records."""
+    """Records that fulfil an `Ask`: first and last time, how many events, which records, how many values."""
 
     first: float
     last: float
     total: int
     indexes: Sequence[int]
+    different: int = 0  # different values; 0 where the `Ask` does not look at them
 
 
 @cache
@@ -165,12 +166,13 @@ def find_before(view: View, at: float, ask: Ask, mark: float, untrusted: bool) -
     total = sum(view.weights[i] for i in fit) if heavy else len(fit)
     if not fit or total < ask.count or len(fit) < ask.distinct:
         return None
+    different = 0
     if ask.distinct:
         values = view.values
-        total = _others([values[i] for i in fit], ask)
-        if total < ask.distinct:
+        different = _others([values[i] for i in fit], ask)
+        if different < ask.distinct:
             return None
-    return Span(times[fit[0]], times[fit[-1]], total, fit)
+    return Span(times[fit[0]], times[fit[-1]], total, fit, different)
 
 
 def find(view: View, place: int, ask: Ask, mark: float, untrusted: bool) -> Span | None:

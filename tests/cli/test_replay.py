@@ -91,7 +91,7 @@ def test_replay_plain_is_the_notation(run: Any, log: Path, settings: Path) -> No
     """Time and the one notation of effects; nothing else on standard output."""
     said = replay(run, settings, str(log))
     assert said.out == (
-        "2026-11-22T10:43:20+00:00 ban 192.0.2.78 for 1h by user-spray: 4 auth_failure in 3m\n"
+        "2026-11-22T10:43:20+00:00 ban 192.0.2.78 for 1h by user-spray: 4 auth_failure of 4 users in 3m\n"
     )
 
 

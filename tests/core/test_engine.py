@@ -168,7 +168,7 @@ def test_a_ban_covers_its_scope_only() -> None:
         ],
     )
     assert found == [
-        "ban 192.0.2.7 for 40m by harvest: 4 unknown_recipient in 3s (2. time)",
+        "ban 192.0.2.7 for 40m by harvest: 4 unknown_recipient of 4 recipients in 3s (2. time)",
         "lift 192.0.2.7: replaced",
     ]
 
@@ -196,7 +196,7 @@ def test_where_two_fire_at_once_the_longer_ban_counts() -> None:
     )
     for detectors in ((GUESS, names), (names, GUESS)):
         found = run(made(detectors), [event(n, "192.0.2.7", user=f"user{n}") for n in range(5)])
-        assert found == ["ban 192.0.2.7 for 1d by names: 5 auth_failure in 4s"]
+        assert found == ["ban 192.0.2.7 for 1d by names: 5 auth_failure of 5 users in 4s"]
 
 
 def test_the_slow_attacker_is_caught() -> None:
@@ -290,7 +290,7 @@ def test_a_partner_in_good_standing_is_not_banned_for_unknown_recipients() -> No
         event(start + n, "192.0.2.25", "unknown_recipient", fields={"recipient": f"{n}@example.com"})
         for n in range(4)
     ]
-    assert run(engine, harvest) == ["alert 192.0.2.25 by harvest: 4 unknown_recipient in 3s [standing]"]
+    assert run(engine, harvest) == ["alert 192.0.2.25 by harvest: 4 unknown_recipient of 4 recipients in 3s [standing]"]
     assert run(engine, failures("192.0.2.25", 5, start + 60)) == [
         "ban 192.0.2.25 for 10m by guess: 5 auth_failure in 40s"
     ]
@@ -314,7 +314,7 @@ def test_a_range_that_touches_the_never_list_is_not_banned() -> None:
     """Not even where the protected address is one of 256."""
     engine = made([RANGE], never=[(network("192.0.2.200"), "the gateway")])
     story = [event(n * 60, f"192.0.2.{1 + n % 3}") for n in range(12)]
-    assert run(engine, story) == ["alert 192.0.2.0/24 by range: 3 auth_failure in 5m [never-list]"]
+    assert run(engine, story) == ["alert 192.0.2.0/24 by range: 6 auth_failure of 3 sources in 5m [never-list]"]
 
 
 def test_what_may_not_ban_alerts() -> None:
@@ -356,11 +356,11 @@ def test_an_attacked_account_bans_strangers_only() -> None:
     story += [event(100 + n, text) for n, text in enumerate(("192.0.2.8", "198.51.100.1", "203.0.113.1"))]
     story += [event(200, "2001:db8:1::1"), event(300, "2001:db8:2::1")]
     assert run(engine, story) == [
-        "alert sato by account: 4 auth_failure in 3m19s [user]",
-        "ban 198.51.100.1 for 1h by account: 4 auth_failure in 3m19s",
-        "ban 203.0.113.1 for 1h by account: 4 auth_failure in 3m19s",
-        "ban 2001:db8:1::/64 for 1h by account: 4 auth_failure in 3m19s",
-        "ban 2001:db8:2::/64 for 1h by account: 4 auth_failure in 3m19s",
+        "alert sato by account: 4 auth_failure of 4 networks in 3m19s [user]",
+        "ban 198.51.100.1 for 1h by account: 4 auth_failure of 4 networks in 3m19s",
+        "ban 203.0.113.1 for 1h by account: 4 auth_failure of 4 networks in 3m19s",
+        "ban 2001:db8:1::/64 for 1h by account: 4 auth_failure of 4 networks in 3m19s",
+        "ban 2001:db8:2::/64 for 1h by account: 4 auth_failure of 4 networks in 3m19s",
     ]
 
 
@@ -390,7 +390,7 @@ def test_a_range_is_banned_on_evidence_from_several_addresses() -> None:
     story = failures("192.0.2.7", 5) + [event(100 + n, f"192.0.2.{8 + n % 2}") for n in range(4)]
     assert run(engine, story) == [
         "ban 192.0.2.7 for 10m by guess: 5 auth_failure in 40s",
-        "ban 192.0.2.0/24 for 6h by range: 3 auth_failure in 1m41s",
+        "ban 192.0.2.0/24 for 6h by range: 7 auth_failure of 3 sources in 1m41s",
         "lift 192.0.2.7: replaced",
     ]
 
@@ -401,7 +401,7 @@ def test_a_range_with_somebody_of_good_standing_is_not_banned() -> None:
     for day in range(3):
         run(engine, [event(day * DAY, "192.0.2.25", "mail_accepted")])
     story = [event(3 * DAY + n, f"192.0.2.{1 + n % 5}") for n in range(20)]
-    assert run(engine, story) == ["alert 192.0.2.0/24 by range: 5 auth_failure in 5s [standing]"]
+    assert run(engine, story) == ["alert 192.0.2.0/24 by range: 6 auth_failure of 5 sources in 5s [standing]"]
 
 
 def test_a_narrow_ban_that_ends_later_stays_beside_the_wide_one() -> None:
@@ -699,7 +699,7 @@ def test_kinds_and_conditions_may_be_renumbered() -> None:
     last = {"recipient": "9@example.com"}
     assert run(new, [event(9, "192.0.2.8", "unknown_recipient", fields=last)]) == []
     assert run(new, [event(9, "192.0.2.7", "unknown_recipient", fields=last)]) == [
-        "ban 192.0.2.7 for 10m by harvest: 4 unknown_recipient in 9s"
+        "ban 192.0.2.7 for 10m by harvest: 4 unknown_recipient of 4 recipients in 9s"
     ]
 
 
