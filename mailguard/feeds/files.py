@@ -27,7 +27,6 @@ from mailguard.model import Item, Notice
 
 _SOON, _LATER = 5.0, 30.0  # seconds between looks at everything, when something is amiss and otherwise
 _POLL = 0.5  # the same when the kernel has no watches left to give
-_CUT_NOTICE = 600.0  # seconds between two notices of cut lines of one log
 DAY_BITS = 40  # positions in day-named files: hours since 2000 above, byte offset below
 
 
@@ -52,7 +51,6 @@ class FileSource:
         self._tails: dict[Tail, Watcher] = {}
         self._unwatched = False
         self._timer: Timer | None = None
-        self._cut_said: dict[Follow, float] = {}
         self._patterns_row = "\n".join((options.kind, *options.paths, *options.logs)).encode()
         self._known = saved.get(f"files:{self.name}") == self._patterns_row
         self._days: dict[str, int] = {}  # newest day-named file dealt with, by folder
@@ -102,8 +100,17 @@ class FileSource:
         return rows
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Counters by path."""
-        return {path: follow.status.as_dict() for path, follow in self.follows.items()}
+        """Counters by the log's name in blocks: the path, or the folder of day-named files."""
+        found: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.follows):
+            follow = self.follows[path]
+            known, earlier = follow.status.as_dict(), found.get(follow.label)
+            if earlier is not None:  # an older day: its name sorts before
+                for name in ("bytes", "cut", "dropped", "nul", "lost", "rotations"):
+                    known[name] += earlier[name]
+                known["last_line"] = max(known["last_line"], earlier["last_line"])
+            found[follow.label] = known
+        return found
 
     def close(self) -> None:
         """Close files and watches. May be repeated."""
@@ -146,13 +153,6 @@ class FileSource:
         if watcher is not None and tail.token is not None:
             watcher.drop(tail.token)
         tail.token = None
-
-    def cut_lines(self, follow: Follow) -> None:
-        """Lines were cut: say so, now and then."""
-        now = self.clock.monotonic()
-        if now - self._cut_said.get(follow, -_CUT_NOTICE) >= _CUT_NOTICE:
-            self._cut_said[follow] = now
-            self.say(Notice("lines-cut", {"log": follow.path, "lines": follow.status.cut}))
 
     # ------------------------------------------------------------ finding paths
 

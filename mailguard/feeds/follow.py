@@ -234,7 +234,6 @@ class Follow(Tails):
         if found.cut:
             status.cut += found.cut
             status.dropped += found.dropped
-            self.source.cut_lines(self)
         status.nul += found.nul
         return more
 

@@ -211,7 +211,7 @@ class JournalSource:
             else:
                 if found.missed:
                     why = "the journal no longer holds the entries after the saved position"
-                    said = {"log": self.name, "bytes": None, "from": 0, "why": why}
+                    said = {"log": self.name, "bytes": None, "lost": "unknown", "from": 0, "why": why}
                     self._notices.append(Notice("bytes-lost", said, blind=True))
                 return found
         return Pipe(files, folder, matches, self._cursor, options.start)
@@ -251,8 +251,6 @@ class JournalSource:
             status = self._status
             status.last_line = arrival
             status.bytes += sum(len(fields.get("MESSAGE", b"")) for fields, _ in entries)
-            if self._reader.cut and not status.cut:
-                items.append(Notice("lines-cut", {"log": self.name, "lines": self._reader.cut}))
             status.cut = self._reader.cut
         if self._entries.ended:
             self._fail(OSError(errno.EPIPE, "journalctl ended"))

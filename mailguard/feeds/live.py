@@ -18,7 +18,7 @@ from mailguard.feeds.watch import Watchers
 from mailguard.model import Item
 
 #: Seconds between wake-ups under load (see bench/tail.py for what it costs and saves).
-SPACING = 0.0003
+SPACING = 0.0005
 
 
 class LiveFeed:

@@ -124,6 +124,7 @@ class Tails:
         said: dict[str, Any] = {
             "log": self.path,
             "bytes": count if count > 0 else None,
+            "lost": count if count > 0 else "unknown",
             "from": offset,
             "why": why,
         }
