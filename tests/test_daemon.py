@@ -282,6 +282,8 @@ class TestFirstStart:
         assert place.held() == set()
         assert place.out.getvalue() == ""
         assert "10 lines from before were read: 10 events, 2 reasons for a ban" in place.err.getvalue()
+        assert "would stand now: ban 192.0.2.9 for 10m by" in place.err.getvalue()
+        assert "`mailguard enforce`" in place.err.getvalue()
         place.attack("192.0.2.11")
         place.step()
         (said,) = place.out.getvalue().splitlines()

@@ -22,7 +22,8 @@ from ..firewall.interface import FirewallError
 from ..health import Health
 from ..ledger import Ledger
 from ..ledger.writer import Writer
-from ..model import Network, Notice
+from ..model import Impose, Network, Notice
+from ..notation import format_effect
 from ..problems import EXIT_OK, EXIT_UNAVAILABLE, ProblemsError
 from ..replay import Merged, Summary
 from ..sdnotify import Notifier
@@ -34,6 +35,7 @@ from .learn import rotated_logs
 from .printer import Printer
 from .signals import Signals
 
+MOST_TOLD = 10  # bans that would stand, listed at the first start
 SALT = "secret"  # the ledger's name for the key of the engine's hashes
 
 
@@ -244,6 +246,20 @@ class Guard:
                 "would": self.desk.would,
             }
             self.printer.notice(Notice("learned", told))
+            self._tell_would()
+
+    def _tell_would(self) -> None:
+        """The bans that would stand now, newest first, and how to make them real."""
+        if self.judge.enforcing:
+            return
+        would = sorted(
+            (held.ban for held in self.judge.engine.bans if held.simulated), key=lambda ban: -ban.since
+        )
+        for ban in would[:MOST_TOLD]:
+            self.printer.notice(Notice("would", {"effect": format_effect(Impose(ban, ban.since))}))
+        if len(would) > MOST_TOLD:
+            self.printer.notice(Notice("would-more", {"count": len(would) - MOST_TOLD}))
+        self.printer.notice(Notice("observing"))
 
     # ------------------------------------------------------------ running and ending
 
