@@ -85,9 +85,9 @@ install() { # "" or "dev": install this checkout and its dependencies once, the 
 	stamp=$(VENV)/.mailguard-$${1:-run}
 	[ -e $$stamp ] && [ ! pyproject.toml -nt $$stamp ] && return 0
 	echo "Installing mailguard and its dependencies into $(VENV)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[$${1:+$$1,}fast]" || {
+	$(BIN)/pip install -qq --disable-pip-version-check -e ".[$${1:+$$1,}fast]" || {
 		echo "The fast prefilters have no wheel here; going on without them (same events, more time)." >&2
-		$(BIN)/pip install --quiet --disable-pip-version-check -e ".$${1:+[$$1]}"
+		$(BIN)/pip install -qq --disable-pip-version-check -e ".$${1:+[$$1]}"
 	}
 	touch $$stamp
 }
@@ -108,7 +108,7 @@ test:
 	if [ "$$(id -u)" = 0 ]; then
 		# Only legacy iptables tables need python-iptables, which compiles; without it that driver says so.
 		packages "python-iptables" gcc python3-dev libiptc-dev libxtables-dev || true
-		$(BIN)/pip install --quiet --disable-pip-version-check -e ".[legacy]" || true
+		$(BIN)/pip install -qq --disable-pip-version-check -e ".[legacy]" || true
 	fi
 	VENV=$(VENV) exec tests/check $(ARGS)
 

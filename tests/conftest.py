@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 MUST_RUN = os.environ.get("MAILGUARD_TESTS_MUST_RUN") == "1"
 LEFT_OUT = "left out: needs root and network namespaces"
+
+
+# A slow machine is no failure. CI, which runs everything for everybody, tries the same examples each time;
+# a developer tries new ones.
+settings.register_profile("mailguard", deadline=None, derandomize=MUST_RUN, print_blob=True)
+settings.load_profile("mailguard")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
