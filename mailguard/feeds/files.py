@@ -294,14 +294,13 @@ class FileSource:
             new = not self._first if known is None else value > known or not self._first
             self._follow(path, folder, value << DAY_BITS, True, new)
         self._days[folder] = max(names[-1][0], known or 0)
-        now = self.clock.monotonic()
-        for value, name in names[:-2]:
+        for _, name in names[:-2]:
             follow = self.follows.get(os.path.join(folder, name))
-            if follow is not None and not any(tail.dirty for tail in follow.tails):
-                quiet = max((tail.activity for tail in follow.tails), default=0.0)
-                if now - quiet >= self.options.linger and value <= self._days[folder]:
-                    follow.close()
-                    del self.follows[follow.path]
+            if follow is None or any(tail.dirty for tail in follow.tails):
+                continue
+            if self.clock.now() - follow.status.last_line >= self.options.linger:
+                follow.close()
+                del self.follows[follow.path]
 
     def _watch_folders(self, folders: set[str]) -> None:
         """Watch exactly these folders for names that come and go."""

@@ -24,6 +24,7 @@ from mailguard.feeds.watch import Watchers
 from mailguard.model import Item, Notice, Records
 
 _BATCH = 1024  # entries handed out at once
+_LOOK = 10.0  # seconds between looks without being woken
 _RETRY = 5.0  # seconds until a journal that cannot be read is tried again
 _TIME = re.compile(rb"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")
 _NAMES = tuple((name, name.encode()) for name in FIELDS)
@@ -217,18 +218,26 @@ class JournalSource:
         return Pipe(files, folder, matches, self._cursor, options.start)
 
     def _alarm(self) -> None:
-        """Where the journal's descriptor is not reliable (network shares), ask when the library says so."""
+        """Ask now and then anyway: always where the journal's descriptor is not reliable (network
+        shares), and seldom elsewhere, so that a wake-up that was lost costs seconds and not the night.
+        """
         if isinstance(self._entries, Library) and self._wait is not None:
-            when = self._entries.timeout()
+            when = self._clock.monotonic() + _LOOK
+            asked = self._entries.timeout()
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = None if when is None else self._wait.call_at(when, self._woken)
+            self._timer = self._wait.call_at(when if asked is None else min(when, asked), self._look)
 
-    def _woken(self, _events: int) -> None:
+    def _look(self, _events: int) -> None:
+        self._woken(0)
+        self._ready = self._entries is not None
+
+    def _woken(self, events: int) -> None:
         if isinstance(self._entries, Library):
             try:
                 self._ready = self._entries.changed() or self._ready
-                self._alarm()
+                if not events:
+                    self._alarm()
             except OSError as error:
                 self._fail(error)
         else:
