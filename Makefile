@@ -117,8 +117,9 @@ bench:
 	environment
 	install dev
 	packages "the measurements" $(RUN_PACKAGES)
-	for each in bench/*.py; do
-		$(BIN)/python $$each $(ARGS)
+	for each in $(filter-out bench/picture.py,$(sort $(wildcard bench/*.py))); do
+		echo "== $$each"
+		$(BIN)/python $$each
 	done
 
 clean:
