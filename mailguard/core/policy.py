@@ -36,6 +36,9 @@ FORGIVEN = frozenset(
         "disconnect",
     }
 )
+#: Failed logins gathered over a window of this length or longer are, where people log in every day, mostly
+#: theirs: thirty of them mistype more names in a week than an attacker tries. There they are an alert.
+SLOW = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Policy:
             return [Alert(offence, time, "trust", target)]
         if self.spared(target) is not None:
             return [Alert(offence, time, "never-list", target)]
-        if self._in_good_standing(offence, target, time):
+        if self._in_good_standing(detector, offence, target, time):
             return [Alert(offence, time, "standing", target)]
         if self.bans.around(target, offence.scope, time):
             return []
@@ -84,10 +87,13 @@ class Policy:
         ban = Ban(target, time, time + self.length(detector, ordinal), ordinal, offence, scope=offence.scope)
         return self.impose(ban, time)
 
-    def _in_good_standing(self, offence: Offence, target: Network, time: float) -> bool:
+    def _in_good_standing(self, detector: Detector, offence: Offence, target: Network, time: float) -> bool:
         if is_wide(target):
             return self.book.network(target, time).good(time)
-        return FORGIVEN.issuperset(offence.kinds) and self.book.source(target.address).good(time)
+        standing = self.book.source(target.address)
+        if FORGIVEN.issuperset(offence.kinds):
+            return standing.good(time)
+        return detector.within >= SLOW and standing.home(time)
 
     def length(self, detector: Detector, ordinal: int) -> float:
         """Seconds the `ordinal`-th ban by this detector lasts."""

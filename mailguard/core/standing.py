@@ -57,8 +57,13 @@ class Standing:
         if self.revoked:
             return False
         mail = self.mail_days >= DAYS and self.first_mail <= now - RIPE and self.last_mail >= now - AGE
-        login = self.login_days >= DAYS and self.first_login <= now - RIPE and self.last_login >= now - AGE
-        return mail or login
+        return mail or self.home(now)
+
+    def home(self, now: float) -> bool:
+        """In good standing at time `now` because people log in from here: an office, a provider's gateway."""
+        if self.revoked:
+            return False
+        return self.login_days >= DAYS and self.first_login <= now - RIPE and self.last_login >= now - AGE
 
 
 NOTHING = Standing()
@@ -129,8 +134,8 @@ class Book:
         self._earn(self.sources, key, time, True, pair & 0xFFFFFFFF)
         self._earn(self.networks, network_key(source), time, True, 0)
 
-    def login(self, user: int, source: int, time: float) -> None:
-        """The hashed user logged in from this packed address."""
+    def settle(self, user: int, source: int, time: float) -> bool:
+        """The hashed name is at home in the network of this address; False: its login there was a theft."""
         key = user_network(user, source)
         value = self.logins.get(key)
         if value is None:
@@ -139,12 +144,18 @@ class Book:
             first, last, flags = _LOGIN.unpack(value)
             if flags & _REVOKED:
                 if not self._pardoned(source, first):
-                    return
+                    return False
                 first = last = NEVER
             if not 0 <= time - last < _GRAIN:
                 first = time if first == NEVER else first
                 strong = max(last, time) - min(first, time) >= DAY
                 self.logins.put(key, _LOGIN.pack(min(first, time), max(last, time), 0), strong)
+        return True
+
+    def login(self, user: int, source: int, time: float) -> None:
+        """The hashed user logged in from this packed address."""
+        if not self.settle(user, source, time):
+            return
         self._earn(self.sources, source_key(source), time, False, 0)
         self._earn(self.networks, network_key(source), time, False, 0)
         value = self.users.get(user)
@@ -193,11 +204,13 @@ class Book:
 
     # ------------------------------------------------------------ losing
 
-    def revoke(self, user: int, source: int, time: float) -> None:
+    def revoke(self, user: int, source: int, time: float, shared: bool = False) -> None:
         """The user's login from here was a theft: it speaks for nobody, and nothing more is earned from
-        here.
+        here, unless the source is `shared` with others whose logins still count.
         """
         self.logins.put(user_network(user, source), _LOGIN.pack(time, time, _REVOKED), True)
+        if shared:
+            return
         packed = _RECORD.pack(0.0, 0.0, time, time, 0, 1, _REVOKED)
         self.sources.put(source_key(source), packed, True)
 
