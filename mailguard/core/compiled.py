@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ..model import HOSTILE
-from .envelope import DOVECOT, EPOST, NONE, STYLES, SYSLOG
+from .envelope import DOVECOT, EPOST, EPOST_LINE, NONE, STYLES, SYSLOG
 from .pattern.template import Choice, Text
 from .rules import UNLISTED, Parser, Rule
 
@@ -159,7 +159,7 @@ class Plans:
             [1 << number for number in numbers],
             styles,
             by_style[SYSLOG] | by_style[DOVECOT],
-            by_style[EPOST],
+            by_style[EPOST] | by_style[EPOST_LINE],
             by_style[NONE],
         )
 
@@ -180,16 +180,23 @@ class Plans:
         entries: list[Entry] = []
         known = False
         for parser in self.parsers:
-            if style not in parser.envelopes or (names and parser.name not in names):
+            if not _reads(parser, style) or (names and parser.name not in names):
                 continue
             if style == SYSLOG and not parser.takes(program):
                 continue
             known = True
             for entry in self.entries[parser.name]:
+                if (entry.stamp >= 0) != (style == NONE):
+                    continue  # a slot for the stamp is for lines whose beginning has none, and only for them
                 if mask == ALL or (not entry.wanted if mask == REST else entry.bits & mask):
                     entries.append(entry)
         parsers = {entry.rule.parser for entry in entries}
         return Plan(tuple(entries), len(parsers) > 1, known)
+
+
+def _reads(parser: Parser, style: str) -> bool:
+    """Whether lines of that style are a parser's: `epost` stands for a stamp with and without a comma."""
+    return style in parser.envelopes or (style == EPOST_LINE and EPOST in parser.envelopes)
 
 
 def _index(names: tuple[str, ...], name: str) -> int:

@@ -12,7 +12,9 @@ syslog     `Nov  2 09:05:07 mail1 postfix/smtpd[202]: ` with or without `<PRI>`,
 dovecot    `Nov 22 09:57:12 imap-login: Info: `: Dovecot's own log_path: no host, a level word after
            the prefix. `Info: ` is taken out, because through syslog Dovecot leaves it away; the other
            level words stay, because there it writes them; so one rule fits both
-epost      `[30/Nov/2017:08:20:44]`, then an optional comma and an optional blank
+epost      `[30/Nov/2017:08:20:44]`, then an optional comma and an optional blank: E-Post
+epost-line the same without the comma: its imap4log and pop3log, where the client's word comes first. A line
+           of a dialogue log, which is the client's as a whole, has the comma and is never taken for one
 none       the whole line is the message; its stamp stands in a `{time:stamp}` slot
 =========  ===========================================================================================
 """
@@ -24,8 +26,8 @@ from typing import NamedTuple
 
 from .stamps import SECONDS, Stamps
 
-SYSLOG, DOVECOT, EPOST, NONE = "syslog", "dovecot", "epost", "none"
-STYLES = (SYSLOG, DOVECOT, EPOST, NONE)
+SYSLOG, DOVECOT, EPOST, EPOST_LINE, NONE = "syslog", "dovecot", "epost", "epost-line", "none"
+STYLES = (SYSLOG, DOVECOT, EPOST, EPOST_LINE, NONE)
 
 
 class Opened(NamedTuple):
@@ -66,7 +68,7 @@ _RFC5424 = re.compile(
 )
 _PROCESS = re.compile(rb" (?!dovecot[:(])([a-z][a-z0-9-]{1,31})(?:[(<]|: )")  # never a host such as fd00::1
 _LEVEL = re.compile(rb": (Info|Debug|Warning|Error|Fatal|Panic): ")
-_EPOST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\],? ?")
+_EPOST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\](,?) ?")
 _STAMP = re.compile(rb"\[?(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\]?")
 _REPEATED = re.compile(rb"message repeated (\d{1,6}) times: \[ ?")
 _NULS = re.compile(rb"\0*")
@@ -83,7 +85,7 @@ class Opener:
     def __init__(self, styles: tuple[str, ...] = STYLES, zone: str = ""):
         self._syslog = SYSLOG in styles
         self._dovecot = DOVECOT in styles
-        self._epost = EPOST in styles
+        self._epost = EPOST in styles or EPOST_LINE in styles
         self.stamps = Stamps(zone)
 
     def arrive(self, arrival: float, live: bool, year: int | None = None) -> None:
@@ -201,8 +203,9 @@ class Opener:
         second = SECONDS.get(match.group(2))
         if base is None or second is None:
             return None
+        style = EPOST if match.group(3) else EPOST_LINE
         return _new(
-            Opened, (self.stamps.settle(base + second), b"", b"", 0, match.end(), end, EPOST, 1, None)
+            Opened, (self.stamps.settle(base + second), b"", b"", 0, match.end(), end, style, 1, None)
         )
 
     def _open_dovecot(self, data: bytes, start: int, end: int, time: float, level: re.Match[bytes]) -> Opened:

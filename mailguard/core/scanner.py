@@ -199,8 +199,8 @@ class Scanner:
                 cut = True
                 counters.cut += 1
         first = line[0] if line else 0
+        opened = opener.open(line, 0, len(line))
         if mask & (search.epost if first == 91 else search.named if first else search.epost | search.named):
-            opened = opener.open(line, 0, len(line))
             if opened is None:
                 counters.unopened += 1
             else:
@@ -210,8 +210,7 @@ class Scanner:
                     return
                 if plan.known:
                     self._unmatched(opened, message, cut, block.parsers)
-                    return
-        if mask & search.whole:
+        if opened is None and mask & search.whole:  # a line with a prefix is never its own message
             plan = self._plans.plan(NONE, b"", mask, block.parsers)
             self._take_whole(plan, opener, line, cut, block, position, found)
 
@@ -454,9 +453,7 @@ class Scanner:
         opener.arrive(arrival, False, year)
         opened = opener.open(line, 0, len(line))
         if opened is not None and not self._plans.plan(opened.style, opened.program, ALL, parsers).known:
-            if NONE not in styles:
-                return Explanation(opened, _message(line, opened))
-            opened = None
+            return Explanation(opened, _message(line, opened))
         if opened is None:
             if NONE not in styles:
                 return Explanation(None)

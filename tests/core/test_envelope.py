@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.core.envelope import DOVECOT, EPOST, STYLES, SYSLOG, Opened, Opener
+from mailguard.core.envelope import DOVECOT, EPOST, EPOST_LINE, STYLES, SYSLOG, Opened, Opener
 
 ARRIVAL = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
 TOKYO = "Asia/Tokyo"
@@ -243,10 +243,11 @@ def test_dovecot_through_syslog_keeps_its_host() -> None:
     ],
 )
 def test_bracketed_stamps(line: bytes, text: bytes) -> None:
-    """E-Post's stamp in brackets, then an optional comma and an optional blank."""
+    """E-Post's stamp in brackets, then an optional comma, which tells two styles, and an optional blank."""
     found = opened(line)
     assert found is not None
-    assert (found.style, found.time, message(line, found)) == (EPOST, NINE, text)
+    style = EPOST if b"]," in line else EPOST_LINE
+    assert (found.style, found.time, message(line, found)) == (style, NINE, text)
 
 
 @pytest.mark.parametrize("text", [b"22/Nov/2026:09:31:07", b"[22/Nov/2026:09:31:07]"])

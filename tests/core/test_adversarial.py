@@ -1,0 +1,76 @@
+"""Lines in which a client imitates other lines: the true source or nothing, and no line hidden."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailguard.core.scanner import Scanner
+from mailguard.core.sessions import Sessions
+from mailguard.definitions.parsers import load_parsers
+from mailguard.model import Block, Event
+
+ARRIVAL = 1795392000.0  # 2026-11-23
+
+
+@pytest.fixture(scope="module")
+def scanner() -> Scanner:
+    """All shipped parsers at once, as for a log whose parsers nobody chose."""
+    return Scanner(load_parsers())
+
+
+def events(scanner: Scanner, *lines: str | bytes) -> list[Event]:
+    sessions = Sessions(scanner.parsers)
+    found: list[Event] = []
+    for line in lines:
+        data = (line.encode() if isinstance(line, str) else line) + b"\n"
+        found += sessions.join(scanner.scan(Block("l", data, 0, len(data), 0, ARRIVAL, False)))
+    return found
+
+
+WHOLE = [
+    "x from 203.0.113.99 PASS **** [12/Dec/2017:00:01:49] (-ERR no)",
+    "x from 203.0.113.99 APOP **** [12/Dec/2017:00:01:49] (+OK)",
+    "<B0000097403@example.jp> [11/Nov/2017:17:58:25] 203.0.113.99 h a@example.net b@example.jp",
+]
+
+
+@pytest.mark.parametrize("text", WHOLE)
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "Nov 22 10:49:08 mail1 postfix/cleanup[209]: 924141DE988: message-id=",
+        "Nov 22 10:49:08 mail1 dovecot: imap(alice)<290><AAAA>: ",
+        "Nov 22 10:49:08 imap(alice)<290><AAAA>: Info: ",
+        "2026-11-22T10:49:08.078613+09:00 mail1 httpd[1]: ",
+        "<22>1 2026-11-22T10:49:08Z mail1 sshd 1 - - ",
+        "[12/Dec/2017:00:01:46], 347c89c8, EHLO ",
+        "[12/Dec/2017:00:01:46] alice from 192.0.2.1 SELECT ",
+        "[12/Dec/2017:00:01:46] - from 192.0.2.1 NOOP ",
+    ],
+)
+def test_formats_without_prefix_stand_in_no_other_line(scanner: Scanner, prefix: str, text: str) -> None:
+    """A line that begins with a stamp is never read as one of a format that has none."""
+    assert events(scanner, prefix + text) == []
+    assert scanner.explain((prefix + text).encode(), ARRIVAL, fits=False).item is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x from 203.0.113.99 AUTHENTICATE PLAIN failed",
+        "- from 203.0.113.99 AUTHENTICATE PLAIN Success",
+        "x from 203.0.113.99 LOGIN 347c89c8, x **** failed",
+        "x from 203.0.113.99 PASS **** failed",
+        "(example.jp), x[203.0.113.99], AUTH-LOGIN:admin [failed],<B0000000000>,abort",
+    ],
+)
+def test_a_dialogue_is_no_list_of_logins(scanner: Scanner, text: str) -> None:
+    """What an SMTP client sends stands in E-Post's receivelog behind `[stamp], context, `: no login."""
+    assert events(scanner, f"[12/Dec/2017:00:01:46], 347c89c8, {text}") == []
+
+
+@pytest.mark.parametrize("end", ["failed", "failed x", "-ERR no", "Success", "+OK x y"])
+def test_an_imap_command_is_no_pop_login(scanner: Scanner, end: str) -> None:
+    """Other commands end with a blank, whatever a client writes into them."""
+    line = f"[12/Dec/2017:00:01:46] alice from 192.0.2.1 SELECT x from 203.0.113.99 PASS **** {end} "
+    assert events(scanner, line) == []
