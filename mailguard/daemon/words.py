@@ -17,7 +17,7 @@ SENTENCES: dict[str, str] = {
     "log-rotated": "{log} was rotated ({how}); {lost} bytes lost",
     "log-silent": "{log} has been silent for {seconds}, longer than is normal for it ({patience})",
     "log-speaks": "{log} speaks again after {silent}",
-    "bytes-lost": "{log} was cut while it was read: {lost} bytes were destroyed unread",
+    "bytes-lost": "{log}: bytes were lost unread ({lost}): {why}",
     "lines-cut": "long lines were cut and only partly understood: {cut} of {lines}",
     "nothing-matches": "{log} grows but no rule has taken a line for {seconds}; did its format change?",
     "matches-again": "the lines of {log} are understood again",
