@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MAILGUARD = str(Path(sys.executable).with_name("mailguard"))
 SSHGUARD = Path("/usr/libexec/sshguard")
 FAILURES = 5
 NOISE = (
@@ -106,8 +105,8 @@ def attacker(number: int) -> str:
 
 def mailguard(folder: Path, log: Path) -> list[str]:
     return [
-        MAILGUARD, "run", "--enforce", "--log", str(log), "--state", str(folder), "--config", os.devnull,
-        "--socket", str(folder / "socket"), "--firewall", "nftables", "-o", "plain",
+        sys.executable, "-m", "mailguard", "run", "--enforce", "--log", str(log), "--state", str(folder),
+        "--config", os.devnull, "--socket", str(folder / "socket"), "--firewall", "nftables", "-o", "plain",
     ]  # fmt: skip
 
 
@@ -146,7 +145,7 @@ GUARDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "sshguard": sshguard,
 }
 NEEDS = {
-    "mailguard": MAILGUARD,
+    "mailguard": sys.executable,
     "fail2ban": "/usr/bin/fail2ban-server",
     "sshguard": str(SSHGUARD / "sshg-parser"),
 }
@@ -226,8 +225,17 @@ def ready(writer: Writer, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the guard bans nobody")
 
 
+def leave_the_host() -> None:
+    """Go into a new network namespace, where nobody's firewall can be touched."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
+        raise SystemExit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+
+
 def measure(name: str, rate: int, seconds: float) -> str:
     """One guard at one rate, as a row of the table."""
+    leave_the_host()
     kernel = Kernel()
     with tempfile.TemporaryDirectory(prefix="latency.") as path:
         folder = Path(path)
@@ -253,11 +261,12 @@ def measure(name: str, rate: int, seconds: float) -> str:
                 time.sleep(0.001)
         finally:
             kernel.close()
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
     times = writer.latencies()
     if not times:
         return f"{name:10} {rate:>8} {'nobody was banned':>40}"
@@ -296,10 +305,6 @@ def main() -> None:
     options = parser.parse_args()
     if os.geteuid() != 0:
         raise SystemExit("this needs root: it bans in a network namespace of its own")
-    import ctypes
-
-    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
-        raise SystemExit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
     print(
         f"{'guard':10} {'lines/s':>8} {'median ms':>10} {'99 % ms':>10} {'worst ms':>10} "
         f"{'banned':>12} {'core':>9}"
