@@ -96,6 +96,11 @@ class Health:
             self._logs[log] = known = _Log(since=now, last=now, week=now, last_match=now)
         known.silent_after = silent_after
 
+    def beat_every(self, seconds: float | None, now: float) -> None:
+        """From now on this long between two signs of life; None: none."""
+        self.heartbeat = seconds
+        self._beat_at = now + seconds if seconds else None
+
     # ------------------------------------------------------------ what comes in
 
     def saw(self, items: Iterable[Item], matched: Mapping[str, float], now: float) -> list[Notice]:
@@ -200,6 +205,8 @@ class Health:
         """What the passing of time brings; `lines` and `cut` count all lines and the cut ones since the
         start."""
         said: list[Notice] = []
+        if self._look_at - now > 2 * LOOK_EVERY:
+            self._set_back(now)
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY
             for name, log in self._logs.items():
@@ -216,6 +223,19 @@ class Health:
                 Notice("heartbeat", {"up": now - self.started, "lines": lines, "blind": self.blind()})
             )
         return said
+
+    def _set_back(self, now: float) -> None:
+        """The clock was set back: what lies ahead of it counts from now."""
+        self._look_at = now
+        self._suppressed_at = min(self._suppressed_at, now)
+        if self.heartbeat and self._beat_at is not None:
+            self._beat_at = min(self._beat_at, now + self.heartbeat)
+        for log in self._logs.values():
+            log.since, log.week = min(log.since, now), min(log.week, now)
+            log.last, log.looked = min(log.last, now), min(log.looked, now)
+            log.last_match = min(log.last_match, now)
+            if log.late_since is not None:
+                log.late_since = min(log.late_since, now)
 
     def _cuts(self, lines: int, cut: int, said: list[Notice]) -> None:
         lines_before, cut_before = self._cut_base

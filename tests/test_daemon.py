@@ -33,10 +33,10 @@ from mailguard.definitions.parsers import load_parser
 from mailguard.definitions.settings import Log, load_settings
 from mailguard.definitions.source import shipped
 from mailguard.feeds.detect import Found
-from mailguard.firewall.interface import FirewallError
+from mailguard.firewall.interface import FirewallError, ports_of
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to
-from mailguard.ledger import Ledger
+from mailguard.ledger import Ledger, LedgerError
 from mailguard.model import Block, Network, Notice, Record, Records, Request
 from mailguard.notation import format_network, parse_network
 from mailguard.problems import Problem, ProblemsError
@@ -271,6 +271,59 @@ class TestLife:
         second.guard.end()
         assert (place.folder / "socket").exists()
 
+    def test_two_guards_do_not_share_a_state(self, place: Place, tmp_path: Path, parser: Any) -> None:
+        """Whatever socket it is told to use: two would count and write over each other."""
+        place.start()
+        (tmp_path / "other").mkdir()
+        second = Place(tmp_path / "other", parser)
+        second.state = place.state
+        with pytest.raises(LedgerError, match="another guard runs already"):
+            second.start()
+        place.end()
+        second.start()
+        second.end()
+
+    def test_the_watchdog_outlives_a_clock_that_is_set_back(self, place: Place) -> None:
+        """systemd hears of the guard although its next look lies a day ahead."""
+        place.start()
+        place.step()
+        alive: list[float] = []
+        place.guard.notifier.watchdog = 3.0
+        place.guard.notifier.alive = lambda: alive.append(place.clock.wall)  # type: ignore[method-assign]
+        place.clock.wall -= 86400
+        place.step()
+        assert alive == [place.clock.wall]
+        place.clock.wall += 1
+        place.step()
+        assert alive[-1] == place.clock.wall
+        place.attack("192.0.2.7")
+        place.step()
+        assert place.held() == {"192.0.2.7"}
+
+    def test_the_end_of_a_pause_is_said(self, place: Place) -> None:
+        """It ends by itself, and nobody is left to wonder."""
+        place.start()
+        place.ask("pause", **{"for": 60})
+        place.clock.wall += 61
+        place.step()
+        assert place.err.getvalue().count("the pause is over") == 1
+
+    def test_a_repair_that_failed_is_said(self, place: Place) -> None:
+        """The enforcer is there, but its table is in other hands: said, and tried again."""
+
+        class Held(Recording):
+            def fileno(self) -> int | None:
+                return 0
+
+            def notices(self) -> list[Notice]:
+                return [Notice("firewall-lost", {"reason": "not permitted"})]
+
+        place.start()
+        door = Door(Held(place.clock), "held")
+        for notice in door._ready(1):
+            place.guard.loop._heard(notice, [])
+        assert "the firewall does not take bans: not permitted" in place.err.getvalue()
+
 
 class TestFirstStart:
     def test_it_observes_and_says_what_it_would_have_done(self, place: Place) -> None:
@@ -408,6 +461,30 @@ class TestReload:
         place.step()
         assert place.held() == {"192.0.2.7"}
 
+    def test_other_ports_and_what_waits_for_the_next_start(self, place: Place) -> None:
+        """Ports go to the firewall, with the bans that stand; what a running guard cannot change it says."""
+        place.start()
+        place.attack("192.0.2.7")
+        place.step()
+        place.more = '[firewall]\nports = { auth = [143], mail = [25, 2525] }\naction = "recording"\n'
+        assert place.ask("reload")["ok"] is True
+        assert place.firewall.ports["mail"] == ports_of({"auth": [143], "mail": [25, 2525]})["mail"]
+        assert place.held() == {"192.0.2.7"}
+        assert "from the next start of the guard on: action\n" in place.err.getvalue()
+
+    def test_a_reload_that_cannot_be_written_ends_for_systemd_too(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever was told RELOADING is told READY, also when the old settings stay."""
+        place.start()
+        said: list[str] = []
+        monkeypatch.setattr(place.guard.notifier, "ready", said.append)
+        monkeypatch.setattr(place.guard.loop, "checkpoint", lambda: None)
+        place.guard.writer.busy = True
+        assert place.ask("reload")["ok"] is False
+        place.guard.writer.busy = False
+        assert len(said) == 1
+
     def test_a_reload_is_on_disk(self, place: Place) -> None:
         """A guard that is killed right after it goes on from there."""
         place.start()
@@ -468,6 +545,8 @@ class TestQuestions:
         ]
         assert place.ask("bans", contains="203.0.113.9")["bans"][0]["network"] == "203.0.113.0/24"
         assert place.ask("bans", contains="nonsense")["ok"] is False
+        for number in (float("nan"), float("inf"), -float("inf"), 10**30):
+            assert place.ask("bans", after=number, limit=number, since=number)["ok"] is True
 
     def test_an_administrator_s_word_is_kept_and_told(self, place: Place) -> None:
         """ban, unban, allow: effects in the answer, a line in the log, and all of it after a restart."""

@@ -198,3 +198,15 @@ def test_recorded_blocks_are_no_signs_of_life() -> None:
     watched = Watched()
     watched.said += watched.health.saw([Block("old", b"x\n", 0, 2, 0, T, False)], {}, T)
     assert watched.health.status(T) == {}
+
+
+def test_a_clock_that_is_set_back_stops_no_watch() -> None:
+    """Set back by a day: looks, signs of life and silence go on from there, not a day later."""
+    watched = Watched(heartbeat=HOUR)
+    watched.health.expect("log", T, 600)
+    watched.line()
+    watched.now -= DAY
+    watched.said += watched.health.tick(watched.now, 0, 0)
+    assert watched.health.next_deadline() <= watched.now + HOUR
+    watched.pass_by(HOUR)
+    assert watched.ids() == ["log-silent", "heartbeat"]

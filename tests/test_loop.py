@@ -412,7 +412,7 @@ class TestRequests:
         paper.feed.batches += [[], [], []]
         paper.loop.run()
         assert paper.firewall.held == {net(1), net(2)}
-        assert paper.ids() == []
+        assert paper.ids() == ["resumed"]
 
     def test_a_pause_of_nothing_ends_the_pause(self) -> None:
         """`mailguard pause 0s` brings the bans back at once."""

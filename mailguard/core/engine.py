@@ -35,7 +35,7 @@ from .policy import Policy, Rules
 from .quota import Quota
 from .standing import Book
 from .table import Row, Table
-from .window import SCOPE
+from .window import LATENESS, SCOPE
 
 #: How the room for keys is divided among the forms of key that are in use.
 _SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
@@ -319,6 +319,11 @@ class Engine:
             self.book.mail(event.source, event.time, pair)
 
     # ------------------------------------------------------------ time and housekeeping
+
+    def turn_back(self, now: float) -> None:
+        """It is `now`: where the clock was far ahead before, what comes now must not look old."""
+        if self.clock > now + LATENESS:
+            self.clock = now
 
     def _sweep(self) -> None:
         places = len(self.lanes) + 2

@@ -119,6 +119,12 @@ class Gate:
         elif self.retry.at is not None and monotonic >= self.retry.at:
             self.make_good(now)
 
+    def reopen(self, now: float) -> None:
+        """The firewall is to be made anew (other ports); where its doors stand open it is when they close."""
+        if self.paused_until is None and not self._panicked:
+            self._lost = True
+            self.make_good(now)
+
     def restored(self, allowed: Sequence[Network]) -> None:
         """The firewall was opened with what is due and lets these pass."""
         self._allowed = list(allowed)
@@ -148,6 +154,8 @@ class Gate:
         self.paused_until = None
         self._lost = True
         self.make_good(now)
+        if not self.retry.failing:
+            self._say(Notice("resumed"))
 
     def status(self) -> dict[str, Any]:
         """Figures for `status`."""

@@ -126,6 +126,7 @@ class Judge:
 
     def tick(self, now: float) -> list[Effect]:
         """Time has come to `now`. Bans end in the kernel by themselves, so there is nothing to ask for."""
+        self.engine.turn_back(now)
         return []
 
     def next_deadline(self) -> float | None:

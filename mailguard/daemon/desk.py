@@ -29,6 +29,7 @@ PAGE = 1000
 #: Bans up to which `bans` asks the firewall for its counters: reading them all takes a second for 100,000.
 COUNTED = 5000
 HOUR = 3600.0
+_FARTHEST = 60.0  # seconds; no look is due later than that
 
 
 class Desk:
@@ -96,7 +97,7 @@ class Desk:
         counters = guard.scanner.counters
         if items and not self.learning:
             said = guard.health.saw(items, counters.matched, now)
-        if now >= self._due:
+        if not self._due - _FARTHEST < now < self._due:  # or the clock was set back
             said += self._tick(now)
         return said
 
@@ -111,7 +112,7 @@ class Desk:
             counters = guard.scanner.counters
             said = guard.health.tick(now, counters.lines, counters.cut)
             guard.runner.tick(monotonic)
-            if now >= self._hourly_at:
+            if not self._hourly_at - HOUR <= now < self._hourly_at:
                 self._hourly_at = now + HOUR
                 self._hourly(now)
         if self.look is not None and (notice := self.look()) is not None:
@@ -285,4 +286,6 @@ def health_words(blind: list[str], logs: dict[str, dict[str, Any]]) -> list[str]
 
 def _number(args: dict[str, Any], name: str) -> float | None:
     value = args.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 2**53:
+        return None  # NaN too
+    return float(value)

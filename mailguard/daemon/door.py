@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..firewall.interface import Firewall, FirewallError, Standing
@@ -49,8 +49,7 @@ class Door:
         if now is None and self._fd is not None and self._wait is not None:
             self._wait.remove(self._fd)
             self._fd = None
-        # A loss that was mended since by a call is no news any more.
-        return [notice for notice in said if notice.id != "firewall-lost" or now is None]
+        return [*said]
 
     # ---- the protocol
 
@@ -66,6 +65,12 @@ class Door:
 
     def allow(self, networks: Sequence[Network]) -> None:
         self.inner.allow(networks)
+
+    def set_ports(self, ports: Mapping[str, Sequence[int]]) -> None:
+        """Ports of the scopes from the next `open` on."""
+        change = getattr(self.inner, "set_ports", None)
+        if change is not None:
+            change(ports)
 
     def panic(self) -> None:
         self.inner.panic()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +18,11 @@ from ..core.judge import Judge
 from ..core.loop import Loop
 from ..core.ports import Pace
 from ..core.scanner import Scanner
-from ..definitions.settings import Log
+from ..definitions.settings import Log, Settings
 from ..feeds.live import LiveFeed, make_source
 from ..firewall.interface import FirewallError
 from ..health import Health
-from ..ledger import Ledger
+from ..ledger import Ledger, LedgerError
 from ..ledger.writer import Writer
 from ..model import Impose, Network, Notice
 from ..notation import format_effect
@@ -85,6 +87,7 @@ class Guard:
         self.clock = clock or SystemClock()
         self.started = self.clock.now()
         self.ledger_path = state + "/ledger.db"
+        self._lock = _alone(state)
         self.printer = printer or Printer(options.form)
         self.notifier = notifier or Notifier()
         self.runner = Runner(loaded.settings.alerts.command)
@@ -287,6 +290,9 @@ class Guard:
         if hasattr(self, "feed"):
             self.feed.close()
         self.ledger.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         return code
 
     # ------------------------------------------------------------ reloading
@@ -307,8 +313,9 @@ class Guard:
         # First what changed, for what comes next takes it from the old judge without writing it.
         self.loop.checkpoint()
         if self.writer.busy:
-            problem = f"the ledger cannot be written: {self.writer.trouble}"
+            problem = f"the ledger cannot be written: {self.writer.trouble or 'it takes too long'}"
             self.printer.notice(Notice("reload-refused", {"problems": problem}))
+            self.notifier.ready(self.desk.line())
             return {"ok": False, "id": "reload-refused", "error": problem}
         judge.restore(
             (table, key, value) for table, key, value in self.judge.checkpoint(True) if value is not None
@@ -324,17 +331,55 @@ class Guard:
             judge.enforcing = loaded.settings.general.mode == "enforce"
         self.judge = self.loop.judge = judge
         self.scanner = scanner
-        self.loaded, self.logs = loaded, tuple(logs)
+        before, self.loaded, self.logs = self.loaded.settings, loaded, tuple(logs)
         for source in self.feed.sources:
             self.feed.remove(source)
         for source in sources:
             self.feed.add(source)
         self.runner = Runner(loaded.settings.alerts.command)
         self.ledger.redactor.full = loaded.settings.general.evidence == "full"
+        if loaded.settings.firewall.ports != before.firewall.ports:
+            self.door.set_ports(loaded.settings.firewall.ports)
+            self.loop.gate.reopen(self.clock.now())
+        if loaded.settings.general.heartbeat != before.general.heartbeat:
+            self.health.beat_every(loaded.settings.general.heartbeat or None, self.clock.now())
         self.remember_mode()
         self.loop.notes.dirty = 1
         self.loop.checkpoint()
         self._expect()
         self.printer.notice(Notice("reloaded"))
+        if later := self._next_start(before):
+            self.printer.notice(Notice("next-start", {"keys": ", ".join(later)}))
         self.notifier.ready(self.desk.line())
         return {"ok": True, "id": "reloaded"}
+
+    def _next_start(self, before: Settings) -> list[str]:
+        """Keys that were changed and that a running guard cannot change."""
+        now, options = self.loaded.settings, self.options
+        return [
+            key
+            for key, said, old, new in (
+                ("state", options.state, before.general.state, now.general.state),
+                ("socket", options.socket, before.general.socket, now.general.socket),
+                ("action", options.firewall or options.enforcer, before.firewall.action, now.firewall.action),
+            )
+            if said is None and old != new
+        ]
+
+
+def _alone(state: str) -> int | None:
+    """Keep other guards from this state folder; the descriptor that does, None where files cannot be locked.
+    Raises LedgerError when another guard is there: two would count and write over each other."""
+    try:
+        lock = os.open(state + "/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None  # the ledger meets the same trouble and says it better
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise LedgerError(f"another guard runs already (it keeps its state in {state})") from None
+    except OSError:
+        os.close(lock)
+        return None
+    return lock

@@ -19,6 +19,7 @@ SENTENCES: dict[str, str] = {
     "log-speaks": "{log} speaks again after {silent}",
     "bytes-lost": "{log}: bytes were lost unread ({lost}): {why}",
     "lines-cut": "long lines were cut and only partly understood: {cut} of {lines}",
+    "log-cut": "{log}: long lines were cut and only partly understood: {lines} so far",
     "nothing-matches": "{log} grows but no rule has taken a line for {seconds}; did its format change?",
     "matches-again": "the lines of {log} are understood again",
     "lag": "the stamps in {log} are {seconds} behind the clock",
@@ -35,6 +36,7 @@ SENTENCES: dict[str, str] = {
     "reload": "settings and definitions are read anew",
     "reloaded": "new settings and definitions are in use",
     "restart-needed": "what changed about the firewall or the state folder counts from the next start on",
+    "next-start": "changed in the settings, and used from the next start of the guard on: {keys}",
     "reload-refused": "the new settings or definitions are wrong, the old ones stay in use:\n{problems}",
     "stop": "stopping; bans stand until their end",
     "stop-flush": "stopping; bans are removed",
@@ -73,7 +75,8 @@ class _Missing(dict[str, Any]):
 def sentence(notice: Notice) -> str:
     """The words of a notice; ids without a sentence are told with their arguments."""
     arguments = {name: _shown(name, value) for name, value in notice.args.items()}
-    template = SENTENCES.get(notice.id)
+    cut_in_one_log = notice.id == "lines-cut" and "cut" not in arguments
+    template = SENTENCES.get("log-cut" if cut_in_one_log else notice.id)
     if template is None:
         return notice.id + "".join(f" {name}={value}" for name, value in arguments.items())
     words = template.format_map(_Missing(arguments))

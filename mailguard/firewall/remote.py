@@ -42,6 +42,10 @@ class RemoteFirewall:
         self._sequence = 0
         self._notices: list[Notice] = []
 
+    def set_ports(self, ports: Mapping[str, Sequence[int]]) -> None:
+        """Ports of the scopes from the next `open` on."""
+        self._ports = ports
+
     # ---- the Firewall protocol
 
     def open(self, bans: Iterable[Ban], now: float) -> None:
@@ -131,6 +135,8 @@ class RemoteFirewall:
                 raise FirewallError(reason, lost=True) from error
             self._socket.settimeout(self._patience)
             self._frames = wire.Frames(wire.ANSWERED)
+            # A loss that is mended is no news any more.
+            self._notices = [notice for notice in self._notices if notice.id != "firewall-lost"]
 
     def _ask(self, kind: int, body: bytes = b"") -> list[bytes]:
         self._sequence += 1

@@ -15,6 +15,7 @@ from mailguard.core.detectors import BanRule, Detector
 from mailguard.core.engine import Engine, Setup
 from mailguard.core.policy import Rules
 from mailguard.core.requests import Requests
+from mailguard.core.window import LATENESS
 from mailguard.model import Alert, Effect, Event, Impose, Lift, Network
 from mailguard.notation import format_effect, parse_address, parse_network
 
@@ -290,7 +291,9 @@ def test_a_partner_in_good_standing_is_not_banned_for_unknown_recipients() -> No
         event(start + n, "192.0.2.25", "unknown_recipient", fields={"recipient": f"{n}@example.com"})
         for n in range(4)
     ]
-    assert run(engine, harvest) == ["alert 192.0.2.25 by harvest: 4 unknown_recipient of 4 recipients in 3s [standing]"]
+    assert run(engine, harvest) == [
+        "alert 192.0.2.25 by harvest: 4 unknown_recipient of 4 recipients in 3s [standing]"
+    ]
     assert run(engine, failures("192.0.2.25", 5, start + 60)) == [
         "ban 192.0.2.25 for 10m by guess: 5 auth_failure in 40s"
     ]
@@ -314,7 +317,9 @@ def test_a_range_that_touches_the_never_list_is_not_banned() -> None:
     """Not even where the protected address is one of 256."""
     engine = made([RANGE], never=[(network("192.0.2.200"), "the gateway")])
     story = [event(n * 60, f"192.0.2.{1 + n % 3}") for n in range(12)]
-    assert run(engine, story) == ["alert 192.0.2.0/24 by range: 6 auth_failure of 3 sources in 5m [never-list]"]
+    assert run(engine, story) == [
+        "alert 192.0.2.0/24 by range: 6 auth_failure of 3 sources in 5m [never-list]"
+    ]
 
 
 def test_what_may_not_ban_alerts() -> None:
@@ -743,3 +748,13 @@ def test_an_attacked_colleague_does_not_cost_the_office_its_standing() -> None:
     assert len(run(engine, story)) == 1
     assert engine.book.source(address("192.0.2.1")).good(T + 4 * DAY + 20)
     assert engine.book.known(engine.hasher("sato"), address("192.0.2.1"), T + 4 * DAY + 20)
+
+
+def test_a_clock_that_was_ahead_blinds_nobody() -> None:
+    """A host that believed to be in another year: what comes after the clock was set right still counts."""
+    engine = made()
+    engine.feed(event(400 * DAY, "192.0.2.1"))
+    engine.turn_back(T)
+    assert run(engine, failures("192.0.2.7", 5)) == ["ban 192.0.2.7 for 10m by guess: 5 auth_failure in 40s"]
+    engine.turn_back(T + 40 - LATENESS)
+    assert engine.clock == T + 40  # no more than late lines are
