@@ -21,6 +21,7 @@ from .model import Item, Request
 DEFAULT_SOCKET = "/run/mailguard/control.sock"
 GROUP = "mailguard"
 CLIENTS = 8
+QUEUE = 128  # who comes when all are taken waits for a second or two, and is not sent away
 REQUEST = 64 * 1024
 PATIENCE = 1.0  # seconds for a whole request
 SLOW = 10.0  # seconds for a client to take its whole answer
@@ -109,7 +110,7 @@ class Server:
             if self._group is not None and os.geteuid() == 0:
                 os.chown(self.path, 0, self._group)
             os.chmod(self.path, 0o600 if self._group is None else 0o660)
-            line.listen(CLIENTS)
+            line.listen(QUEUE)
         except OSError as error:
             line.close()
             raise ControlError(f"{self.path}: {error.strerror or error}") from None
@@ -152,11 +153,11 @@ class Server:
                 line, _ = self._line.accept()
             except OSError:
                 return  # nobody waits any more, or the one who did has gone
-            if len(self._clients) >= CLIENTS:
-                line.close()
-                continue
             line.setblocking(False)
             self._clients.add(_Client(line, self, self._wait, self._rights(line)))
+            if len(self._clients) >= CLIENTS:
+                self._wait.remove(self._line.fileno())  # the others wait in the kernel's queue
+                return
 
     def _rights(self, line: socket.socket) -> tuple[bool, bool]:
         """May the peer read, may it change."""
@@ -169,6 +170,12 @@ class Server:
             more = line.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
             groups.update(struct.unpack(f"{len(more) // 4}I", more))
         return self._group in groups, False
+
+    def _gone(self, client: _Client) -> None:
+        full = len(self._clients) >= CLIENTS
+        self._clients.discard(client)
+        if full and self._line is not None and self._wait is not None:
+            self._wait.add(self._line.fileno(), self._accept)
 
     def _patience(self, seconds: float, call: Callable[[int], None]) -> Timer:
         assert self._wait is not None
@@ -289,7 +296,7 @@ class _Client:
             self._timer.cancel()
             self._wait.remove(self._line.fileno())
             self._line.close()
-            self._server._clients.discard(self)
+            self._server._gone(self)
 
 
 def _group_id(name: str) -> int | None:

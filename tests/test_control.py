@@ -151,12 +151,28 @@ def test_who_says_nothing_is_hung_up(guard: Guard, monkeypatch: pytest.MonkeyPat
 
 
 def test_no_more_than_eight_at_once(guard: Guard) -> None:
-    """The ninth is sent away at once instead of waiting."""
+    """The ninth is neither served nor sent away: a monitor must not take a busy guard for a dead one."""
     held = [guard.connect() for _ in range(control.CLIENTS)]
     with guard.connect() as ninth:
-        assert ninth.recv(10) == b""
+        ninth.sendall(b'{"verb": "status"}\n')
+        ninth.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            ninth.recv(10)
+        held.pop().close()
+        ninth.settimeout(5)
+        assert b"ok" in ninth.recv(100)
     for one in held:
         one.close()
+
+
+def test_twenty_at_once_are_all_answered(guard: Guard) -> None:
+    """Connected together, asked together: eight at a time, each gets its answer."""
+    lines = [guard.connect() for _ in range(20)]
+    for line in lines:
+        line.sendall(b'{"verb": "status"}\n')
+    for line in lines:
+        assert b'"ok": true' in line.recv(100)
+        line.close()
 
 
 @pytest.mark.parametrize(
