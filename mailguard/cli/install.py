@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,9 @@ from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE, Problem, Probl
 from .config import CONFIG
 from .messages import text
 from .output import write_line
+
+if TYPE_CHECKING:
+    from mailguard.definitions.actions import Action
 
 UNITS = Path(__file__).resolve().parent.parent / "units"
 MANUALS = "/usr/local/share/man"
@@ -32,6 +36,9 @@ PLACES = {
     "mailguard-enforcer.service": "/etc/systemd/system/mailguard-enforcer.service",
     "mailguard.service": "/etc/systemd/system/mailguard.service",
 }
+
+#: What the enforcer's unit allows beyond the least, for drivers that need it.
+DROP_IN = "/etc/systemd/system/mailguard-enforcer.service.d/action.conf"
 
 FIRST_SETTINGS = """\
 # Settings of mailguard. What does not stand here has its default: see mailguard.toml(5).
@@ -72,25 +79,57 @@ class Command:
         return text("install.run", command=" ".join(self.arguments))
 
 
-Step = Write | Command
+@dataclass(frozen=True)
+class Remove:
+    """Remove a file that an earlier installation wrote and this one does not want."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return text("install.remove", path=self.path)
 
 
-def plan(config: str, mode: str, start: bool, program: Path, python: Path) -> Iterator[Step]:
-    """The steps of an installation, in order."""
-    names = {"@MAILGUARD@": str(program), "@PYTHON@": str(python), "@CONFIG@": config}
+Step = Write | Command | Remove
+
+
+def plan(config: str, mode: str, start: bool, action: Action, program: Path, python: Path) -> Iterator[Step]:
+    """The steps of an installation, in order. `action`: the way to ban that the enforcer is for."""
+    names = {
+        "@MAILGUARD@": str(program),
+        "@PYTHON@": str(python),
+        "@CONFIG@": config,
+        "@ACTION@": action.name,
+    }
     yield Write(config, FIRST_SETTINGS.format(mode=mode), keep=True)
     for name, place in PLACES.items():
         content = (UNITS / name).read_text(encoding="utf-8")
         for placeholder, value in names.items():
             content = content.replace(placeholder, value)
         yield Write(place, content)
+    more = UNITS / f"enforcer-{action.driver}.conf"
+    yield Write(DROP_IN, more.read_text(encoding="utf-8")) if more.exists() else Remove(DROP_IN)
     for page in manual_pages():
         yield Write(f"{MANUALS}/man{page.suffix[1:]}/{page.name}", page.read_text(encoding="utf-8"))
     yield Command(("systemd-sysusers", "/etc/sysusers.d/mailguard.conf"))
     yield Command(("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/mailguard.conf"))
     yield Command(("systemctl", "daemon-reload"))
+    if start:
+        # One that runs already takes the new units; the bans stand meanwhile.
+        yield Command(("systemctl", "stop", "mailguard.service", "mailguard-enforcer.service"))
     verb = ("enable", "--now") if start else ("enable",)
     yield Command(("systemctl", *verb, "mailguard-enforcer.socket", "mailguard.service"))
+
+
+def chosen_action(config: str) -> Action:
+    """The action that the settings name; with "auto" the one that works here, else nftables."""
+    from mailguard.definitions.actions import find_action
+    from mailguard.definitions.settings import load_settings
+    from mailguard.firewall.choose import AUTO, probe
+
+    name = load_settings(config if Path(config).exists() else None).firewall.action
+    found = [action for one in (AUTO if name == "auto" else (name,)) if (action := find_action(one))]
+    working = [action for action in found if not probe(action)]
+    return (working or found)[0]
 
 
 def manual_pages() -> list[Path]:
@@ -114,6 +153,10 @@ def unreadable(program: Path) -> str | None:
 
 def carry_out(step: Step, root: Path | None) -> None:
     """Do one step, below `root` when it is given (then commands are left out)."""
+    if isinstance(step, Remove):
+        path = Path(step.path) if root is None else root / step.path.lstrip("/")
+        path.unlink(missing_ok=True)
+        return
     if isinstance(step, Command):
         if root is None:
             result = subprocess.run(step.arguments, stdin=subprocess.DEVNULL, check=False)
@@ -146,7 +189,13 @@ def command(dry_run: bool, enforce: bool, no_start: bool, config: str, root: Pat
     """
     python = Path(sys.executable).absolute()
     program = python.with_name("mailguard")
-    steps = list(plan(config, "enforce" if enforce else "observe", not no_start, program, python))
+    action = chosen_action(config)
+    mode = "enforce" if enforce else "observe"
+    steps = [
+        step
+        for step in plan(config, mode, not no_start, action, program, python)
+        if not isinstance(step, Remove) or Path(f"{root or ''}{step.path}").exists()
+    ]
     if dry_run:
         for step in steps:
             write_line(step)
@@ -175,7 +224,7 @@ def command(dry_run: bool, enforce: bool, no_start: bool, config: str, root: Pat
                 ]
             )
     for step in steps:
-        if root is None or isinstance(step, Write):
+        if root is None or not isinstance(step, Command):
             write_line(step)
             carry_out(step, root)
     if root is None:

@@ -196,6 +196,7 @@ MESSAGES: dict[str, str] = {
     # install
     "install.write": "write {path}",
     "install.run": "run   {command}",
+    "install.remove": "remove {path}",
     "install.failed": "this failed: {command}",
     "install.not-root": "mailguard: installing units needs root; --dry-run shows what would be done",
     "install.no-systemd": "mailguard: systemd does not run this host; start `mailguard run` yourself",

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from mailguard.cli import install
+from mailguard.definitions.settings import load_settings
 
+DROP_INS = ["enforcer-ipset.conf", "enforcer-command.conf"]
 UNITS = ["mailguard-enforcer.service", "mailguard-enforcer.socket", "mailguard.service"]
 
 
@@ -42,6 +44,32 @@ def test_root_writes_below_a_folder(run: Any, tmp_path: Path) -> None:
     assert 'mode = "enforce"' in settings.read_text()
 
 
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+def test_first_settings_are_right(mode: str) -> None:
+    """What is written into a new settings file loads."""
+    settings = load_settings(install.CONFIG, text=install.FIRST_SETTINGS.format(mode=mode))
+    assert settings.general.mode == mode
+
+
+def test_the_enforcer_is_for_the_action_of_the_settings(run: Any, tmp_path: Path) -> None:
+    """The unit names the action; one that needs more gets a drop-in, and loses it again."""
+    settings = tmp_path / "mailguard.toml"
+    drop_in = tmp_path / install.DROP_IN.lstrip("/")
+    unit = tmp_path / install.PLACES["mailguard-enforcer.service"].lstrip("/")
+    for action, more in (
+        ("nftables", ""),
+        ("ipset", "CAP_NET_RAW"),
+        ("command", "User=root"),
+        ("nftables", ""),
+    ):
+        settings.write_text(f'[firewall]\naction = "{action}"\n')
+        assert run("install", "--root", str(tmp_path), "--config", str(settings)).code == 0
+        assert f"--action {action}\n" in unit.read_text()
+        assert drop_in.exists() == bool(more)
+        if more:
+            assert more in drop_in.read_text()
+
+
 def test_an_ordinary_user_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without root nothing is written and the way out is said; exit 77."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -66,7 +94,7 @@ def test_a_closed_folder_is_found(tmp_path: Path) -> None:
 def units(tmp_path: Path) -> Path:
     for name in UNITS:
         text = (install.UNITS / name).read_text()
-        for placeholder in ("@MAILGUARD@", "@PYTHON@"):
+        for placeholder in ("@MAILGUARD@", "@PYTHON@", "@ACTION@"):
             text = text.replace(placeholder, "/bin/true")
         text = re.sub(r"^Documentation=.*\n", "", text.replace("@CONFIG@", "/etc/x.toml"), flags=re.MULTILINE)
         (tmp_path / name).write_text(text)
@@ -74,8 +102,13 @@ def units(tmp_path: Path) -> Path:
 
 
 @pytest.mark.real
-def test_systemd_finds_nothing_wrong(units: Path) -> None:
-    """systemd reads the units without a word."""
+@pytest.mark.parametrize("drop_in", [None, *DROP_INS])
+def test_systemd_finds_nothing_wrong(units: Path, drop_in: str | None) -> None:
+    """systemd reads the units without a word, with each drop-in too."""
+    if drop_in:
+        folder = units / "mailguard-enforcer.service.d"
+        folder.mkdir()
+        shutil.copy(install.UNITS / drop_in, folder / "action.conf")
     assert shutil.which("systemd-analyze"), "systemd is missing"
     told = subprocess.run(
         ["systemd-analyze", "verify", *(str(units / name) for name in UNITS)],
