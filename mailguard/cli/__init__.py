@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ from mailguard.problems import (
 
 from .client import GuardError
 from .messages import text
-from .output import safe
+from .output import safe, write_json
 
 #: What stands in `mailguard --help`: group -> command -> one line. The command's module has the same name.
 COMMANDS: dict[str, dict[str, str]] = {
@@ -122,6 +123,8 @@ def _outcome(arguments: list[str] | None) -> int:
         failed.show()
         return failed.exit_code
     except GuardError as refused:
+        if _wants_json(arguments):
+            write_json(refused.as_json())
         _say(text("error.guard", what=refused))
         return refused.code
     except ProblemsError as wrong:
@@ -136,6 +139,13 @@ def _outcome(arguments: list[str] | None) -> int:
         return 0
     except Exception as error:
         return _unexpected(error)
+
+
+def _wants_json(arguments: list[str] | None) -> bool:
+    """Was JSON asked for? The command, which knew, has ended."""
+    given = sys.argv[1:] if arguments is None else arguments
+    ends = (("-o", "json"), ("--output", "json"))
+    return any(pair in ends for pair in pairwise(given)) or not {"-ojson", "--output=json"}.isdisjoint(given)
 
 
 def _unexpected(error: Exception) -> int:

@@ -64,5 +64,5 @@ def check(network: Network, socket: str, form: str) -> int:
     """Is NETWORK allowed, and by what? Exit 0 yes, 1 no."""
     answer = question(socket, "allow-check", network=format_network(network))
     allowed = bool(answer["allowed"])
-    report(form, answer, "allow.yes" if allowed else "allow.no")
+    report(form, answer, "allow.yes" if allowed else "allow.part" if answer.get("part") else "allow.no")
     return 0 if allowed else 1

@@ -12,6 +12,7 @@ import click
 
 from mailguard.model import Network
 from mailguard.notation import (
+    format_duration,
     format_network,
     host_prefix,
     network_of,
@@ -22,14 +23,21 @@ from mailguard.notation import (
 
 from .messages import text
 
+LONGEST = 10000 * 86400.0  # what a length of time may be; more is meant to be for ever
+
 
 def network(value: str) -> Network:
     """`192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`."""
     found = parse_network(value)
     if found is not None:
         return found
-    body, _, length = value.partition("/")
+    body, _, length = value.strip().partition("/")
     address = parse_address(body)
+    if address is not None and ":" in body and host_prefix(address) == 32 and length.isdecimal():
+        # IPv4 written as IPv6: ::ffff:192.0.2.0/120 is 192.0.2.0/24.
+        if 96 <= int(length) <= 128:
+            return network(f"{format_network(network_of(address, 32, 128))}/{int(length) - 96}")
+        raise click.BadParameter(text("usage.network", text=value))
     if address is not None and length.isdecimal() and int(length) <= host_prefix(address):
         meant = format_network(network_of(address, min(int(length), 32), int(length)))
         raise click.BadParameter(text("usage.network-host-bits", text=value, network=meant))
@@ -41,7 +49,7 @@ def duration(value: str) -> float:
     seconds = parse_duration(value)
     if not seconds:
         raise click.BadParameter(text("usage.duration", text=value, extra=""))
-    return seconds
+    return _bounded(value, seconds)
 
 
 def pause(value: str) -> float:
@@ -49,7 +57,7 @@ def pause(value: str) -> float:
     seconds = parse_duration(value)
     if seconds is None:
         raise click.BadParameter(text("usage.duration", text=value, extra=""))
-    return seconds
+    return _bounded(value, seconds)
 
 
 def length(value: str) -> float:
@@ -59,6 +67,14 @@ def length(value: str) -> float:
     seconds = parse_duration(value)
     if not seconds:
         raise click.BadParameter(text("usage.duration", text=value, extra=text("usage.or-permanent")))
+    return _bounded(value, seconds, text("usage.permanent"))
+
+
+def _bounded(value: str, seconds: float, extra: str = "") -> float:
+    if seconds > LONGEST:
+        raise click.BadParameter(
+            text("usage.duration-long", text=value, longest=format_duration(LONGEST), extra=extra)
+        )
     return seconds
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .messages import text
+from .moments import timed
 from .output import write_json, write_line
 
 
 def report(form: str, answer: dict[str, Any], message: str, /, **arguments: object) -> None:
     """The answer as JSON, or the sentence `message` with the answer's arguments and these."""
     if form == "json":
-        write_json({name: value for name, value in answer.items() if name != "ok"})
+        write_json(timed({name: value for name, value in answer.items() if name != "ok"}))
     else:
         write_line(text(message, **{**answer.get("args", {}), **arguments}))

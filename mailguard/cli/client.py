@@ -14,6 +14,7 @@ from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE
 
 from .config import settings_path
 from .messages import text
+from .moments import timed
 
 
 class GuardError(Exception):
@@ -23,6 +24,10 @@ class GuardError(Exception):
         super().__init__(message)
         self.code = code
         self.answer = answer
+
+    def as_json(self) -> dict[str, Any]:
+        """For who asked for JSON: no answer looks like the answer to another question."""
+        return {"ok": False, "exit": self.code, "error": str(self), **timed(self.answer or {})}
 
 
 def usual_socket() -> str:
@@ -72,6 +77,8 @@ def refusal(answer: dict[str, Any]) -> str:
     if "error" in answer:
         return str(answer["error"])
     name, arguments = str(answer.get("id", "")), answer.get("args", {})
+    if name == "nothing-to-lift" and arguments.get("still_inside"):
+        return text("refused.still-inside", networks=", ".join(arguments["still_inside"]))
     if name == "refused":
         reason = str(arguments.get("reason", ""))
         if reason in ("too-wide", "standing"):

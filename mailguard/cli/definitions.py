@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +23,19 @@ def find(kind: str, name: str) -> Path:
         hint = text("usage.near", name=near[0]) if near else ""
         raise click.UsageError(text(f"definition.unknown-{kind}", name=name, hint=hint))
     return files[name]
+
+
+def parser_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option `--parser` of every command that reads lines."""
+
+    def known(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            find("parsers", name)
+        return names
+
+    return click.option(
+        "--parser", "parsers", multiple=True, metavar="NAME", callback=known, help="Try only this parser."
+    )(function)
 
 
 def shadow(kind: str, path: Path) -> str:

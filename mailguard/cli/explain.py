@@ -12,6 +12,7 @@ import click
 from mailguard.model import Event
 from mailguard.notation import format_address, format_time
 
+from .definitions import parser_option
 from .messages import text
 from .output import output_option, write_json, write_line
 
@@ -35,7 +36,7 @@ def lines_of(line: str) -> Iterator[bytes]:
 
 @click.command("explain")
 @click.argument("line")
-@click.option("--parser", "parsers", multiple=True, metavar="NAME", help="Try only this parser.")
+@parser_option
 @output_option
 def command(line: str, parsers: tuple[str, ...], form: str) -> int:
     """Show how lines are read, and where they stop fitting.

@@ -22,6 +22,8 @@ MESSAGES: dict[str, str] = {
     "usage.network": "'{text}' is no address or network (such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64)",
     "usage.network-host-bits": "'{text}' has host bits set; the network is {network}",
     "usage.duration": "'{text}' is no length of time (such as 10m, 1h30m, 7d){extra}",
+    "usage.duration-long": "'{text}' is too long (at most {longest}){extra}",
+    "usage.permanent": "; the word permanent means for ever",
     "usage.or-permanent": ", nor the word permanent",
     "usage.time": (
         "'{text}' is neither a time (such as 2026-11-22T03:00:00+01:00) nor a length of time ago (such as 2h)"
@@ -69,6 +71,7 @@ MESSAGES: dict[str, str] = {
     "allow.added": "{network} is never banned from now on; {lifted} ban(s) inside it were lifted",
     "allow.deleted": "{network} is no longer on the list",
     "allow.yes": "{network} is never banned: {entry} is on the list ({reason})",
+    "allow.part": "{network} is not on the list, only {entry} in it is ({reason})",
     "allow.no": "{network} is not on the list",
     "allow.by-settings": "settings",
     "allow.by-command": "command",
@@ -150,6 +153,7 @@ MESSAGES: dict[str, str] = {
         "--force bans it anyway"
     ),
     "refused.nothing-to-lift": "there was nothing to lift",
+    "refused.still-inside": "there was nothing of that name to lift, but {networks} is banned and holds it",
     "refused.not-allowed-before": "{network} was not added by `mailguard allow`",
     "refused.bad-argument": "the guard does not understand {name} = {value}",
     "refused.unknown-verb": "the guard does not know '{verb}'; is it older than this program?",

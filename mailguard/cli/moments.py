@@ -5,15 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from mailguard.notation import format_duration, format_time
 
 from .messages import text
 
+#: What the guard calls a point in time in its answers.
+TIMES = frozenset(("time", "since", "until", "first", "last", "last_hit", "started", "now", "newest"))
+TIMES |= {"first_mail", "last_mail", "first_login", "last_login", "paused_until", "last_line"}
+
 
 def local(moment: float) -> str:
     """`2026-11-22 03:00:11+01:00` in this host's zone."""
     return datetime.fromtimestamp(int(moment)).astimezone().isoformat(sep=" ")
+
+
+def timed(answer: Any) -> Any:
+    """An answer of the guard with its times as RFC 3339 text, as JSON shows them everywhere."""
+    if isinstance(answer, dict):
+        return {
+            name: format_time(value)
+            if name in TIMES and isinstance(value, float | int) and not isinstance(value, bool)
+            else timed(value)
+            for name, value in answer.items()
+        }
+    return [timed(each) for each in answer] if isinstance(answer, list) else answer
 
 
 def in_zone(name: str) -> Callable[[float], str]:

@@ -11,6 +11,7 @@ from mailguard.notation import format_duration, format_effect
 
 from .arguments import zone as zone_name
 from .config import config_option, settings_path
+from .definitions import parser_option
 from .messages import text
 from .moments import in_zone
 from .output import output_option, safe, write_json, write_line
@@ -43,7 +44,7 @@ def make_judge(config: Path | None, parsers: tuple[str, ...]) -> Judge:
 @click.command("replay")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @config_option
-@click.option("--parser", "parsers", multiple=True, metavar="NAME", help="Try only this parser.")
+@parser_option
 @click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp.")
 @click.option("--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps.")
 @output_option

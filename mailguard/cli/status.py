@@ -9,7 +9,7 @@ import click
 
 from .client import GuardError, question, socket_option
 from .messages import text
-from .moments import ago, local, rough
+from .moments import ago, local, rough, timed
 from .output import output_option, write_json, write_line, write_table
 
 STANDING, WARNED, LOST = 0, 1, 2
@@ -33,7 +33,7 @@ def command(socket: str, form: str) -> int:
         return LOST
     code, warnings = verdict(answer)
     if form == "json":
-        write_json({"standing": code != LOST, "exit": code, "warnings": warnings, **answer})
+        write_json({"standing": code != LOST, "exit": code, "warnings": warnings, **timed(answer)})
         return code
     write_line(text(("status.standing", "status.warned", "status.lost")[code]))
     for warning in warnings:

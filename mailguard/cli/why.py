@@ -13,7 +13,7 @@ from mailguard.notation import format_duration, format_network
 from .arguments import network as network_of
 from .client import question, socket_option
 from .messages import text
-from .moments import ago, left, local
+from .moments import ago, left, local, timed
 from .output import output_option, write_json, write_line
 
 LINES = 20  # lines of evidence shown, newest last
@@ -32,7 +32,9 @@ def command(network: Network, socket: str, form: str) -> None:
     """
     answer = question(socket, "why", network=format_network(network))
     if form == "json":
-        write_json({name: value for name, value in answer.items() if name not in ("ok", "id", "args")})
+        hidden = ("ok", "id", "args")
+        shown = {name: value for name, value in answer.items() if name not in hidden}
+        write_json({"network": format_network(network), **timed(shown)})
         return
     for line in explanation(format_network(network), answer):
         write_line(line)

@@ -14,8 +14,10 @@ from struct import Struct
 from typing import Any, Protocol
 
 from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Records
+from ..notation import covers
 from . import state
 from .engine import Engine
+from .networks import without
 from .requests import Answer, Requests
 from .scanner import Draft
 from .table import Row
@@ -149,8 +151,15 @@ class Judge:
         self.engine.policy.enforcing = enforcing
 
     def allowed(self) -> list[Network]:
-        """Networks of the allow list, for the firewall's `allowed` set."""
-        return [network for network, _ in self.engine.allow]
+        """Networks of the allow list, for the firewall's `allowed` set; without what an administrator banned
+        in them all the same, because that set is asked first.
+        """
+        entries = [network for network, _ in self.engine.allow]
+        if not entries:
+            return []
+        forced = [held.ban.network for held in self.engine.bans if held.ban.offence is None]
+        holes = [network for network in forced if any(covers(entry, network) for entry in entries)]
+        return [piece for entry in entries for piece in without(entry, holes)]
 
     def explain(self, line: bytes, *args: Any, **named: Any) -> Any:
         """How a line is read; see `Scanner.explain`."""

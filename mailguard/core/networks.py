@@ -6,7 +6,7 @@ Never: parses text; addresses come packed (see `model`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..model import Network
 from ..notation import V6, covers, network_of
@@ -34,6 +34,18 @@ def source_network(address: int) -> Network:
 def wide_network(address: int) -> Network:
     """The source's network: /24 or /48."""
     return network_of(address, NETWORK4, NETWORK6)
+
+
+def without(network: Network, holes: Sequence[Network]) -> list[Network]:
+    """What is left of `network` without these networks, in as few pieces as there can be."""
+    if any(covers(hole, network) for hole in holes):
+        return []
+    inside = [hole for hole in holes if covers(network, hole)]
+    if not inside:
+        return [network]
+    size = 1 << ((128 if network.address >= V6 else 32) - network.prefix - 1)
+    halves = (Network(network.address + more, network.prefix + 1) for more in (0, size))
+    return [piece for half in halves for piece in without(half, inside)]
 
 
 def source_value(address: int) -> int:

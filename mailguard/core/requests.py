@@ -86,6 +86,10 @@ def _text(args: Mapping[str, Any], name: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in value[:500])
 
 
+def _detector(ban: Ban) -> str:
+    return ban.offence.detector if ban.offence else "administrator"
+
+
 def one_source(network: Network) -> Network:
     """A single IPv6 address stands for its /64."""
     if network.address >= V6 and network.prefix > 64:
@@ -103,7 +107,7 @@ def ban_answer(held: Held) -> Answer:
         "until": ban.until,
         "ordinal": ban.ordinal,
         "reason": ban.reason,
-        "detector": offence.detector if offence else "administrator",
+        "detector": _detector(ban),
         "key": offence.key if offence else "",
         "count": offence.count if offence else 0,
         "first": offence.first if offence else None,
@@ -206,7 +210,7 @@ class Requests:
             ban = held.ban
             if networks and not any(covers(network, ban.network) for network in networks):
                 continue
-            if detector and (ban.offence is None or ban.offence.detector != detector):
+            if detector and _detector(ban) != detector:
                 continue
             if begin is not None and ban.since < begin:
                 continue
@@ -271,11 +275,13 @@ class Requests:
                 "reason": spared[1] if spared else "",
                 "entry": format_network(spared[0]) if spared else "",
             }
+            whole = spared is not None and covers(spared[0], network)
             return [], {
                 "ok": True,
                 "id": "allow-check",
                 "args": args_,
-                "allowed": spared is not None,
+                "allowed": whole,
+                "part": spared is not None and not whole,
                 "standing": standing_answer(engine.book.network(network, now), now),
             }
         if what != "add":
@@ -346,7 +352,7 @@ class Requests:
         found = []
         for held in self._standing(now):
             ban = held.ban
-            if detector and (ban.offence.detector if ban.offence else "administrator") != detector:
+            if detector and _detector(ban) != detector:
                 continue
             if begin is not None and ban.since < begin:
                 continue

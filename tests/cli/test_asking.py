@@ -196,3 +196,63 @@ def test_where_the_guard_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert client.usual_socket() == where
     monkeypatch.setenv("MAILGUARD_SOCKET", "/run/mine")
     assert client.usual_socket() == "/run/mine"
+
+
+def test_unban_inside_a_banned_network_names_it(guard: Any, run: Any) -> None:
+    """Whoever lifts one address of a banned network is told that it is still banned, and by what."""
+    args = {"lifted": [], "still_inside": ["192.0.2.0/24"]}
+    guard.answers["unban"] = {"ok": False, "id": "nothing-to-lift", "args": args}
+    said = run("unban", "192.0.2.7")
+    assert said.code == 1
+    assert "192.0.2.0/24 is banned and holds it" in said.err
+
+
+def test_a_refusal_is_json_too(guard: Any, run: Any, tmp_path: Path) -> None:
+    """A script that asked for JSON gets an object when the guard says no, or is not there."""
+    args = {"network": "192.0.2.7", "reason": "our office", "entry": "192.0.2.0/24"}
+    guard.answers["ban"] = {"ok": False, "id": "refused", "args": args}
+    (said,) = run("ban", "192.0.2.7", "-o", "json").objects
+    assert (said["ok"], said["exit"], said["id"], said["args"]) == (False, 1, "refused", args)
+    (said,) = run("bans", "--output=json", "--socket", str(tmp_path / "none")).objects
+    assert (said["ok"], said["exit"]) == (False, 69)
+
+
+def test_times_in_json_are_text(guard: Any, run: Any) -> None:
+    """RFC 3339 in every answer, as `bans` and `events` have it."""
+    guard.answers["ban"] = {"ok": True, "id": "banned", "args": {"network": "192.0.2.7"}, "ban": BAN}
+    (said,) = run("ban", "192.0.2.7", "-o", "json").objects
+    assert said["ban"]["until"] == "2026-11-22T02:10:00+00:00"
+    assert said["ban"]["count"] == 5
+
+
+def test_allow_check_of_a_part(guard: Any, run: Any) -> None:
+    """No, with the part that is on the list."""
+    args = {"network": "192.0.2.0/24", "entry": "192.0.2.0/25", "reason": "office"}
+    guard.answers["allow-check"] = {"ok": True, "allowed": False, "part": True, "args": args}
+    said = run("allow", "check", "192.0.2.0/24")
+    assert said.code == 1
+    assert said.out == "192.0.2.0/24 is not on the list, only 192.0.2.0/25 in it is (office)\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+        ("::FFFF:192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7/128", "192.0.2.7"),
+        (" 2001:DB8:0::/48 ", "2001:db8::/48"),
+    ],
+)
+def test_ways_to_write_a_network(guard: Any, run: Any, written: str, meant: str) -> None:
+    """IPv4 written as IPv6 is IPv4, case and spaces do not matter."""
+    guard.answers["why"] = {"ok": True, "bans": []}
+    run("why", written, "-o", "json")
+    assert guard.asked == [("why", {"network": meant})]
+
+
+@pytest.mark.parametrize("arguments", [["ban", "192.0.2.7", "--for", "99999d"], ["pause", "99999d"]])
+def test_lengths_beyond_reason(run: Any, arguments: list[str]) -> None:
+    """A usage error that names the longest, before the guard is asked."""
+    said = run(*arguments)
+    assert said.code == 64
+    assert "at most 10000d" in said.err

@@ -96,7 +96,7 @@ def test_events_of_compressed_and_piped_logs(run: Any, log: Path, tmp_path: Path
     [
         (["events", "/nowhere/mail.log"], 66),
         (["events"], 64),
-        (["events", "--parser", "dovcot", "-"], 65),
+        (["events", "--parser", "dovcot", "-"], 64),
         (["events", "--year", "x", "-"], 64),
     ],
 )
@@ -243,3 +243,11 @@ def test_parser_confirm(run: Any, etc: Path, log: Path, tmp_path: Path) -> None:
     assert "dovecot/login: 2 events" in said.out
     assert guessed.read_text() == shipped
     assert run("parser", "confirm", "dovecot", str(log)).code == 64
+
+
+@pytest.mark.parametrize("command", ["events", "replay", "explain"])
+def test_an_unknown_parser_is_a_usage_error(run: Any, command: str) -> None:
+    """It is the command line that is wrong, not a definition; a near name is offered."""
+    said = run(command, "--parser", "postfx", "-")
+    assert said.code == 64
+    assert "Did you mean 'postfix'?" in said.err

@@ -217,7 +217,9 @@ def test_why_in_json(guard: Any, run: Any) -> None:
     guard.answers["why"] = WHY
     (told,) = run("why", "192.0.2.7", "-o", "json").objects
     assert told["banned"] is True
-    assert told["lines"] == WHY["lines"]
+    times = [{**line, "time": "2026-11-22T02:00:00+00:00"} for line in WHY["lines"]]
+    assert told["lines"] == times
+    assert told["network"] == "192.0.2.7"
 
 
 def test_enforce_in_a_script_asks_nothing(guard: Any, run: Any) -> None:

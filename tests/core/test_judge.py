@@ -521,3 +521,35 @@ def test_asking_never_changes_what_later_events_lead_to() -> None:
     assert ask(asked, "bans", T + 3 * DAY)[1]["bans"] == []
     later = block("a.log", *(f"{300 + n} auth_failure 192.0.2.7 x" for n in range(9)))
     assert asked.feed([later], T + 3 * DAY) == made.feed([later], T) == []
+
+
+def test_what_is_banned_by_force_does_not_pass_as_allowed() -> None:
+    """The firewall asks its allowed set first: a hole is cut into it for what is banned all the same."""
+    made = judge()
+    ask(made, "allow", network="192.0.2.0/29", reason="office")
+    ask(made, "allow", network="2001:db8::/62", reason="office")
+    ask(made, "ban", network="192.0.2.5", force=True)
+    ask(made, "ban", network="2001:db8:0:1::/64", force=True)
+    left = ["192.0.2.0/30", "192.0.2.4", "192.0.2.6/31", "2001:db8::/64", "2001:db8:0:2::/63"]
+    assert made.allowed() == [network(one) for one in left]
+    ask(made, "unban", networks=["192.0.2.5", "2001:db8:0:1::/64"])
+    assert made.allowed() == [network("192.0.2.0/29"), network("2001:db8::/62")]
+
+
+def test_unbanning_what_an_administrator_asked_for() -> None:
+    """`administrator` names those bans for `unban` as it does for `bans`."""
+    made = judge()
+    made.feed([block("a.log", *ATTACK)], T)
+    ask(made, "ban", network="203.0.113.7")
+    effects, _ = ask(made, "unban", detector="administrator")
+    assert effects == ["lift 203.0.113.7: unban"]
+
+
+def test_a_part_that_is_allowed_is_not_the_whole() -> None:
+    """Others in the network can be banned, so the answer to `allow check` is no, and says which part is."""
+    made = judge()
+    ask(made, "allow", network="192.0.2.0/25", reason="office")
+    _, answer = ask(made, "allow", do="check", network="192.0.2.0/24")
+    assert (answer["allowed"], answer["part"], answer["args"]["entry"]) == (False, True, "192.0.2.0/25")
+    _, answer = ask(made, "allow", do="check", network="192.0.2.9")
+    assert (answer["allowed"], answer["part"]) == (True, False)
