@@ -299,6 +299,8 @@ class Engine:
                 # From where our people have long been logging in, it is more likely one of them.
                 suspicious = suspicious or not (known or self.book.source(source).good(time))
                 effects += self._decide(lane, fired, event)
+        if not event.may_ban:  # what anybody may have written speaks for nobody, and against nobody's name
+            return effects
         if suspicious:
             self.book.revoke(name, source, time, shared=self.book.source(source).login_days > 0)
             return effects
@@ -313,7 +315,7 @@ class Engine:
         return effects
 
     def _accepted(self, event: Event) -> None:
-        if event.source is not None:
+        if event.source is not None and event.may_ban:
             sender, recipient = event.fields.get("sender", ""), event.fields.get("recipient", "")
             pair = self.hasher(f"{sender}\0{recipient}") if sender or recipient else 0
             self.book.mail(event.source, event.time, pair)

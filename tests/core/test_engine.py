@@ -354,6 +354,26 @@ def test_untrusted_events_cannot_shield_an_attacker() -> None:
 # ---------------------------------------------------------------- keys other than the source
 
 
+def test_untrusted_events_speak_for_nobody() -> None:
+    """A success or a message that anybody may have written down forgives nothing and earns no standing."""
+    engine = made([GUESS])
+    success = event(50, "192.0.2.7", "auth_success", may_ban=False)
+    assert run(engine, [*failures("192.0.2.7", 4), success, *failures("192.0.2.7", 1, 60)]) == [
+        "ban 192.0.2.7 for 10m by guess: 5 auth_failure in 1m"
+    ]
+    engine = made([HARVEST])
+    for day in range(3):
+        mail = event(day * DAY, "192.0.2.25", "mail_accepted", fields={"sender": "a@x"}, may_ban=False)
+        run(engine, [mail])
+    harvest = [
+        event(3 * DAY + n, "192.0.2.25", "unknown_recipient", fields={"recipient": f"{n}@example.com"})
+        for n in range(4)
+    ]
+    assert run(engine, harvest) == [
+        "ban 192.0.2.25 for 10m by harvest: 4 unknown_recipient of 4 recipients in 3s"
+    ]
+
+
 def test_an_attacked_account_bans_strangers_only() -> None:
     """The owner's own networks are never punished for what others do to his name."""
     engine = made([ACCOUNT])
