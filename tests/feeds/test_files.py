@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ def follow(request: pytest.FixtureRequest, read: Make) -> Make:
         return read(*paths, watcher=request.param, **options)
 
     return make
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter. Not pytest's own: it takes others' rights off those whenever one of its
+    workers starts."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
 
 
 class TestContract:
@@ -266,17 +276,10 @@ def test_compressed_while_away(read: Make, write: Make, tmp_path: Path) -> None:
     assert read(path, saved=rows).drain().lines() == []
 
 
-def test_unreadable_and_back(read: Make, write: Make, tmp_path: Path) -> None:
+def test_unreadable_and_back(read: Make, write: Make, open_folder: Path) -> None:
     """Said once, tried again when it changes, read from where it stood."""
-    if os.geteuid() != 0:
-        target = None
-    else:
-        target = 65534
-        os.chmod(tmp_path, 0o777)
-        for parent in tmp_path.parents:
-            if parent.stat().st_mode & 0o001 == 0:
-                os.chmod(parent, parent.stat().st_mode | 0o011)
-    path = tmp_path / "mail.log"
+    target = 65534 if os.geteuid() == 0 else None
+    path = open_folder / "mail.log"
     log = write(path)
     log(b"1\n")
     os.chmod(path, 0o000)
