@@ -78,7 +78,7 @@ def test_an_imap_command_is_no_pop_login(scanner: Scanner, end: str) -> None:
     assert events(scanner, line) == []
 
 
-# ---------------------------------------------------------------- every line of every parser, as a client's text
+# ---------------------------------------------------------------- every line, as a client's text
 
 SHAPES = [
     # what the server writes around the text, how much of it it keeps, and the kind of event
