@@ -53,7 +53,7 @@ def show_(name: str) -> None:
 )
 def copy_(name: str, to: Path | None) -> None:
     """Copy the shipped definition NAME to where the administrator's own are."""
-    write_line(text("definition.copied", path=copy("actions", name, to)))
+    write_line(text("definition.copied-to" if to else "definition.copied", path=copy("actions", name, to)))
 
 
 @command.command("plan")

@@ -18,6 +18,9 @@ def find(kind: str, name: str) -> Path:
     from mailguard.definitions import source
 
     files = source.search(kind)
+    if name in source.masked(kind):
+        mask = source.ETC / kind / f"{name}.toml"
+        raise click.UsageError(text("definition.masked", name=name, path=mask))
     if name not in files:
         near = get_close_matches(name, files, 1)
         hint = text("usage.near", name=near[0]) if near else ""

@@ -46,6 +46,8 @@ MESSAGES: dict[str, str] = {
     "definition.own": "own",
     "definition.replaces": "own, instead of the shipped one",
     "definition.copied": "{path}: this file is used from the next start or reload on",
+    "definition.copied-to": "{path}: written",
+    "definition.masked": "'{name}' is switched off: {path} is a link to /dev/null",
     "definition.exists": "{path} is there already; it was not touched",
     "definition.not-shipped": "'{name}' did not come with mailguard, so there is nothing to copy",
     "definition.unknown-parsers": "There is no parser '{name}'.{hint}",

@@ -7,6 +7,7 @@ read: a threshold that does not do what the case beside it says is a mistake lik
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,6 +39,8 @@ MOST_COUNT = 10_000
 MOST_VALUES = 1_000
 LONGEST_WINDOW = 90 * 86400.0
 _MOST_CASE_EVENTS = 100_000
+NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+_BY_SOURCES = frozenset(KEYS) - {"source"}  # keys whose different values are sources or networks
 
 Keys = tuple[str | int, ...]
 
@@ -80,6 +83,13 @@ class DetectorReader:
         before = len(self.reading.problems)
         reading, table = self.reading, self.table
         reading.keys(table, TABLE, self.at, self.about)
+        if not NAME.match(self.name) or self.name == "administrator":
+            self.problem(
+                (),
+                "this cannot be the name of a detector",
+                "it stands in the text of every effect, where administrator is a person",
+                "Write words of small letters and digits, joined by hyphens.",
+            )
         if not reading.get(table, "enabled", bool, True, self.at, self.about):
             return None
         on = self._on()
@@ -181,6 +191,8 @@ class DetectorReader:
         self.reading.keys(value, ("field", "count"), (*self.at, *keys), self.about)
         count = self._number("distinct.count", value.get("count"), 2, MOST_VALUES, keys)
         field = value.get("field")
+        if key not in KEYS:
+            return str(field), count  # which fields fit depends on the key
         if key == "source":
             fit = {VALUE_FIELD[kind] for kind in on if kind in VALUE_FIELD}
             if on and (len(fit) != 1 or field not in fit):
@@ -256,7 +268,7 @@ class DetectorReader:
             self.reading.keys(table, _CASE, (*self.at, *keys), f"{self.about}: case")
             at = self._times(table.get("at"), keys)
             values = self.reading.texts(table, "values", (*self.at, *keys), f"{self.about}: case")
-            if self.table.get("key") != "source" and isinstance(self.table.get("distinct"), dict):
+            if self.table.get("key") in _BY_SOURCES and isinstance(self.table.get("distinct"), dict):
                 for text in values:
                     if parse_address(text) is None:
                         self.problem(

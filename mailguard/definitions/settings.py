@@ -148,6 +148,11 @@ class _Reader:
         path = reading.texts(table, "path", keys, about)
         if kind in ("file", "epost") and not path and table.get("kind", kind) == kind:
             reading.problem(keys, f"{about}: path is missing", "a log of this kind is found by its path")
+        for text in path:
+            if not text.startswith("/"):
+                reading.problem(
+                    (*keys, "path"), f"{about}: path must be absolute", f"{text!r} begins in no known folder"
+                )
         if kind == "stdin" and path:
             reading.problem((*keys, "path"), f"{about}: standard input has no path")
         if kind != "journal":

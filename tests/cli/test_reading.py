@@ -251,3 +251,13 @@ def test_an_unknown_parser_is_a_usage_error(run: Any, command: str) -> None:
     said = run(command, "--parser", "postfx", "-")
     assert said.code == 64
     assert "Did you mean 'postfix'?" in said.err
+
+
+def test_a_masked_parser_is_told_as_such(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Who switched it off a year ago is reminded of the link."""
+    monkeypatch.setattr(source, "ETC", tmp_path)
+    (tmp_path / "parsers").mkdir()
+    (tmp_path / "parsers" / "dovecot.toml").symlink_to("/dev/null")
+    said = run("parser", "show", "dovecot")
+    assert said.code == 64
+    assert f"switched off: {tmp_path}/parsers/dovecot.toml is a link to /dev/null" in said.err
