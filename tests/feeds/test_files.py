@@ -32,8 +32,8 @@ def follow(request: pytest.FixtureRequest, read: Make) -> Make:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter. Not pytest's own: off those it takes the rights of others whenever one
-    of its workers starts."""
+    """A folder that everybody may enter. Not pytest's own: off those it takes the rights of others, whenever
+    one of its workers starts."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o777)
         yield Path(folder)
