@@ -5,8 +5,9 @@ from one judge at a time, and applies each before it answers. A frame that is no
 Bans stand when the judge goes: they have their ends in the kernel, and the reconciler keeps them there
 until a judge comes back.
 
-Started in one of two ways: `spawn` forks it from the guard in the foreground, `python -m
-mailguard.enforcer` listens at a Unix socket (its own, or one that systemd passes).
+Started in one of two ways: `spawn` forks it from the guard in the foreground, and a keeper beside it that
+forks the next one where it was killed; `python -m mailguard.enforcer` listens at a Unix socket (its own, or
+one that systemd passes), and systemd keeps it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import ceil
+from typing import NoReturn
 
 from mailguard.clock import Clock, SystemClock
 from mailguard.firewall import privileges, sockets, wire
@@ -30,7 +34,7 @@ from mailguard.firewall.driver import Driver
 from mailguard.firewall.interface import Firewall, FirewallError
 from mailguard.firewall.reconcile import Reconciler
 from mailguard.firewall.recording import Recording
-from mailguard.firewall.remote import RemoteFirewall, only_once
+from mailguard.firewall.remote import HandedOver, RemoteFirewall
 from mailguard.model import Network, Notice
 from mailguard.problems import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
 
@@ -39,6 +43,8 @@ _PATIENCE = 10.0
 #: Ends that a repeated ban may differ by and still be the same: durations travel, not times.
 _SAME = 1.0
 _WAITING_NOTICES = 100
+#: Seconds between the end of a spawned enforcer and the next one.
+_APART = 0.5
 
 
 class Enforcer:
@@ -59,6 +65,7 @@ class Enforcer:
         self._notices: list[Notice] = []
         self._woken: socket.socket | None = None
         self._ended = False
+        self.dismissed = False  # the judge said that it ends
 
     # ---- the loop
 
@@ -226,6 +233,7 @@ class Enforcer:
             self.driver.panic()
         elif kind == wire.CLOSE:
             keep = wire.unpack_flag(body)
+            self.dismissed = True
             if not keep:
                 self.reconciler.stop()
                 self.driver.panic()
@@ -271,22 +279,14 @@ def spawn(driver: Driver, ports: Mapping[str, Sequence[int]] | None = None) -> R
     The child keeps the driver's capabilities only, and leaves the root user where the driver can do
     without.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        code = 1
-        try:
-            ours.close()
-            _live(driver, theirs)
-            code = 0
-        except BaseException as error:  # the child must never return into the judge's code
-            print(f"mailguard-enforcer: {type(error).__name__}: {error}", file=sys.stderr)
-        finally:
-            os._exit(code)
+        _leave(partial(_keep, driver, theirs))
     theirs.close()
-    firewall = RemoteFirewall(only_once(ours), ports, name=driver.name)
+    firewall = RemoteFirewall(HandedOver(line), ports, name=driver.name)
     firewall.pid = pid
     return firewall
 
@@ -304,15 +304,56 @@ def start(
     return spawn(driver, ports), words
 
 
-def _live(driver: Driver, judge: socket.socket) -> None:
-    # Ctrl-C in the terminal is meant for the judge; with the connection this process ends too.
+def _keep(driver: Driver, line: socket.socket) -> None:
+    """One enforcer after the other, each connection handed over `line`, until the judge goes or dismisses
+    one."""
+    # Ctrl-C in the terminal is meant for the judge; with the connection these processes end too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    keep = judge.fileno()
+    keep = line.fileno()
     os.closerange(3, keep)
     os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
     _give_up(driver)
-    Enforcer(driver).serve(judge)
+    line.setblocking(False)
+    while True:
+        judge, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        pid = os.fork()
+        if pid == 0:
+            line.close()
+            judge.close()
+            _leave(partial(_serve, driver, ours))
+        ours.close()
+        with contextlib.suppress(OSError):  # nobody is there any more: seen below
+            socket.send_fds(line, [str(pid).encode()], [judge.fileno()])
+        judge.close()
+        _, code = os.waitpid(pid, 0)
+        if code == 0:
+            return
+        time.sleep(_APART)
+        with contextlib.suppress(BlockingIOError):
+            line.recv(1)  # a judge says nothing here: it has gone
+            return
+
+
+def _serve(driver: Driver, judge: socket.socket) -> None:
+    enforcer = Enforcer(driver)
+    enforcer.serve(judge)
+    if not enforcer.dismissed:
+        raise SystemExit(1)
+
+
+def _leave(work: Callable[[], None]) -> NoReturn:
+    """The life of a forked process: it must never return into the judge's code."""
+    code = 1
+    try:
+        work()
+        code = 0
+    except SystemExit:
+        pass
+    except BaseException as error:
+        print(f"mailguard-enforcer: {type(error).__name__}: {error}", file=sys.stderr)
+    finally:
+        os._exit(code)
 
 
 def _give_up(driver: Driver) -> None:

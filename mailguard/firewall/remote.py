@@ -13,6 +13,8 @@ from mailguard.model import Ban, Network, Notice
 
 #: Seconds until an enforcer that does not answer counts as gone. Restoring a million bans takes about ten.
 PATIENCE = 60.0
+#: Seconds to wait for the first connection that a keeper hands over, and for later ones.
+_FIRST, _NEXT = 30.0, 0.1
 
 
 class RemoteFirewall:
@@ -32,7 +34,7 @@ class RemoteFirewall:
         clock: Clock | None = None,
     ):
         self.name = name
-        self.pid: int | None = None  # of an enforcer that was started with this guard
+        self.pid: int | None = None  # of the keeper of enforcers that was started with this guard
         self._connect = connect
         self._ports = ports
         self._patience = patience
@@ -45,6 +47,11 @@ class RemoteFirewall:
     def set_ports(self, ports: Mapping[str, Sequence[int]]) -> None:
         """Ports of the scopes from the next `open` on."""
         self._ports = ports
+
+    @property
+    def worker(self) -> int | None:
+        """The process that a keeper forked last."""
+        return self._connect.worker if isinstance(self._connect, HandedOver) else None
 
     # ---- the Firewall protocol
 
@@ -100,11 +107,13 @@ class RemoteFirewall:
 
     def close(self, keep: bool) -> None:
         if self._socket is None:
+            self._let_go()
             return
         try:
             self._ask(wire.CLOSE, b"\1" if keep else b"\0")
         finally:
             self._hang_up()
+            self._let_go()
 
     def fileno(self) -> int | None:
         return None if self._socket is None else self._socket.fileno()
@@ -198,6 +207,11 @@ class RemoteFirewall:
             self._notices.append(Notice("firewall-lost", {"reason": f"the enforcer has gone: {why}"}))
         return FirewallError(f"the enforcer has gone: {why}", lost=True)
 
+    def _let_go(self) -> None:
+        """Need no further connection."""
+        if isinstance(self._connect, HandedOver):
+            self._connect.close()
+
     def _hang_up(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -217,6 +231,27 @@ def connect_to(path: str) -> Callable[[], socket.socket]:
         return connection
 
     return connect
+
+
+class HandedOver:
+    """How to reach enforcers that a keeper starts one after the other; each connection comes over `line`."""
+
+    def __init__(self, line: socket.socket):
+        self.worker: int | None = None  # pid of the one that was reached last
+        self._line = line
+        line.settimeout(_FIRST)
+
+    def __call__(self) -> socket.socket:
+        told, numbers, _, _ = socket.recv_fds(self._line, 32, 1)
+        self._line.settimeout(_NEXT)
+        if not numbers:
+            raise ConnectionError("what was started with this guard has ended; start the guard again")
+        self.worker = int(told)
+        return socket.socket(fileno=numbers[0])
+
+    def close(self) -> None:
+        """The keeper may end. May be repeated."""
+        self._line.close()
 
 
 def only_once(connection: socket.socket) -> Callable[[], socket.socket]:

@@ -30,6 +30,14 @@ from mailguard.model import Network
 from mailguard.notation import parse_network
 
 
+def _alive(number: str) -> bool:
+    """A process that runs; a dead one that nobody collected does not count."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Served:
     """An enforcer with a recording driver, served in a thread."""
 
@@ -222,29 +230,77 @@ def test_an_enforcer_that_does_not_answer_is_lost(pair: tuple[socket.socket, soc
 def test_it_keeps_one_capability_only(enforced: RemoteFirewall) -> None:
     """Forked by root it is another user, holds CAP_NET_ADMIN alone, and can never gain more."""
     enforced.open([], time.time())
-    status = dict(
-        line.split(":\t", 1)
-        for line in Path(f"/proc/{enforced.pid}/status").read_text().splitlines()
-        if ":\t" in line
-    )
-    assert {int(number) for number in status["Uid"].split()} != {0}
-    for line in ("CapEff", "CapPrm", "CapBnd"):
-        assert int(status[line], 16) == 1 << 12
-    assert status["NoNewPrivs"] == "1"
-    assert status["Groups"].split() == []
-    names = os.listdir(f"/proc/{enforced.pid}/fd")
-    assert len(names) <= 8  # the standard ones, the judge, its netlink sockets: nothing inherited
+    for number in (enforced.pid, enforced.worker):
+        status = dict(
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{number}/status").read_text().splitlines()
+            if ":\t" in line
+        )
+        assert {int(one) for one in status["Uid"].split()} != {0}
+        for line in ("CapEff", "CapPrm", "CapBnd"):
+            assert int(status[line], 16) == 1 << 12
+        assert status["NoNewPrivs"] == "1"
+        assert status["Groups"].split() == []
+        names = os.listdir(f"/proc/{number}/fd")
+        assert len(names) <= 8  # the standard ones, the judge, its netlink sockets: nothing inherited
 
 
 @pytest.mark.kernel
 def test_killed_enforcer_leaves_the_bans(enforced: RemoteFirewall, helpers: Any) -> None:
     """kill -9 of the enforcer: bans stand in the kernel, the judge hears that it has gone."""
     enforced.open([helpers.ban("192.0.2.7")], time.time())
-    assert enforced.pid is not None
-    os.kill(enforced.pid, signal.SIGKILL)
+    assert enforced.worker is not None
+    os.kill(enforced.worker, signal.SIGKILL)
     (notice,) = helpers.heard(enforced)
     assert notice.id == "firewall-lost"
     assert "192.0.2.7" in helpers.run("nft", "list", "ruleset")
+
+
+@pytest.mark.kernel
+def test_a_killed_enforcer_is_followed_by_the_next(enforced: RemoteFirewall, helpers: Any) -> None:
+    """A guard in the foreground is not without a firewall for the rest of its life."""
+    enforced.open([helpers.ban("192.0.2.7")], time.time())
+    for _ in range(2):
+        former = enforced.worker
+        assert former is not None
+        os.kill(former, signal.SIGKILL)
+        helpers.heard(enforced)
+
+        def again() -> bool:
+            try:
+                enforced.open([helpers.ban("192.0.2.7")], time.time())
+            except FirewallError as error:
+                return not error.lost
+            return True
+
+        helpers.until(again)
+        assert enforced.worker != former
+    enforced.impose([helpers.ban("192.0.2.8")], time.time())
+    assert {one for one, _ in enforced.banned()} == {network("192.0.2.7"), network("192.0.2.8")}
+
+
+@pytest.mark.kernel
+def test_keeper_and_enforcer_end_with_a_judge_that_was_killed(namespace: Any, helpers: Any) -> None:
+    """Without a word of farewell nobody is left behind."""
+    judge = os.fork()
+    if judge == 0:
+        try:
+            firewall = spawn(Nftables())
+            firewall.open([], time.time())
+            Path(f"/proc/{os.getpid()}/comm").write_text(f"{firewall.pid} {firewall.worker}")
+            signal.pause()
+        finally:
+            os._exit(1)
+    comm = Path(f"/proc/{judge}/comm")
+    helpers.until(lambda: comm.read_text().split()[0].isdigit())
+    numbers = comm.read_text().split()
+    os.kill(judge, signal.SIGKILL)
+    os.waitpid(judge, 0)
+
+    def gone() -> bool:
+        return not any(_alive(number) for number in numbers)
+
+    helpers.until(gone)
 
 
 @pytest.mark.kernel
