@@ -37,6 +37,10 @@ class ControlError(Exception):
     which."""
 
 
+class ControlDenied(ControlError):
+    """Whoever asks may not reach the guard, so nothing is known about it."""
+
+
 def ask(path: str, verb: str, args: dict[str, Any] | None = None, timeout: float = 5.0) -> dict[str, Any]:
     """Ask the guard that listens at `path`; its answer. Raises ControlError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
@@ -48,7 +52,7 @@ def ask(path: str, verb: str, args: dict[str, Any] | None = None, timeout: float
         except ConnectionRefusedError:
             raise ControlError(f"the guard does not run (nobody listens at {path})") from None
         except PermissionError:
-            raise ControlError(
+            raise ControlDenied(
                 f"you may not ask the guard at {path}: be root or of the group {GROUP}"
             ) from None
         except OSError as error:

@@ -157,6 +157,9 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         _say(text("error.file", name=error.filename, what=error.strerror or error))
         return EXIT_PERMISSION if isinstance(error, PermissionError) else EXIT_NO_INPUT
+    if type(error).__name__ == "LedgerError":
+        _say(text("error.ledger", what=error))
+        return EXIT_PERMISSION if isinstance(error.__cause__, PermissionError) else EXIT_NO_INPUT
     if type(error).__name__ == "FirewallError":
         _say(text("error.firewall", what=error))
         return EXIT_UNAVAILABLE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .completing import actions
 from .definitions import copy, find, shadow, show
 from .messages import text
 from .output import output_option, write_json, write_line, write_table
@@ -40,14 +41,14 @@ def list_(form: str) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=actions)
 def show_(name: str) -> None:
     """Print the definition NAME that is in use."""
     show("actions", name)
 
 
 @command.command("copy")
-@click.argument("name")
+@click.argument("name", shell_complete=actions)
 @click.option(
     "--to", type=click.Path(file_okay=False, path_type=Path), help="Copy it to this folder instead."
 )
@@ -57,7 +58,7 @@ def copy_(name: str, to: Path | None) -> None:
 
 
 @command.command("plan")
-@click.argument("name")
+@click.argument("name", shell_complete=actions)
 @click.argument("effects", nargs=-1, metavar="[EFFECT]...")
 @click.option(
     "--scope",

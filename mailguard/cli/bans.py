@@ -12,6 +12,7 @@ from mailguard.notation import format_network, format_time
 
 from .arguments import moment, network
 from .client import question, socket_option
+from .completing import detectors
 from .messages import text
 from .moments import left, local
 from .output import is_terminal, output_option, write_json, write_line, write_table
@@ -32,7 +33,10 @@ def standing(socket: str, **asked: Any) -> Iterator[dict[str, Any]]:
 
 @click.command("bans")
 @click.option(
-    "--detector", metavar="NAME", help="Only bans by this detector; administrator: those asked for."
+    "--detector",
+    metavar="NAME",
+    shell_complete=detectors,
+    help="Only bans by this detector; administrator: those asked for.",
 )
 @click.option("--since", type=moment, metavar="TIME", help="Only bans that began then or later.")
 @click.option("--contains", type=network, metavar="ADDRESS", help="Only bans that keep this address out.")

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from mailguard.control import DEFAULT_SOCKET, ControlError, ask
+from mailguard.control import DEFAULT_SOCKET, ControlDenied, ControlError, ask
 from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE
 
+from .completing import files
 from .config import settings_path
 from .messages import text
 from .moments import timed
@@ -56,6 +57,7 @@ def socket_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--socket",
         metavar="PATH",
         default=usual_socket,
+        shell_complete=files,
         help="The control socket.",
     )(function)
 
@@ -65,6 +67,8 @@ def question(socket: str, verb: str, /, **arguments: Any) -> dict[str, Any]:
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         answer = ask(socket, verb, given)
+    except ControlDenied as error:
+        raise GuardError(str(error), EXIT_PERMISSION) from None
     except ControlError as error:
         raise GuardError(str(error), EXIT_UNAVAILABLE) from None
     if not answer.get("ok", True):

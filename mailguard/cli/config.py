@@ -9,13 +9,17 @@ from typing import Any
 
 import click
 
+from .completing import files
+
 #: The usual place of the settings.
 CONFIG = "/etc/mailguard/mailguard.toml"
 
 
 def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option `--config` of every command that reads the settings."""
-    return click.option("--config", metavar="FILE", default=None, help="The settings.")(function)
+    return click.option("--config", metavar="FILE", default=None, shell_complete=files, help="The settings.")(
+        function
+    )
 
 
 def settings_path(config: str | None) -> Path | None:

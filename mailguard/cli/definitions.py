@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .completing import parsers
 from .messages import text
 from .output import write_text
 
@@ -37,7 +38,13 @@ def parser_option(function: Callable[..., Any]) -> Callable[..., Any]:
         return names
 
     return click.option(
-        "--parser", "parsers", multiple=True, metavar="NAME", callback=known, help="Try only this parser."
+        "--parser",
+        "parsers",
+        multiple=True,
+        metavar="NAME",
+        callback=known,
+        shell_complete=parsers,
+        help="Try only this parser.",
     )(function)
 
 

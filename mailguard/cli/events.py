@@ -11,6 +11,7 @@ from mailguard.model import Block, Event, Notice, Records
 from mailguard.notation import format_address
 
 from .arguments import zone as zone_name
+from .completing import files as log_files
 from .definitions import parser_option
 from .moments import in_zone
 from .output import output_option, safe, write_json, write_line
@@ -84,7 +85,7 @@ def events_of(
 
 
 @click.command("events")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
 @parser_option
 @click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp.")
 @click.option("--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps.")

@@ -12,6 +12,7 @@ MESSAGES: dict[str, str] = {
     "error.interrupted": "mailguard: interrupted",
     "error.file": "mailguard: {name}: {what}",
     "error.firewall": "mailguard: the firewall refused: {what}",
+    "error.ledger": "mailguard: {what}",
     "error.unexpected": (
         "mailguard: this should not happen: {kind}: {what}\n"
         "Please report it; MAILGUARD_DEBUG=1 shows where it happened."
@@ -86,6 +87,7 @@ MESSAGES: dict[str, str] = {
     "ports.all": "all ports",
     # status
     "status.gone": "mailguard does not stand: {why}",
+    "status.unknown": "it is not known whether mailguard stands: {why}",
     "status.standing": "mailguard stands",
     "status.warned": "mailguard stands, with a warning:",
     "status.lost": "mailguard runs, but its bans do not stand:",

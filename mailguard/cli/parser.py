@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .completing import files, parsers
 from .definitions import copy, find, shadow, show
 from .messages import text
 from .output import output_option, safe, write_json, write_line, write_table
@@ -43,14 +44,14 @@ def list_(form: str) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=parsers)
 def show_(name: str) -> None:
     """Print the definition NAME that is in use."""
     show("parsers", name)
 
 
 @command.command("copy")
-@click.argument("name")
+@click.argument("name", shell_complete=parsers)
 @click.option(
     "--to",
     type=click.Path(file_okay=False, path_type=Path),
@@ -62,8 +63,8 @@ def copy_(name: str, to: Path | None) -> None:
 
 
 @command.command("confirm")
-@click.argument("name")
-@click.argument("log")
+@click.argument("name", shell_complete=parsers)
+@click.argument("log", shell_complete=files)
 @click.option(
     "--to", type=click.Path(file_okay=False, path_type=Path), help="Write the copy to this folder instead."
 )

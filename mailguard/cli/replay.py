@@ -10,6 +10,7 @@ import click
 from mailguard.notation import format_duration, format_effect
 
 from .arguments import zone as zone_name
+from .completing import files as log_files
 from .config import config_option, settings_path
 from .definitions import parser_option
 from .messages import text
@@ -42,7 +43,7 @@ def make_judge(config: Path | None, parsers: tuple[str, ...]) -> Judge:
 
 
 @click.command("replay")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
 @config_option
 @parser_option
 @click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp.")

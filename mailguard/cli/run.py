@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .completing import actions, files, folders
 from .config import config_option, settings_path
 from .output import output_option
 
@@ -12,11 +13,16 @@ from .output import output_option
 @config_option
 @click.option("--enforce/--observe", default=None, help="Ban, or ban nobody, whatever the settings say.")
 @click.option(
-    "--log", "logs", multiple=True, metavar="FILE", help="Read this file instead; - is standard input."
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=files,
+    help="Read this file instead; - is standard input.",
 )
 @click.option("--demo", is_flag=True, help="Play the sample logs as if they were being written now.")
-@click.option("--firewall", metavar="NAME", help="The action to use.")
-@click.option("--state", metavar="FOLDER", help="Where the ledger is kept.")
+@click.option("--firewall", metavar="NAME", shell_complete=actions, help="The action to use.")
+@click.option("--state", metavar="FOLDER", shell_complete=folders, help="Where the ledger is kept.")
 @click.option("--socket", metavar="PATH", help="Where the guard can be asked.")
 @click.option("--enforcer", metavar="SOCKET", help="Ask the enforcer at this socket instead of starting one.")
 @click.option("--flush", is_flag=True, help="Remove the bans when the guard stops.")

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from mailguard.problems import EXIT_PERMISSION
+
 from .client import GuardError, question, socket_option
 from .messages import text
 from .moments import ago, local, rough, timed
@@ -29,7 +31,8 @@ def command(socket: str, form: str) -> int:
         if form == "json":
             write_json({"standing": False, "exit": LOST, "warnings": [], "error": str(error)})
         else:
-            write_line(text("status.gone", why=error))
+            unknown = error.code == EXIT_PERMISSION
+            write_line(text("status.unknown" if unknown else "status.gone", why=error))
         return LOST
     code, warnings = verdict(answer)
     if form == "json":

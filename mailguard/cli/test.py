@@ -10,6 +10,7 @@ import click
 
 from mailguard.problems import EXIT_DEFINITION, Problem, ProblemsError
 
+from .completing import tested
 from .config import config_option, settings_path
 from .messages import text
 from .output import output_option, safe, write_json, write_table
@@ -64,7 +65,7 @@ def detector_tests(config: Path | None) -> Iterator[Tested]:
 
 
 @click.command("test")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=tested)
 @config_option
 @output_option
 def command(names: tuple[str, ...], config: str | None, form: str) -> int:

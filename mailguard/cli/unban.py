@@ -11,13 +11,14 @@ from .arguments import moment
 from .arguments import network as network_of
 from .asked import report
 from .client import question, socket_option
+from .completing import detectors
 from .messages import text
 from .output import output_option, write_line
 
 
 @click.command("unban")
 @click.argument("networks", type=network_of, nargs=-1, metavar="NETWORK...")
-@click.option("--detector", metavar="NAME", help="All bans by this detector.")
+@click.option("--detector", metavar="NAME", shell_complete=detectors, help="All bans by this detector.")
 @click.option("--since", type=moment, metavar="TIME", help="All bans that began then or later.")
 @click.option("--all", "every", is_flag=True, help="All bans.")
 @socket_option

@@ -10,7 +10,7 @@ import pytest
 
 import mailguard
 from mailguard.cli import client
-from mailguard.control import DEFAULT_SOCKET
+from mailguard.control import DEFAULT_SOCKET, ControlDenied
 
 BAN = {
     "network": "192.0.2.7",
@@ -256,3 +256,18 @@ def test_lengths_beyond_reason(run: Any, arguments: list[str]) -> None:
     said = run(*arguments)
     assert said.code == 64
     assert "at most 10000d" in said.err
+
+
+def test_who_may_not_reach_the_socket(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 77, and `status` does not claim that the guard is gone."""
+
+    def refuse(*_: Any) -> Any:
+        raise ControlDenied("you may not ask the guard")
+
+    monkeypatch.setattr(client, "ask", refuse)
+    assert run("bans").code == 77
+    said = run("status")
+    assert (said.code, said.out) == (
+        2,
+        "it is not known whether mailguard stands: you may not ask the guard\n",
+    )

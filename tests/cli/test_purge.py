@@ -60,3 +60,12 @@ def test_purge_wants_one_way_and_a_ledger(run: Any, state: Path, tmp_path: Path)
     both = ["--older-than", "1d", "--network", "192.0.2.7"]
     assert run("purge", "--state", str(state), *both).code == 64
     assert run("purge", "--state", str(tmp_path / "none")).code == 66
+
+
+def test_a_ledger_that_cannot_be_opened(run: Any, tmp_path: Path) -> None:
+    """It is said in one line; nobody is asked to report a defect."""
+    (tmp_path / "ledger.db").write_bytes(b"this is no database, though it is long enough to be one" * 20)
+    said = run("purge", "--yes", "--state", str(tmp_path))
+    assert said.code == 66
+    assert said.err.startswith("mailguard: ")
+    assert "should not happen" not in said.err
