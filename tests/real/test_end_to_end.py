@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mailhost import Mailhost, wait_for
 from talk import Imap, Smtp, Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("end-to-end")]
+pytestmark = pytest.mark.real
 
 SETTINGS = """
 [general]
