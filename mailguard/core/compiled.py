@@ -22,6 +22,7 @@ from .rules import UNLISTED, Parser, Rule
 ALL = -1
 REST = -2
 _PLANS = 65536
+_PROGRAMS = 256  # whose scope a rule remembers
 _LEAST = 5  # bytes a text should have to be searched for
 _SHORT = 1000  # what a shorter one costs in the choice
 _MOST_TEXTS = 12  # of one alternative
@@ -35,6 +36,7 @@ class Entry:
     """A rule made ready."""
 
     __slots__ = (
+        "_scope_by_program",
         "attempts",
         "before",
         "bits",
@@ -71,6 +73,7 @@ class Entry:
         self.hostile = rule.event in HOSTILE
         self.scope = rule.scope
         self.scopes = tuple((part.encode(), scope) for part, scope in parser.scopes)
+        self._scope_by_program: dict[bytes, str] = {}
         self.guessed = parser.guessed
         self.literal = rule.pattern.literal  # stands in every line that it takes
         self.proved = frozenset(rule.pattern.proved) - {*UNLISTED, *rule.unproved}
@@ -95,6 +98,17 @@ class Entry:
         self.wanted = True
         self.count = 0  # lines it took
         self.before: tuple[Entry, ...] = ()
+
+    def scope_of(self, program: bytes) -> str:
+        """The scope of a line by the program that wrote it: `postfix/submission/smtpd` is not port 25."""
+        scope = self._scope_by_program.get(program)
+        if scope is None:
+            parts = program.split(b"/")
+            scope = next((scope for part, scope in self.scopes if part in parts), self.scope)
+            if len(self._scope_by_program) >= _PROGRAMS:  # program names come from outside
+                self._scope_by_program.clear()
+            self._scope_by_program[program] = scope
+        return scope
 
 
 class Plan(NamedTuple):

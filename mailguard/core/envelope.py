@@ -110,7 +110,12 @@ class Opener:
                 if base is None or second not in SECONDS:
                     return None
                 time = base + SECONDS[second]
-                return self._opened(time, host, program, pid, common.end(), data, end)
+                if data[end - 1] == 93 or time > stamps.running or time > stamps.limit:  # the long way
+                    return self._opened(time, host, program, pid, common.end(), data, end)
+                return _new(
+                    Opened,
+                    (time, host, program, int(pid) if pid else 0, common.end(), end, SYSLOG, 1, None),
+                )
             if first == 91:  # [
                 return self._open_epost(data, start, end) if self._epost else None
         else:  # a digit or <

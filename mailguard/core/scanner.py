@@ -32,6 +32,8 @@ _AHEAD = 60.0
 _LITERAL = prefilters.MOST - 1
 
 Data = bytes | bytearray
+#: A raw line in its block: only those of hostile events are copied out.
+Slice = tuple[bytes, int, int]
 _new = tuple.__new__
 
 
@@ -135,9 +137,10 @@ class Scanner:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
         data, start, end = block.data, block.start, block.end
         cuts: frozenset[int] = frozenset(block.cuts)
-        if isinstance(data, memoryview):
-            cuts = frozenset(cut - start for cut in cuts)
-            data, start, end = bytes(data[start:end]), 0, end - start
+        if not isinstance(data, bytes):  # once for the block, so that no line is copied
+            cuts = frozenset([cut - start for cut in cuts])
+            with memoryview(data) as view:
+                data, start, end = view[start:end].tobytes(), 0, end - start
         base = block.position - start
         counters = self.counters
         counters.bytes += end - start
@@ -155,14 +158,14 @@ class Scanner:
                 mask |= bits[hit & _LITERAL]
                 continue
             if mask:
-                line(block, search, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
+                line(block, search, opener, (data, begin, stop), base + begin, mask, begin in cuts, found)
             begin = rfind(b"\n", stop + 1, at) + 1 or stop + 1
             stop = find(b"\n", at, end)
             if stop < 0:
                 stop = end
             mask = bits[hit & _LITERAL]
         if mask:
-            line(block, search, opener, bytes(data[begin:stop]), base + begin, mask, begin in cuts, found)
+            line(block, search, opener, (data, begin, stop), base + begin, mask, begin in cuts, found)
         if found:
             counters.matched[block.log] = _time(found[-1])
         if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
@@ -184,7 +187,7 @@ class Scanner:
         block: Block,
         search: Search,
         opener: Opener,
-        line: bytes,
+        line: Slice,
         position: int,
         mask: int,
         cut: bool,
@@ -193,18 +196,20 @@ class Scanner:
         """One line, without its LF, on which literals were found."""
         counters = self.counters
         counters.hits += 1
-        if len(line) > LINE_LIMIT:
-            line = line[:LINE_LIMIT]
+        data, begin, end = line
+        if end - begin > LINE_LIMIT:
+            end = begin + LINE_LIMIT
+            line = data, begin, end
             if not cut:
                 cut = True
                 counters.cut += 1
-        first = line[0] if line else 0
-        opened = opener.open(line, 0, len(line))
+        first = data[begin] if begin < end else 0
+        opened = opener.open(data, begin, end)
         if mask & (search.epost if first == 91 else search.named if first else search.epost | search.named):
             if opened is None:
                 counters.unopened += 1
             else:
-                message = line if opened.data is None else opened.data
+                message = data if opened.data is None else opened.data
                 plan = self._plans.plan(opened.style, opened.program, mask, block.parsers)
                 if plan.entries and self._take(plan, message, opened, cut, block, position, line, found):
                     return
@@ -212,7 +217,7 @@ class Scanner:
                     self._unmatched(opened, message, cut, block.parsers)
         if opened is None and mask & search.whole:  # a line with a prefix is never its own message
             plan = self._plans.plan(NONE, b"", mask, block.parsers)
-            self._take_whole(plan, opener, line, cut, block, position, found)
+            self._take_whole(plan, opener, data[begin:end], cut, block, position, found)
 
     def _take_whole(
         self,
@@ -232,7 +237,8 @@ class Scanner:
                 time = opener.stamp(captures[entry.stamp] or b"")
                 if time is not None:
                     opened = Opened(time, b"", b"", 0, 0, end, NONE)
-                    self._take(Plan((entry,), False, True), line, opened, cut, block, position, line, found)
+                    only, raw = Plan((entry,), False, True), (line, 0, len(line))
+                    self._take(only, line, opened, cut, block, position, raw, found)
                     return
 
     def _take(
@@ -243,7 +249,7 @@ class Scanner:
         cut: bool,
         origin: Block | Records,
         position: int,
-        line: bytes,
+        line: Slice,
         found: list[Item],
     ) -> bool:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
@@ -289,7 +295,7 @@ class Scanner:
         opened: Opened,
         origin: Block | Records,
         position: int,
-        line: bytes,
+        line: Slice,
     ) -> Item | None:
         """The event of a line that `entry` took, None where its rule makes none."""
         if entry.kind == IGNORE and not entry.stateful:
@@ -326,10 +332,10 @@ class Scanner:
                 fields,
                 origin.log,
                 position,
-                _scope(entry, opened.program) if entry.scopes else entry.scope,
+                entry.scope_of(opened.program) if entry.scopes else entry.scope,
                 origin.may_ban and not entry.guessed,
                 entry.proved,
-                line if self.keep_lines and entry.hostile else b"",
+                line[0][line[1] : line[2]] if self.keep_lines and entry.hostile else b"",
             ),
         )
         if entry.stateful:
@@ -407,7 +413,7 @@ class Scanner:
                 records.arrival if ahead else record.time, record.host, record.program, record.pid, start, end
             )
             plan = self._plans.plan(SYSLOG, record.program, mask, records.parsers)
-            taken = self._take(plan, data, opened, cut, records, record.position, message[:LINE_LIMIT], found)
+            taken = self._take(plan, data, opened, cut, records, record.position, (data, start, end), found)
             if not taken and plan.known:
                 self._unmatched(opened, data, cut, records.parsers)
         if found:
@@ -484,7 +490,7 @@ class Scanner:
             return Explanation(opened, message, names, tuple(tried), entry.rule, None, True)
         sourceless = self.counters.sourceless
         origin = Block(log, line, 0, len(line), 0, arrival, False)
-        item = self._make(entry, captures, local, origin, 0, line)
+        item = self._make(entry, captures, local, origin, 0, (line, 0, len(line)))
         self.counters.sourceless = sourceless
         return Explanation(opened, message, names, tuple(tried), entry.rule, item)
 
@@ -505,12 +511,6 @@ def _message(line: bytes, opened: Opened) -> bytes:
     return (line if opened.data is None else opened.data)[opened.start : opened.end]
 
 
-def _scope(entry: Entry, program: bytes) -> str:
-    """The scope of a line by the program that wrote it: `postfix/submission/smtpd` is not port 25."""
-    parts = program.split(b"/")
-    return next((scope for part, scope in entry.scopes if part in parts), entry.scope)
-
-
 def _number(text: bytes | None) -> int:
     """A captured count, bounded; 0 when the slot was absent."""
     return min(int(text[:9]), MOST_ATTEMPTS) if text and text.isdigit() else 0
@@ -519,18 +519,20 @@ def _number(text: bytes | None) -> int:
 def _keys(entry: Entry, captures: Captures, opened: Opened, log: str) -> tuple[bytes, ...]:
     """The keys of a line's sessions: host, declaration, values. A line without host counts by its log."""
     host = opened.host or family(log)
+    pid = b""
     keys: list[bytes] = []
     for prefix, parts in entry.keys:
         key = host + prefix
         for part in parts:
-            if isinstance(part, int):
+            if type(part) is int:
                 value = captures[part]
                 if value is None:
                     key = b""
                     break
                 key += b"\0" + value
             elif part == "pid":
-                key += b"\0%d" % opened.pid
+                pid = pid or b"\0%d" % opened.pid
+                key += pid
         keys.append(key)
     return tuple(keys)
 
