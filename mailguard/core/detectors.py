@@ -330,6 +330,15 @@ class Lane:
                 self.who[kind] = who if self.who.get(kind, who) == who else "any"
             if watch.then >= 0:
                 self.completing.setdefault(watch.then, []).append(watch)
+        #: kind number -> the conditions that some detector of that kind asks about
+        self.unless = {
+            kind: tuple(
+                (bit, unless)
+                for bit, unless in self.conditions
+                if any(kind in watch.ask.kinds and watch.ask.mask & bit for watch in self.watches)
+            )
+            for kind in self.who
+        }
         #: kind number -> with fewer records than this, none of them heavy, nothing can fire
         self.least = {
             kind: min((watch.least for watch in self.counting.setdefault(kind, [])), default=1 << 30)
@@ -355,7 +364,12 @@ class Lane:
         if self.form != "source":
             return 0 if event.source is None else source_value(event.source)
         text = event.fields.get(VALUE_FIELD.get(event.kind, ""))
-        return self.hasher(text) if text else 0
+        return self.hasher[text] if text else 0
+
+    def takes(self, kind: int, flags: int) -> bool:
+        """Is an event of that kind with these flags worth a record here?"""
+        who = self.who.get(kind)
+        return who == "any" or (who is not None and (who == "known") == (flags & KNOWN != 0))
 
     def feed(
         self, key: int, event: Event, kind: int, flags: int, log: int, rule: int, clock: float
@@ -364,10 +378,9 @@ class Lane:
 
         `flags` are those of `event_flags`. The caller says with `Watch.consume` what became of each.
         """
-        who = self.who.get(kind)
-        if who is None or (who != "any" and (who == "known") != (flags & KNOWN != 0)):
+        if not self.takes(kind, flags):
             return ()
-        for bit, unless in self.conditions:
+        for bit, unless in self.unless[kind]:
             fields, proved = event.fields, event.proved
             for name, value in unless:
                 if fields.get(name) != value or name not in proved:

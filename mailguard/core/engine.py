@@ -35,7 +35,7 @@ from .policy import Policy, Rules
 from .quota import Quota
 from .standing import Book
 from .table import Row, Table
-from .window import LATENESS, SCOPE
+from .window import KNOWN, LATENESS, SCOPE
 
 #: How the room for keys is divided among the forms of key that are in use.
 _SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
@@ -93,10 +93,14 @@ class Engine:
         )
         self.lanes = self._make_lanes()
         self._quota = next((Quota(lane.history.table) for lane in self.lanes if lane.form == "source"), None)
-        self._by_kind: dict[str, tuple[Lane, ...]] = {
-            kind: lanes
+        # kind -> the lanes that take events of strangers, and of known users
+        self._by_kind: dict[str, tuple[tuple[Lane, ...], tuple[Lane, ...]]] = {
+            kind: (
+                tuple(lane for lane in self.lanes if lane.takes(number, 0)),
+                tuple(lane for lane in self.lanes if lane.takes(number, KNOWN)),
+            )
             for kind, number in KIND_NUMBER.items()
-            if (lanes := tuple(lane for lane in self.lanes if number in lane.who))
+            if any(number in lane.who for lane in self.lanes)
         }
         self._completing = tuple(lane for lane in self.lanes if lane.completing)
         self._allow_changed: set[Network] = set()
@@ -153,11 +157,12 @@ class Engine:
             return effects
         known = False
         if kind in _EXCUSED and "user" in event.proved and (user := event.fields.get("user")):
-            known = any(self.book.known(self.hasher(name), source, time) for name in (user, alias(user)))
+            book, hasher = self.book, self.hasher
+            known = book.known(hasher[user], source, time) or book.known(hasher[alias(user)], source, time)
         number, flags = KIND_NUMBER[kind], event_flags(event, known)
         log, rule = self.logs.number(event.log), self.rules.number(event.rule)
         found: list[tuple[Lane, Fired]] = []
-        for lane in lanes:
+        for lane in lanes[known]:
             key = lane.key_of(event)
             if key is None:
                 continue

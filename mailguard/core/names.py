@@ -54,23 +54,24 @@ class Names:
         self._name[number] = name
 
 
-class Hasher:
-    """Text -> 64-bit keyed hash, never 0 (0 means: no value). Letter case does not count.
+class Hasher(dict[str, int]):
+    """Text -> 64-bit keyed hash, never 0 (0 means: no value). Letter case does not count. Called, or indexed,
+    with a text; what it remembers is its own business.
 
     The key keeps an outsider from choosing names that fall together, and keeps stored hashes from being
     guessed back without the state file.
     """
 
     def __init__(self, secret: bytes):
+        super().__init__()
         self._secret = secret[:64]
-        self._cache: dict[str, int] = {}
+
+    def __missing__(self, text: str) -> int:
+        digest = blake2b(text.lower().encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret)
+        if len(self) >= _CACHE:
+            self.clear()
+        value = self[text] = int.from_bytes(digest.digest(), "little") or 1
+        return value
 
     def __call__(self, text: str) -> int:
-        value = self._cache.get(text)
-        if value is None:
-            digest = blake2b(text.lower().encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret)
-            value = int.from_bytes(digest.digest(), "little") or 1
-            if len(self._cache) >= _CACHE:
-                self._cache.clear()
-            self._cache[text] = value
-        return value
+        return self[text]
