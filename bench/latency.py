@@ -37,13 +37,13 @@ from pathlib import Path
 SSHGUARD = Path("/usr/libexec/sshguard")
 FAILURES = 5
 NOISE = (
-    "{t} mail1 postfix/smtpd[{n}]: connect from mail.example.net[198.51.100.25]",
-    "{t} mail1 postfix/smtpd[{n}]: {n:010X}: client=mail.example.net[198.51.100.25]",
+    "{t} mail1 postfix/smtpd[{n}]: connect from mail{c}.example.net[198.51.100.{c}]",
+    "{t} mail1 postfix/smtpd[{n}]: {n:010X}: client=mail{c}.example.net[198.51.100.{c}]",
     "{t} mail1 postfix/cleanup[{n}]: {n:010X}: message-id=<{n}@example.net>",
     "{t} mail1 postfix/qmgr[77]: {n:010X}: from=<a@example.net>, size=2048, nrcpt=1 (queue active)",
     "{t} mail1 postfix/local[{n}]: {n:010X}: to=<b@example.org>, relay=local, delay=0.1, status=sent (ok)",
     "{t} mail1 postfix/qmgr[77]: {n:010X}: removed",
-    "{t} mail1 postfix/smtpd[{n}]: disconnect from mail.example.net[198.51.100.25] ehlo=1 mail=1 rcpt=1",
+    "{t} mail1 postfix/smtpd[{n}]: disconnect from mail{c}.example.net[198.51.100.{c}] ehlo=1 mail=1 rcpt=1",
     "{t} mail1 systemd[1]: session-{n}.scope: Deactivated successfully.",
 )
 FAILED = (
@@ -51,6 +51,7 @@ FAILED = (
     "method=PLAIN, rip={rip}, lip=2001:db8::25, TLS"
 )
 SHARE = 0.15  # of failed logins among the lines
+PARTNERS = 250  # mail servers that bring ordinary mail
 NAMES = 5000  # that are guessed
 #: Attackers come from 2001:db8:NUMBER::/48.
 PREFIX = b"\x20\x01\x0d\xb8"
@@ -203,7 +204,8 @@ class Writer:
                 self._failed += 1
                 lines.append(self._attempt(stamp, self._failed))
             else:
-                lines.append(NOISE[number % len(NOISE)].format(t=stamp, n=number // len(NOISE) % 30000))
+                kind, session = number % len(NOISE), number // len(NOISE)
+                lines.append(NOISE[kind].format(t=stamp, n=session % 30000, c=session % PARTNERS))
         self._lines += count
         os.write(self._file, ("\n".join(lines) + "\n").encode())
 
