@@ -70,9 +70,32 @@ class Judge:
     def feed(self, items: list[Item], now: float) -> list[Effect]:
         """What follows from a batch of blocks, records and events; `now` is wall time in seconds."""
         effects: list[Effect] = []
-        for event in self.events(items):
-            effects += self.engine.feed(event)
+        feed = self.engine.feed
+        for event in self._alone(items[0]) if len(items) == 1 else self.events(items):
+            effects += feed(event)
         return effects
+
+    def _alone(self, item: Item) -> Iterable[Event]:
+        """What `events` makes of a batch of one item, as nearly every live one is: there is nothing to put
+        in order."""
+        if not isinstance(item, Block):
+            return self.events([item])
+        found = self.scanner.scan(item)
+        if not found:
+            return ()
+        latest = max([(one if type(one) is Event else one.event).time for one in found])  # type: ignore[union-attr]
+        self._running[item.log] = max(latest, self._running.get(item.log, latest))
+        events = self.sessions.join(found)
+        if self.observer is not None:
+            return self._noted(events)
+        if self._keep:
+            self._keep_lines([event for event in events if event.kind in HOSTILE])
+        return events
+
+    def _keep_lines(self, hostile: list[Event]) -> None:
+        room = MOST_EVIDENCE - len(self._evidence)
+        self._evidence += hostile[:room]
+        self.evidence_dropped += max(0, len(hostile) - room)
 
     def events(self, items: Iterable[Item]) -> Iterator[Event]:
         """The events of a batch in the order in which they count."""
@@ -113,10 +136,7 @@ class Judge:
             if observer is not None:
                 observer(event)
             if self._keep and event.kind in HOSTILE:
-                if len(self._evidence) < MOST_EVIDENCE:
-                    self._evidence.append(event)
-                else:
-                    self.evidence_dropped += 1
+                self._keep_lines([event])
             yield event
 
     def take_evidence(self) -> list[Event]:

@@ -38,6 +38,8 @@ from .printer import Printer
 from .signals import Signals
 
 MOST_TOLD = 10  # bans that would stand, listed at the first start
+#: Events make no cycles, so the collector may look seldom. Its pauses would delay bans.
+GARBAGE = (10_000, 50, 1000)
 SALT = "secret"  # the ledger's name for the key of the engine's hashes
 
 
@@ -142,6 +144,7 @@ class Guard:
         self.loop.checkpoint()
         gc.collect()
         gc.freeze()  # what stands now stands for long: the collector need not look at it again
+        gc.set_threshold(*GARBAGE)
         sys.setswitchinterval(0.0005)  # the ledger's thread gives way quickly
         self.notifier.ready(self.desk.line())
 
