@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from mailguard import daemon
+from mailguard.cli.why import explanation
 from mailguard.control import DEFAULT_SOCKET, ControlError
 from mailguard.core.ports import Pace
 from mailguard.core.scanner import Scanner
@@ -37,7 +38,7 @@ from mailguard.firewall.interface import FirewallError, ports_of
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to
 from mailguard.ledger import Ledger, LedgerError
-from mailguard.model import Block, Network, Notice, Record, Records, Request
+from mailguard.model import Ban, Block, Network, Notice, Record, Records, Request
 from mailguard.notation import format_network, parse_network
 from mailguard.problems import Problem, ProblemsError
 from mailguard.sdnotify import Notifier
@@ -547,6 +548,34 @@ class TestQuestions:
         assert place.ask("bans", contains="nonsense")["ok"] is False
         for number in (float("nan"), float("inf"), -float("inf"), 10**30):
             assert place.ask("bans", after=number, limit=number, since=number)["ok"] is True
+
+    def test_what_somebody_else_put_into_the_firewall(self, place: Place) -> None:
+        """It keeps people out, so `bans` and `why` show it, and `unban` lifts it."""
+        place.start()
+        place.attack("192.0.2.7")
+        place.step()
+        stray, wide = Network(0xC6336409, 32), Network(0xCB007100, 24)
+        now = place.clock.now()
+        place.firewall.impose([Ban(stray, now, now + 600, 1, None), Ban(wide, now, None, 1, None)], now)
+        bans = {ban["network"]: ban for ban in place.ask("bans")["bans"]}
+        assert set(bans) == {"192.0.2.7", "198.51.100.9", "203.0.113.0/24"}
+        assert bans["198.51.100.9"]["text"].endswith("by unknown: it was found in the firewall")
+        assert [ban["network"] for ban in place.ask("bans", contains="203.0.113.9")["bans"]] == [
+            "203.0.113.0/24"
+        ]
+        assert [ban["network"] for ban in place.ask("bans", detector="unknown")["bans"]] == [
+            "198.51.100.9",
+            "203.0.113.0/24",
+        ]
+        why = place.ask("why", network="203.0.113.9")
+        assert why["banned"] is True
+        assert why["undo"][0] == "mailguard unban 203.0.113.0/24"
+        assert "somebody else put it there" in "\n".join(explanation("203.0.113.9", why))
+        assert place.ask("unban", networks=["198.51.100.9"])["args"]["lifted"] == ["198.51.100.9"]
+        assert place.held() == {"192.0.2.7", "203.0.113.0/24"}
+        assert place.ask("unban", networks=["198.51.100.9"])["ok"] is False
+        assert len(place.ask("unban", all=True)["effects"]) == 2
+        assert place.held() == set()
 
     def test_an_administrator_s_word_is_kept_and_told(self, place: Place) -> None:
         """ban, unban, allow: effects in the answer, a line in the log, and all of it after a restart."""

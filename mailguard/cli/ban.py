@@ -13,7 +13,6 @@ from .arguments import length as length_of
 from .arguments import network as network_of
 from .asked import report
 from .client import question, socket_option
-from .messages import text
 from .moments import local
 from .output import output_option
 
@@ -57,4 +56,7 @@ def command(
         force=force or None,
     )
     until = answer.get("ban", {}).get("until")
-    report(form, answer, "ban.done", end=text("time.ever") if until is None else local(until))
+    if until is None:
+        report(form, answer, "ban.for-ever")
+    else:
+        report(form, answer, "ban.done", end=local(until))

@@ -86,7 +86,7 @@ def table(bans: list[dict[str, Any]]) -> None:
             ban["network"],
             ban["scope"],
             left(ban["until"]),
-            local(ban["since"]),
+            None if ban["since"] is None else local(ban["since"]),
             ban.get("packets"),
             reason(ban["text"]),
         )

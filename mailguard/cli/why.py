@@ -73,6 +73,9 @@ def _verdict(network: str, answer: dict[str, Any]) -> Iterator[str]:
 
 
 def _finding(ban: dict[str, Any]) -> Iterator[str]:
+    if ban["since"] is None:
+        yield text("why.unknown")
+        return
     if ban["detector"] == "administrator":
         yield text("why.asked", since=local(ban["since"]), reason=ban["reason"] or text("why.no-reason"))
     else:

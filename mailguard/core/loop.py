@@ -87,7 +87,7 @@ class Loop:
             if hostile := self.judge.take_evidence():
                 notes.ledger.evidence(hostile)
         if effects:
-            self._carry_out(effects, now)
+            self.carry_out(effects, now)
         for request in asked:
             self._answer(request, now)
         monotonic = self.clock.monotonic()
@@ -134,7 +134,7 @@ class Loop:
             return  # on purpose, or said already
         self.teller.notice(notice)
 
-    def _carry_out(self, effects: list[Effect], now: float) -> None:
+    def carry_out(self, effects: list[Effect], now: float) -> None:
         """Firewall, ledger, words."""
         self.gate.apply(effects, now)
         self.notes.ledger.record(effects)
@@ -147,7 +147,7 @@ class Loop:
             effects, answer = self.judge.request(request.verb, request.args, now)
             self.gate.allow(self.judge.allowed())
             if effects:
-                self._carry_out(effects, now)
+                self.carry_out(effects, now)
             answer = self.teller.asked(request, effects, answer, now)
             # Requests are in no log: what they changed must be on disk before the next crash.
             self.checkpoint()

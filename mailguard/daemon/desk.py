@@ -17,9 +17,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..model import Alert, Effect, Impose, Item, Notice, Request
-from ..notation import format_effect, format_network, parse_network
+from ..core.requests import one_source
+from ..model import Alert, Effect, Impose, Item, Lift, Network, Notice, Request
+from ..notation import covers, format_effect, format_network, parse_network
 from ..replay import row
+from .strays import DETECTOR, strays
+from .strays import row as row_of
 from .words import sentence
 
 if TYPE_CHECKING:
@@ -139,6 +142,14 @@ class Desk:
     ) -> dict[str, Any]:
         """What an administrator changed is remembered and told."""
         guard = self.guard
+        if request.verb == "unban" and answer["id"] in ("unbanned", "nothing-to-lift"):
+            more = self._lift_strays(request.args, now)
+            if more:
+                guard.loop.carry_out([*more], now)
+            effects = [*effects, *more]
+            lifted = answer["args"]["lifted"] + [format_network(one.network) for one in more]
+            if lifted:
+                answer = {"ok": True, "id": "unbanned", "args": answer["args"] | {"lifted": lifted}}
         if not answer.get("ok", True):
             return answer
         guard.printer.notice(Notice("request", {"verb": request.verb}))
@@ -250,16 +261,36 @@ class Desk:
             limit=max(1, min(int(limit or PAGE), PAGE)),
         )
         total = guard.ledger.answers.count(now)
-        if bans and total <= COUNTED:
-            standing = {
-                (format_network(place), scope): seen for (place, scope), seen in guard.door.standing().items()
-            }
+        if total <= COUNTED:
+            standing = guard.door.standing()
+            by_name = {(format_network(place), scope): seen for (place, scope), seen in standing.items()}
             for ban in bans:
-                seen = standing.get((ban["network"], ban["scope"]))
+                seen = by_name.get((ban["network"], ban["scope"]))
                 ban["packets"], ban["bytes"] = (seen.packets, seen.bytes) if seen else (None, None)
         for ban in bans:
             ban["detector"] = ban["detector"] or "administrator"
+        if total <= COUNTED and not after and since is None and detector in (None, DETECTOR):
+            # Before the others, whose ids count the pages.
+            found = strays(standing, self._known(), now)
+            bans[:0] = [
+                row_of(place, seen)
+                for place, seen in sorted(found.items())[: PAGE // 2]
+                if network is None or covers(place[0], network)
+            ]
         return {"ok": True, "id": "bans", "args": {"total": total}, "bans": bans}
+
+    def _known(self) -> set[tuple[Network, str]]:
+        """Where the judge knows of a ban."""
+        return {held.key for held in self.guard.judge.engine.bans if not held.simulated}
+
+    def _lift_strays(self, args: dict[str, Any], now: float) -> list[Lift]:
+        """`unban` and what stands in the firewall without the judge's knowledge; the effects."""
+        asked = args.get("networks") or [args.get("network")]
+        networks = [one_source(one) for one in map(parse_network, map(str, asked)) if one is not None]
+        if not networks and not args.get("all"):
+            return []
+        found = strays(self.guard.door.standing(), self._known(), now, networks)
+        return [Lift(network, now, "unban", scope) for network, scope in sorted(found)]
 
     def _why(self, args: dict[str, Any], now: float) -> dict[str, Any]:
         guard = self.guard
@@ -268,6 +299,11 @@ class Desk:
         if not answer["ok"] or network is None:
             return answer
         kept = guard.ledger.answers.why(network, now)
+        if guard.ledger.answers.count(now) <= COUNTED:
+            found = strays(guard.door.standing(), self._known(), now)
+            around = [row_of(*one) for one in sorted(found.items()) if covers(one[0][0], network)]
+            answer = answer | {"bans": answer["bans"] + around, "banned": answer["banned"] or bool(around)}
+            kept["undo"][:0] = [f"mailguard unban {one['network']}" for one in around]
         return answer | {
             "effects": kept["history"],
             "lines": kept["lines"],
