@@ -39,7 +39,7 @@ _ONCE, _SOURCE = 1, 2
 class _Open:
     """One open session."""
 
-    __slots__ = ("fields", "opened", "proved", "seen", "source", "tallies", "used")
+    __slots__ = ("fields", "opened", "proved", "saved", "seen", "source", "tallies", "used")
 
     def __init__(self, time: float):
         self.opened = time
@@ -49,6 +49,7 @@ class _Open:
         self.proved: frozenset[str] = frozenset()
         self.tallies: dict[str, int] | None = None
         self.seen: tuple[str, ...] = ()  # rules that had their one event
+        self.saved = False  # a checkpoint has, or may have, a row of it
 
 
 class _Store:
@@ -81,7 +82,8 @@ class _Store:
     def start(self, key: bytes, time: float) -> _Open:
         """A new session, in place of one that may be open."""
         session = _Open(time)
-        self.old.pop(key, None)
+        before = self.old.pop(key, None) or self.young.get(key)
+        session.saved = before.saved if before is not None else key in self.changed  # gone, not yet told
         self.put(key, session)
         return session
 
@@ -95,9 +97,11 @@ class _Store:
         self.young[key] = session
 
     def drop(self, key: bytes) -> None:
-        self.young.pop(key, None)
-        self.old.pop(key, None)
-        self.changed.add(key)
+        session = self.young.pop(key, None) or self.old.pop(key, None)
+        if session is None or session.saved:
+            self.changed.add(key)
+        else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
+            self.changed.discard(key)
 
 
 class Sessions:
@@ -193,13 +197,23 @@ class Sessions:
             and fields is event.fields
         ):
             return event
-        return event._replace(
-            kind=kind,
-            source=source,
-            weight=weight,
-            fields=fields,
-            proved=proved,
-            line=event.line if kind in HOSTILE else b"",
+        line = event.line if kind in HOSTILE else b""
+        return tuple.__new__(  # `_replace` takes four times as long
+            Event,
+            (
+                kind,
+                time,
+                source,
+                event.rule,
+                weight,
+                fields,
+                event.log,
+                event.position,
+                event.scope,
+                event.may_ban,
+                proved,
+                line,
+            ),
         )
 
     # ------------------------------------------------------------ the checkpoint
@@ -211,6 +225,8 @@ class Sessions:
             changed, store.changed = store.changed, set()
             for key in [*store.old, *store.young] if full else changed:
                 session = store.young.get(key) or store.old.get(key)
+                if session is not None:
+                    session.saved = True
                 yield prefix + key, None if session is None else _pack(session)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -251,4 +267,5 @@ def _unpack(value: bytes) -> _Open | None:
     session.proved = frozenset(proved)
     session.tallies = dict(tallies) or None
     session.seen = tuple(seen)
+    session.saved = True
     return session

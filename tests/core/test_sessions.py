@@ -286,6 +286,32 @@ def test_a_restart_changes_nothing(lines: list[str], stops: list[int]) -> None:
         assert steady.feed(text) == killed.feed(text)
 
 
+@given(st.lists(st.tuples(st.integers(0, 13), st.sampled_from("ours")), max_size=80))
+def test_rows_tell_what_is_open(steps: list[tuple[int, str]]) -> None:
+    """The rows of all checkpoints together are the open sessions, though sessions are forgotten, begin anew
+    and end between two checkpoints; one that began and ended there leaves no row at all."""
+    guard = Guard()
+    table: dict[bytes, bytes] = {}
+    for number, what in steps:
+        if what == "o":
+            guard.feed(f"Q{number}: client=[192.0.2.8]")
+        elif what == "u":
+            guard.feed(f"Q{number}: to=<a@example.org>, status=sent")
+        elif what == "r":
+            guard.feed(f"Q{number}: removed")
+        else:
+            for key, value in guard.sessions.snapshot():
+                if value is None:
+                    table.pop(key, None)
+                else:
+                    table[key] = value
+            assert len(table) == len(guard.sessions)
+    list(guard.sessions.snapshot())
+    guard.feed("NEW: client=[192.0.2.8]")
+    guard.feed("NEW: removed")
+    assert not [key for key, _ in guard.sessions.snapshot() if b"NEW" in key]
+
+
 def test_strange_rows_are_left_out() -> None:
     """Rows that are damaged or of sessions no longer declared do not stop a restore."""
     guard = Guard()
