@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard.core.rules import Addresses, Parser, Texts, clean, decode
-from mailguard.notation import parse_address
+from mailguard.notation import V6, parse_address
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,22 @@ def test_programs_by_their_last_part(program: bytes, takes: bool) -> None:
 def test_no_program_named_takes_all() -> None:
     """A parser that names no program reads every program."""
     assert Parser("p", "", ()).takes(b"anything")
+
+
+@given(
+    st.one_of(
+        st.ip_addresses().map(str),
+        st.ip_addresses(v=6).map(lambda address: address.exploded),
+        st.text("0123456789abF:.%+_ \n\u0663", max_size=45),
+        st.lists(st.sampled_from(["", "0", "ffff", "12345", "abCD", "1.2.3.4"]), max_size=10).map(":".join),
+        st.lists(st.sampled_from(["0", "00", "7", "255", "256", "1000", "", "+1"]), max_size=6).map(".".join),
+    )
+)
+def test_what_is_an_address(text: str) -> None:
+    """Exactly what `ipaddress` takes, but no zones, and mapped IPv4 is IPv4."""
+    try:
+        value = int(ip_address(text))
+        told = value if ":" not in text else value & 0xFFFFFFFF if value >> 32 == 0xFFFF else value + V6
+    except ValueError:
+        told = None
+    assert parse_address(text) == (None if "%" in text else told)
