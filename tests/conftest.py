@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -83,6 +84,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     count = sum(1 for report in skipped if LEFT_OUT in str(report.longrepr))
     if count:
         terminalreporter.write_line(f"{count} tests were left out: they need root and network namespaces.")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter. Not pytest's own: off those it takes the rights of others, whenever
+    one of its workers starts."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -202,15 +202,12 @@ def test_rights(
     ("uid", "groups", "may"), [(65534, (), None), (65534, (4242,), "status"), (0, (), "unban")]
 )
 def test_the_kernel_says_who_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, groups: tuple[int, ...], may: str | None
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch, uid: int, groups: tuple[int, ...], may: str | None
 ) -> None:
     """A stranger is refused, a member of the group (also by a supplementary group) may read, root may
     change."""
     monkeypatch.setattr(control, "_group_id", lambda name: 4242)
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    guard = Guard(tmp_path / "socket", lambda request: {"ok": True})
+    guard = Guard(open_folder / "socket", lambda request: {"ok": True})
     os.chmod(guard.path, 0o666)  # the file's mode would keep the stranger out before he is asked
     script = (
         "import os, sys, json, socket\n"

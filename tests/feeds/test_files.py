@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,6 @@ def follow(request: pytest.FixtureRequest, read: Make) -> Make:
         return read(*paths, watcher=request.param, **options)
 
     return make
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter. Not pytest's own: off those it takes the rights of others, whenever
-    one of its workers starts."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        os.chmod(folder, 0o777)
-        yield Path(folder)
 
 
 class TestContract:
