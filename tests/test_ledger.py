@@ -243,6 +243,38 @@ print("whole")
         assert len(ledger.due(T)) == 201
 
 
+class TestDeleted:
+    def test_a_file_that_is_deleted_in_use_is_made_anew(self, path: Path) -> None:
+        """Said once; nothing that was known is lost, and what comes after goes to the new file."""
+        ledger = Ledger(path)
+        ledger.record([impose("192.0.2.7", T)])
+        ledger.checkpoint([("history", b"key", b"value")], {"log": b"here"})
+        for name in path.parent.iterdir():
+            name.unlink()
+        with pytest.raises(LedgerError, match="was deleted"):
+            ledger.record([impose("192.0.2.8", T)])
+        ledger.record([impose("192.0.2.8", T)])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(ledger.due(T)) == 2
+        ledger.close()
+        again = Ledger(path)
+        assert {ban.network for ban in again.due(T)} == {network("192.0.2.7"), network("192.0.2.8")}
+        assert list(again.restore()) == [("history", b"key", b"value")]
+        assert again.positions() == {"log": b"here"}
+        again.close()
+
+    def test_another_file_in_its_place_is_not_touched(self, path: Path) -> None:
+        """A copy that somebody put back under the running guard: said, and left alone."""
+        ledger = Ledger(path)
+        path.rename(path.with_name("moved"))
+        path.write_bytes(b"somebody's")
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="stop the guard"):
+                ledger.record([impose("192.0.2.8", T)])
+        ledger.close()
+        assert path.read_bytes() == b"somebody's"
+
+
 class TestCheckpoint:
     def test_changes_add_up_and_positions_are_replaced(self, path: Path) -> None:
         """Rows replace rows of the same key, None deletes, and only the newest positions are there."""

@@ -218,10 +218,23 @@ class Ledger:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         try:
-            with self._lock, self._store.transaction() as db:
-                yield db
+            with self._lock:
+                if self._store.displaced():
+                    self._rescue()
+                with self._store.transaction() as db:
+                    yield db
         except sqlite3.Error as error:
             raise LedgerError(f"{self._store.path}: {error}") from error
+
+    def _rescue(self) -> None:
+        """The file was deleted under us: make it anew, then say so as any other trouble is said."""
+        path = self._store.path
+        self._store.rescue()
+        self._store = Store(path)
+        self._db = self._lines.db = self._store.db
+        self._reader = Store(path, readonly=True)
+        self.answers = Answers(self._reader.db, self._lines)
+        raise LedgerError(f"{path} was deleted while it was in use; it was made anew")
 
     def close(self) -> None:
         """Close the file. What waits for a checkpoint is not written: the lines will be read again."""

@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 VERSION = 1
@@ -83,6 +83,7 @@ class Store:
         try:
             self.db = self._open()
             self._prepare()
+            self._identity = None if self.memory else _identity(self.path)
         except sqlite3.DatabaseError as error:
             raise LedgerError(f"{self.path}: {error}") from error
         except OSError as error:
@@ -125,6 +126,29 @@ class Store:
                 f"{self.path}: this is no ledger of this version of mailguard"
                 f" (found {version}, wanted {VERSION}); move it away to begin anew"
             )
+
+    def displaced(self) -> bool:
+        """Whether the file that is written is no longer the one at its path."""
+        return not self.memory and _identity(self.path) != self._identity
+
+    def rescue(self) -> None:
+        """Put all that is known back to the path from which the file was deleted, and close it. LedgerError
+        where something else stands there, or it cannot be written."""
+        if os.path.lexists(self.path):
+            raise LedgerError(f"{self.path}: another file was put in its place; stop the guard before that")
+        copy = self.path + ".copy"
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(copy)
+            os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            self.db.execute("VACUUM INTO ?", (copy,))
+            self.close()  # before the new one has a log: closing takes away what bears that name
+            for tail in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    os.unlink(self.path + tail)
+            os.rename(copy, self.path)
+        except OSError as error:
+            raise LedgerError(f"{self.path} was deleted: {error.strerror}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -176,3 +200,11 @@ class Store:
         if self._folding is not None:
             self._folding.join(timeout=10)
         self.db.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
