@@ -8,7 +8,7 @@ from typing import Any
 from ..model import Notice
 from .ports import Clock, Feed, Judge, Ledger, Pace
 
-_LOOK = 0.2  # seconds between looks at a ledger that is writing or in trouble; less than until its first retry
+_LOOK = 0.2  # seconds between looks at a ledger that is writing or in trouble, below `retry_first`
 
 
 class Notes:
