@@ -27,8 +27,7 @@ UNLISTED = ("source", "time")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 # What the codec gives for 0x80, 0xA0 and 0xFD to 0xFF, which are no CP932
 _NOT_CP932 = re.compile("[\x80\xa0\uf8f0-\uf8f3]")
-_REMEMBERED = 65536
-_LONGEST = 128  # bytes; longer texts seldom come again
+_REMEMBERED = 16384  # more would only crowd the processor's cache
 
 
 class Weight(NamedTuple):
@@ -164,15 +163,3 @@ class Addresses(dict[bytes, int | None]):
             self.clear()
         found = self[text] = parse_address(text)
         return found
-
-
-class Texts(dict[bytes, str]):
-    """Captured bytes to text that is safe to show, remembered, bounded."""
-
-    def __missing__(self, raw: bytes) -> str:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        text = decode(raw)
-        if len(raw) <= _LONGEST:
-            self[raw] = text
-        return text

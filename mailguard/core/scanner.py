@@ -21,7 +21,7 @@ from . import prefilter as prefilters
 from .compiled import ALL, REST, Captures, Entry, Plan, Plans, Search
 from .envelope import NONE, SYSLOG, Opened, Opener
 from .pattern import progress
-from .rules import IGNORE, Addresses, Parser, Rule, Texts, decode
+from .rules import IGNORE, Addresses, Parser, Rule, decode
 
 LINE_LIMIT = 8192
 MOST_ATTEMPTS = 65535
@@ -114,7 +114,6 @@ class Scanner:
         self._openers: dict[tuple[str, str, tuple[str, ...]], Opener] = {}
         self._sampled: dict[str, int] = {}
         self._doubts = 0
-        self._texts = Texts()
         self._addresses = Addresses()
         self._restored: dict[str, float] = {}
 
@@ -308,12 +307,15 @@ class Scanner:
             if source is None and entry.hostile and not entry.stateful:
                 self.counters.sourceless += 1
                 return None
-        texts = self._texts
         fields: dict[str, str] = {}
         for at, name in entry.fields:
             raw = captures[at]
             if raw is not None:
-                fields[name] = texts[raw]
+                # Nearly all are new and plain: decoding them costs less than remembering them would.
+                if raw.isascii() and (plain := raw.decode("ascii")).isprintable():
+                    fields[name] = plain
+                else:
+                    fields[name] = decode(raw)
         weight = entry.weight
         if entry.attempts >= 0:
             weight = _number(captures[entry.attempts]) - entry.minus
