@@ -63,6 +63,7 @@ class Stamps:
         "_cache",
         "_latest",
         "_live",
+        "_same_year",
         "_stated",
         "_year",
         "_zone",
@@ -78,6 +79,7 @@ class Stamps:
         self._arrival = 0.0
         self.limit = float("inf")  # latest time that a stamp may have without counting as now
         self._latest = 9999  # latest year a stamp can have
+        self._same_year = (0.0, 0.0)  # arrivals for which it is the same
         self._live = False
         self._stated: int | None = None
         self._year: int | None = None
@@ -92,7 +94,10 @@ class Stamps:
                 self._cache.clear()
                 self._born = arrival
             self._arrival = arrival
-            self._latest = self.moment(arrival + _TOLERANCE).year
+            if not self._same_year[0] <= arrival < self._same_year[1]:
+                self._latest = self.moment(arrival + _TOLERANCE).year
+                later = self.moment(arrival + _TOLERANCE + _DAY).year
+                self._same_year = arrival, arrival + _DAY if later == self._latest else arrival
         if year != self._stated:
             self._stated = self._year = year
             self._cache.clear()
