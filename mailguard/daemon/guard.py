@@ -39,7 +39,7 @@ from .signals import Signals
 
 MOST_TOLD = 10  # bans that would stand, listed at the first start
 #: Events make no cycles, so the collector may look seldom. Its pauses would delay bans.
-GARBAGE = (10_000, 50, 1000)
+GARBAGE = (2_000, 50, 1000)
 SALT = "secret"  # the ledger's name for the key of the engine's hashes
 
 
