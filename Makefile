@@ -1,11 +1,12 @@
 # Two commands: `make run` and `make test`. On a fresh Debian 12 only python3.11 and make are needed.
 #   make run  ARGS="--demo"       run the guard in the foreground on this host
 #   make test ARGS="-k scanner"   set up and pass all tests (ARGS go to pytest)
+#   make native                   compile the core anew (the others do it by themselves where they can)
 #   make bench                    the measurements that the README quotes
 # Debian packages are installed only as root, and said before.
 
 .ONESHELL:
-.PHONY: run test bench clean
+.PHONY: run test native bench clean
 SHELL := /bin/sh
 .SHELLFLAGS := -ec
 VENV ?= .venv
@@ -13,6 +14,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 RUN_PACKAGES := nftables libnftables1
+# What compiles the core. It is optional: without it everything works, more slowly.
+BUILD_PACKAGES := gcc libc6-dev python3-dev
 TEST_PACKAGES := nftables libnftables1 ipset iptables iproute2 procps groff man-db \
 	postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-managesieved dovecot-submissiond dovecot-lmtpd \
 	rsyslog openssl util-linux systemd systemd-journal-remote
@@ -83,13 +86,23 @@ environment() { # make the virtual environment
 }
 install() { # "" or "dev": install this checkout and its dependencies once, the test tools too with "dev"
 	stamp=$(VENV)/.mailguard-$${1:-run}
-	[ -e $$stamp ] && [ ! pyproject.toml -nt $$stamp ] && return 0
+	[ -e $$stamp ] && [ ! pyproject.toml -nt $$stamp ] && native_is_new && return 0
+	packages "the compiled core (optional)" $(BUILD_PACKAGES)
 	echo "Installing mailguard and its dependencies into $(VENV)"
 	$(BIN)/pip install -qq --disable-pip-version-check -e ".[$${1:+$$1,}fast]" || {
 		echo "The fast prefilters have no wheel here; going on without them (same events, more time)." >&2
 		$(BIN)/pip install -qq --disable-pip-version-check -e ".$${1:+[$$1]}"
 	}
 	touch $$stamp
+	compiled=$$($(BIN)/python -c 'from mailguard.core import native; print(*native.there())')
+	if [ -n "$$compiled" ]; then
+		echo "The core is compiled: $$compiled"
+	else
+		echo "The core is not compiled (no C compiler or no Python headers?); it works all the same, more slowly."
+	fi
+}
+native_is_new() { # no source of the compiled core is newer than what was installed
+	[ -z "$$(find mailguard/core/native hatch_build.py -name '*.p[yx]*' -newer $$stamp -print -quit)" ]
 }
 endef
 
@@ -112,6 +125,13 @@ test:
 	fi
 	VENV=$(VENV) exec tests/check $(ARGS)
 
+native:
+	@$(SETUP)
+	environment
+	packages "the compiled core" $(BUILD_PACKAGES)
+	install dev
+	$(BIN)/python hatch_build.py
+
 bench:
 	@$(SETUP)
 	environment
@@ -123,4 +143,4 @@ bench:
 	done
 
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist mailguard/core/native/*.so

@@ -1,0 +1,49 @@
+"""The compiled core: equal twins of the modules that every line or event goes through. It may be missing.
+
+Every module here (`*.pyx`) is optional. The Python module that it replaces stays the reference and the
+fallback, and a differential test holds the two together. Whoever makes a `Scanner`, `Engine`, ... says with
+`native=` whether the twin is used: True (ValueError where it is not there), False, or None: where it is there.
+
+Build: `make native`, or `python hatch_build.py` with Cython and setuptools at hand; `pip install -e .` does it
+too. The generated C and the compiled modules are not kept in git. After a change of what Python and a compiled
+module agree on (arguments, attributes), raise `INTERFACE` there and here: a module that was compiled before the
+change is then not used, instead of being wrong.
+
+Memory safety: no pointer arithmetic on a line's bytes outside what `scan.pyx` says about it; bounds are checked
+wherever an index comes from a log.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+#: What Python and the compiled modules agree on, by module; each has the same number as its `INTERFACE`.
+INTERFACE = {"probe": 1}
+
+
+def load(name: str) -> Any:
+    """The compiled module called `name`; None where it is not there, or was compiled from another version."""
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except ImportError:
+        return None
+    return module if module.INTERFACE == INTERFACE[name] else None
+
+
+def choose(name: str, native: bool | None) -> Any:
+    """The module to use for `native` as the constructors take it; None: the Python code.
+
+    Raises ValueError for True where it is not there.
+    """
+    if native is False:
+        return None
+    module = load(name)
+    if module is None and native:
+        raise ValueError(f"the compiled module {name} is not there: see mailguard.core.native")
+    return module
+
+
+def there() -> tuple[str, ...]:
+    """Names of the compiled modules that are there and fit, for `check` and `status`."""
+    return tuple(name for name in INTERFACE if load(name) is not None)
