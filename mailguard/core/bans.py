@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 
 from ..model import Ban, Network
@@ -43,14 +43,15 @@ class Held:
     hits: int = 0  # hostile events since it was imposed
     last_hit: float = 0.0
     serial: int = 0
+    until: float = field(init=False)
+    key: Key = field(init=False)
+    scopes: frozenset[str] = field(init=False)  # those it covers
 
-    @property
-    def until(self) -> float:
-        return NEVER_ENDS if self.ban.until is None else self.ban.until
-
-    @property
-    def key(self) -> Key:
-        return self.ban.network, self.ban.scope
+    def __post_init__(self) -> None:
+        ban = self.ban
+        self.until = NEVER_ENDS if ban.until is None else ban.until
+        self.key = ban.network, ban.scope
+        self.scopes = SCOPE_COVERS[ban.scope]
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -97,10 +98,15 @@ class Bans:
         """A ban that a connection of this source in this scope would meet at `time` (or, for a late event,
         met).
         """
-        for prefix, found in self._index[source >= V6].items():
-            for held in found.get(network_of(source, prefix, prefix).address, ()):
-                if time < held.until and scope in SCOPE_COVERS[held.ban.scope]:
-                    return held
+        v6 = source >= V6
+        host = source - V6 if v6 else source
+        for prefix, found in self._index[v6].items():
+            shift = (128 if v6 else 32) - prefix
+            there = found.get((host >> shift << shift) + (V6 if v6 else 0))
+            if there is not None:
+                for held in there:
+                    if time < held.until and scope in held.scopes:
+                        return held
         return None
 
     def around(self, network: Network, scope: str, time: float) -> list[Held]:
@@ -109,7 +115,7 @@ class Bans:
         for prefix, by_address in self._index[network.address >= V6].items():
             if prefix <= network.prefix:
                 for held in by_address.get(network_of(network.address, prefix, prefix).address, ()):
-                    if time < held.until and scope in SCOPE_COVERS[held.ban.scope]:
+                    if time < held.until and scope in held.scopes:
                         found.append(held)
         return found
 

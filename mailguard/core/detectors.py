@@ -397,13 +397,12 @@ class Lane:
         size = len(buffer) // SIZE
         if size < self.least[kind] and not flags & HEAVY:
             return ()
-        view: View | None = None
+        view = View(buffer)
+        newest = place == size - 1
         fired: list[Fired] = []
         for watch in self.counting[kind]:
-            if size < watch.least and (watch.ask.distinct > size or max(buffer[31::SIZE]) < HEAVY):
+            if newest and not view.may_hold(watch.ask, watch.least):
                 continue
-            if view is None:
-                view = View(buffer)
             if (found := watch.look(key, view, place)) is not None:
                 fired.append(found)
         return fired

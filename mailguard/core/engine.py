@@ -42,6 +42,7 @@ _SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
 _OTHER_SHARE = 1
 #: Kinds whose events carry a user whose own networks excuse them.
 _EXCUSED = frozenset({"auth_failure", "locked_out"})
+_FAILURE = KIND_NUMBER["auth_failure"]
 _SWEEP_LEAST = 64
 
 
@@ -103,6 +104,11 @@ class Engine:
             if any(number in lane.who for lane in self.lanes)
         }
         self._completing = tuple(lane for lane in self.lanes if lane.completing)
+        self._pardoning = tuple(
+            lane
+            for lane in self.lanes
+            if lane.form in ("source", "user", "user+network") and _FAILURE in lane.who
+        )
         self._allow_changed: set[Network] = set()
         self._sweep_in = _SWEEP_LEAST
         self._sweep_turn = 0
@@ -127,11 +133,20 @@ class Engine:
 
     # ------------------------------------------------------------ events
 
+    def feed_many(self, events: Iterable[Event]) -> list[Effect]:
+        """What follows from these events, one after the other; all effects in order."""
+        effects: list[Effect] = []
+        feed = self.feed
+        for event in events:
+            if found := feed(event):
+                effects += found
+        return effects
+
     def feed(self, event: Event) -> list[Effect]:
         """What follows from one event."""
         counts = self.counts
         counts["events"] += 1
-        kind, time, source = event.kind, event.time, event.source
+        kind, time, source, rule_name, _, fields, log_name, _, scope, _, proved, _ = event
         if time > self.clock:
             self.clock = time
             if time >= self.bans.soonest:
@@ -149,18 +164,18 @@ class Engine:
         lanes = self._by_kind.get(kind)
         if lanes is None or source is None:
             return effects
-        held = self.bans.covering(source, event.scope, time)
+        held = self.bans.covering(source, scope, time)
         if held is not None:
             if kind in HOSTILE:
                 counts["under_ban"] += 1
                 self.bans.hit(held, time)
             return effects
         known = False
-        if kind in _EXCUSED and "user" in event.proved and (user := event.fields.get("user")):
+        if kind in _EXCUSED and "user" in proved and (user := fields.get("user")):
             book, hasher = self.book, self.hasher
             known = book.known(hasher[user], source, time) or book.known(hasher[alias(user)], source, time)
         number, flags = KIND_NUMBER[kind], event_flags(event, known)
-        log, rule = self.logs.number(event.log), self.rules.number(event.rule)
+        log, rule = self.logs.number(log_name), self.rules.number(rule_name)
         found: list[tuple[Lane, Fired]] = []
         for lane in lanes[known]:
             key = lane.key_of(event)
@@ -171,7 +186,7 @@ class Engine:
             for fired in lane.feed(key, event, number, flags, log, rule, self.clock):
                 found.append((lane, fired))
         for lane, fired in found:
-            if lane.form == "source" and self.bans.covering(source, event.scope, time) is not None:
+            if lane.form == "source" and self.bans.covering(source, scope, time) is not None:
                 break  # under a ban by what fired before it; the rest of its evidence stays
             effects += self._decide(lane, fired, event)
         return effects
@@ -289,7 +304,7 @@ class Engine:
         user, source, time = event.fields.get("user"), event.source, event.time
         if not user or source is None or "user" not in event.proved:
             return []
-        name = self.hasher(user)
+        name = self.hasher[user]
         known = self.book.known(name, source, time)
         effects: list[Effect] = []
         suspicious = False
@@ -309,20 +324,25 @@ class Engine:
         if suspicious:
             self.book.revoke(name, source, time, shared=self.book.source(source).login_days > 0)
             return effects
-        other = self.hasher(short_name(user))
+        other = self.hasher[short_name(user)]
         self.book.login(name, source, time)
         self.book.settle(other, source, time)
-        for lane in self.lanes:
-            if lane.form in ("source", "user", "user+network") and (key := lane.key_of(event)) is not None:
-                values = (name, other) if lane.form == "source" else (source_value(source),)
-                for value in values:
-                    lane.history.forget(key, KIND_NUMBER["auth_failure"], value)
+        for lane in self._pardoning:
+            key = lane.key_of(event)
+            if key is None or lane.history.table.get(key) is None:
+                continue
+            for value in (name, other) if lane.form == "source" else (source_value(source),):
+                lane.history.forget(key, _FAILURE, value)
         return effects
 
     def _accepted(self, event: Event) -> None:
         if event.source is not None and event.may_ban:
-            sender, recipient = event.fields.get("sender", ""), event.fields.get("recipient", "")
-            pair = self.hasher(f"{sender}\0{recipient}") if sender or recipient else 0
+            fields, hasher = event.fields, self.hasher
+
+            def pair() -> int:
+                sender, recipient = fields.get("sender", ""), fields.get("recipient", "")
+                return hasher[f"{sender}\0{recipient}"] if sender or recipient else 0
+
             self.book.mail(event.source, event.time, pair)
 
     # ------------------------------------------------------------ time and housekeeping

@@ -69,11 +69,7 @@ class Judge:
 
     def feed(self, items: list[Item], now: float) -> list[Effect]:
         """What follows from a batch of blocks, records and events; `now` is wall time in seconds."""
-        effects: list[Effect] = []
-        feed = self.engine.feed
-        for event in self._alone(items[0]) if len(items) == 1 else self.events(items):
-            effects += feed(event)
-        return effects
+        return self.engine.feed_many(self._alone(items[0]) if len(items) == 1 else self.events(items))
 
     def _alone(self, item: Item) -> Iterable[Event]:
         """What `events` makes of a batch of one item, as nearly every live one is: there is nothing to put

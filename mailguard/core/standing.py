@@ -13,7 +13,7 @@ least two days, the first of them at least two days ago. So nobody earns it in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 
@@ -33,6 +33,7 @@ _PAIRS = 8
 # first and last mail, first and last login, days with mail and with a login, flags; then pair hashes (uint32)
 _RECORD = Struct("=ddddHHB")
 _LOGIN = Struct("=ddB")
+_FULL = _RECORD.size + 4 * _PAIRS
 _REVOKED = 1
 _NONE = 0.0
 _NOBODY = 0  # no user's hash is 0: under it stands when a network was pardoned
@@ -109,6 +110,10 @@ class Book:
         mail1, mail2, login1, login2, mail_days, login_days, flags = _RECORD.unpack_from(value)
         if flags & _REVOKED:
             return
+        if not pair and 0 <= time - (mail2 if mail else login2) < _GRAIN:
+            last = mail2 if mail else login2
+            if time // DAY == last // DAY:
+                return  # nothing new: as for most
         pairs = value[_RECORD.size :]
         fresh = b""
         if pair and len(pairs) < 4 * _PAIRS:
@@ -125,12 +130,19 @@ class Book:
         packed = _RECORD.pack(mail1, mail2, login1, login2, mail_days, login_days, flags)
         table.put(key, packed + pairs + fresh, max(mail_days, login_days) >= DAYS)
 
-    def mail(self, source: int, time: float, pair: int = 0) -> None:
-        """Mail from this packed address was accepted; `pair` hashes its sender and recipient (0: unknown)."""
+    def mail(self, source: int, time: float, pair: int | Callable[[], int] = 0) -> None:
+        """Mail from this packed address was accepted; `pair` hashes its sender and recipient (0: unknown), or
+        does so when called: for most it need not be known.
+        """
         key = source_key(source)
         value = self.sources.get(key)
-        if value is not None and value[_RECORD.size - 1] & _REVOKED:
-            return
+        if value is not None:
+            if value[_RECORD.size - 1] & _REVOKED:
+                return
+            if len(value) >= _FULL:
+                pair = 0
+        if callable(pair):
+            pair = pair()
         self._earn(self.sources, key, time, True, pair & 0xFFFFFFFF)
         self._earn(self.networks, network_key(source), time, True, 0)
 

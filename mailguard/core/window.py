@@ -59,7 +59,18 @@ class Need(NamedTuple):
 class View:
     """A history's columns, unpacked when first asked for."""
 
-    __slots__ = ("_memory", "_times", "_values", "_weights", "buffer", "flags", "kinds", "size")
+    __slots__ = (
+        "_different",
+        "_heavy",
+        "_memory",
+        "_times",
+        "_values",
+        "_weights",
+        "buffer",
+        "flags",
+        "kinds",
+        "size",
+    )
 
     def __init__(self, buffer: bytes):
         self.buffer = buffer
@@ -70,6 +81,37 @@ class View:
         self._times: list[float] | None = None
         self._values: list[int] | None = None
         self._weights: list[int] | None = None
+        self._heavy: bool | None = None
+        self._different = -1
+
+    @property
+    def heavy(self) -> bool:
+        """Some record stands for more than one event."""
+        if self._heavy is None:
+            self._heavy = max(self.flags) >= HEAVY
+        return self._heavy
+
+    @property
+    def different(self) -> int:
+        """How many different values there are in the whole history."""
+        if self._different < 0:
+            values = set(self.values)
+            values.discard(0)
+            self._different = len(values)
+        return self._different
+
+    def may_hold(self, ask: Ask, least: int) -> bool:
+        """False where no window that ends with the newest record can fulfil `ask`: the usual answer, and a
+        cheap one. `least` is that of the `Ask`."""
+        if self.size < least:
+            return self.size >= ask.distinct and self.heavy
+        newest = _TIME.unpack_from(self.buffer, (self.size - 1) * SIZE)[0]
+        if (
+            _TIME.unpack_from(self.buffer, (self.size - least) * SIZE)[0] < newest - ask.within
+            and not self.heavy
+        ):
+            return False
+        return ask.distinct <= 1 or self.different >= ask.distinct
 
     @property
     def suspicious(self) -> bool:
@@ -162,8 +204,7 @@ def find_before(view: View, at: float, ask: Ask, mark: float, untrusted: bool) -
     if begin < end and times[begin] <= mark:
         begin = bisect_right(times, mark)
     fit = _fit(view, begin, end, ask, untrusted)
-    heavy = max(view.flags) >= HEAVY
-    total = sum(view.weights[i] for i in fit) if heavy else len(fit)
+    total = sum([view.weights[i] for i in fit]) if view.heavy else len(fit)
     if not fit or total < ask.count or len(fit) < ask.distinct:
         return None
     different = 0
@@ -234,7 +275,20 @@ class History:
     def trim(self, buffer: bytes, clock: float) -> bytes:
         """The history without what no window can want any more."""
         view = View(buffer)
-        kinds, flags, times, values = view.kinds, view.flags, view.times, view.values
+        kinds, flags, times = view.kinds, view.flags, view.times
+        others = flags.translate(None, _fitting_flags(_BUCKET, flags[0] & _BUCKET))
+        if (
+            not others
+            and kinds.count(kinds[0]) == view.size
+            and (only := self.needs.get(kinds[0])) is not None
+        ):
+            # Nearly always: all of one sort.
+            begin = bisect_left(times, clock - only.within - LATENESS)
+            if only.values <= 1:
+                begin = max(begin, view.size - only.records)
+            if only.values <= 1 or view.size - begin <= only.records:
+                return buffer[begin * SIZE :]
+        values = view.values
         counted: dict[int, int] = {}
         seen: dict[int, set[int]] = {}
         keep: list[int] = []
@@ -244,13 +298,13 @@ class History:
             if need is None or times[index] < clock - need.within - LATENESS:
                 continue
             bucket = kind << 8 | flags[index] & _BUCKET
-            records, others = counted.get(bucket, 0), seen.setdefault(bucket, set())
+            records, known = counted.get(bucket, 0), seen.setdefault(bucket, set())
             value = values[index]
             if records < need.records:
                 counted[bucket] = records + 1
-            elif value in others or len(others) >= need.values:
+            elif value in known or len(known) >= need.values:
                 continue
-            others.add(value)
+            known.add(value)
             keep.append(index)
         if len(keep) == view.size:
             return buffer
