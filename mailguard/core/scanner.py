@@ -422,6 +422,16 @@ class Scanner:
             counters.matched[records.log] = _time(found[-1])
         return found
 
+    # ------------------------------------------------------------ pieces
+
+    def begin(self, log: str) -> None:
+        """What comes next of `log` is read as if nothing of it had been read before: a piece of a file means
+        the same wherever and after whatever it is scanned."""
+        for key in [key for key in self._openers if key[0] == log]:
+            del self._openers[key]
+        self._restored.pop(log, None)
+        self._sampled.pop(log, None)
+
     # ------------------------------------------------------------ answers
 
     def taken(self) -> dict[str, int]:

@@ -1,0 +1,109 @@
+"""Several logs in the one order: by each log's running maximum stamp, ties by the log that begins earlier, then
+by its name; within a log the place is the order.
+
+The streams give chunks, and whole stretches of a chunk are taken at once: logs that follow each other cost
+nothing for each event. A stream is opened only when the order comes to its first stamp, so a year of rotated
+files is never open together.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
+
+from ..core.scanner import Draft
+from ..model import Event
+
+Drafted = Event | Draft
+
+
+class Chunk(NamedTuple):
+    """A stretch of one log. `running[i]` is the log's newest stamp up to `drafts[i]`; it never falls."""
+
+    running: list[float]
+    drafts: list[Drafted]
+
+
+@dataclass(slots=True)
+class Stream:
+    """One log. `first` is a time that none of its running stamps is below; None: not known, open it at
+    once."""
+
+    name: str
+    chunks: Iterator[Chunk]
+    first: float | None = None
+    rank: int = 0
+    chunk: Chunk = field(default_factory=lambda: Chunk([], []))
+    at: int = 0
+
+    def head(self) -> float | None:
+        """The running stamp of its next draft, None at its end."""
+        while self.at >= len(self.chunk.drafts):
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                self.chunk, self.at = Chunk([], []), 0
+                return None
+            self.chunk, self.at = chunk, 0
+        return self.chunk.running[self.at]
+
+
+def times_of(drafts: Sequence[Drafted]) -> list[float]:
+    """The stamps of what a scanner found."""
+    return [one[1] if type(one) is Event else one.event[1] for one in drafts]  # type: ignore[union-attr]
+
+
+def running(times: list[float], newest: float) -> list[float]:
+    """The running maximum of `times` that goes on from `newest`."""
+    return list(accumulate(times, max, initial=newest))[1:]
+
+
+def merge(streams: Sequence[Stream], size: int) -> Iterator[list[Drafted]]:
+    """All drafts in their order, in lists of about `size`."""
+    known = sorted(
+        streams,
+        key=lambda one: (one.first if one.first is not None else float("-inf"), one.name),
+    )
+    for rank, stream in enumerate(known):
+        stream.rank = rank
+    waiting = known[::-1]  # the next to open stands last
+    heap: list[tuple[float, int, Stream]] = []
+    gathered: list[Drafted] = []
+    while heap or waiting:
+        while waiting and (not heap or _first(waiting[-1]) <= heap[0][0]):
+            stream = waiting.pop()
+            head = stream.head()
+            if head is not None:
+                heapq.heappush(heap, (head, stream.rank, stream))
+        if not heap:
+            continue
+        _, rank, stream = heapq.heappop(heap)
+        taken = stream.chunk
+        stop = len(taken.drafts)
+        if heap:
+            stop = _before(taken.running, stream.at, rank, heap[0][0], heap[0][1])
+        if waiting:
+            stop = min(stop, _before(taken.running, stream.at, rank, _first(waiting[-1]), waiting[-1].rank))
+        stop = min(stop, stream.at + size)
+        gathered += taken.drafts[stream.at : stop]
+        stream.at = stop
+        if len(gathered) >= size:
+            yield gathered
+            gathered = []
+        head = stream.head()
+        if head is not None:
+            heapq.heappush(heap, (head, rank, stream))
+    if gathered:
+        yield gathered
+
+
+def _first(stream: Stream) -> float:
+    return float("-inf") if stream.first is None else stream.first
+
+
+def _before(stamps: list[float], at: int, rank: int, time: float, other: int) -> int:
+    """How far the drafts from `at` on come before one of the stream ranked `other` at `time`."""
+    return bisect_right(stamps, time, at) if rank < other else bisect_left(stamps, time, at)
