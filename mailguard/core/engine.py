@@ -200,6 +200,8 @@ class Engine:
         if detector.ban is None or (detector.alert and by_name):
             why = "stale-client" if detector.who == "known" else "user" if lane.form == "user" else "alert"
             target = None if by_name or event.source is None else self._target(lane, event.source)
+            if by_name and detector.then and event.source is not None:
+                target = source_network(event.source)  # from where the account was entered
             effects.append(Alert(offence, time, why, target))
         if detector.ban is None:
             pass
@@ -258,6 +260,8 @@ class Engine:
         else:
             values = dict.fromkeys(record[2] for record in reversed(records) if record[2])
             sources = [source_of_value(value) for value in reversed(values)]
+            if detector.then and event.source is not None:  # who completed it is not among them
+                sources = [*(source for source in sources if source != event.source), event.source]
         evidence = tuple(
             Evidence(time, self.rules.name(rule), self.logs.name(log), position, weight)
             for time, position, _, log, rule, weight, _, _ in records[-MAX_EVIDENCE:]
