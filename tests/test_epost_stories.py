@@ -1,0 +1,182 @@
+"""The situations in which administrators of E-Post ask for help, played by the stand-in for its server: the
+real feed reads what it writes, the shipped policy judges, and whoever is banned does not get through.
+
+Each is played twice: with all logs, and with acceptlog and imap4log alone, which is what many servers have.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from mailguard.notation import format_address, format_effect
+from tests.epost_server.theatre import DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre
+
+OFFICE, PARTNER, ATTACKER = "198.51.100.10", "198.51.100.25", "203.0.113.9"
+BOTH = pytest.mark.parametrize("logs", [EVERY_LOG, TWO_LOGS], ids=["all-logs", "two-logs"])
+
+
+def ordinary(theatre: Theatre, days: int, seed: int = 7) -> None:
+    """Ten people in an office, two of whom mistype now and then; a partner who writes every day."""
+    chance = random.Random(seed)
+    for day in range(days):
+        for name in PEOPLE:
+            at = day * DAY + 8 * HOUR + chance.random() * HOUR
+            for hour in range(0, 9, 3):
+                theatre.at(at + hour * HOUR, theatre.logs_in, OFFICE, name)
+            if chance.random() < 0.3:
+                to = [f"{chance.choice(PEOPLE)}@partner.example"]
+                theatre.at(at + HOUR, theatre.submits, OFFICE, name, to)
+        for name in chance.sample(PEOPLE, 2):
+            at = day * DAY + 9 * HOUR + chance.random() * 6 * HOUR
+            theatre.at(at, theatre.logs_in, OFFICE, name, "mistyped")
+            theatre.at(at + 20, theatre.logs_in, OFFICE, name)
+        for number in range(6):
+            at = day * DAY + 9 * HOUR + number * HOUR + chance.random() * HOUR
+            to = [f"{chance.choice(PEOPLE)}@example.jp"]
+            theatre.at(at, theatre.mails, PARTNER, f"p{number}@partner.example", to)
+
+
+def innocents(theatre: Theatre) -> list[str]:
+    """Bans that hit somebody who did nothing."""
+    return [network for network, _ in theatre.banned if network.startswith("198.51.100.")]
+
+
+@BOTH
+def test_passwords_are_guessed_fast(logs: frozenset[str], tmp_path: Path) -> None:
+    """One try every two seconds at the SMTP receiver, by a host that opens a connection for each."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+    for number in range(100):
+        theatre.at(10 * HOUR + 2 * number, theatre.guesses, ATTACKER, "admin")
+    theatre.play()
+    assert 10 * HOUR <= theatre.banned[ATTACKER, "password-guessing"] <= 10 * HOUR + 10
+    assert theatre.kept_out >= 90
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_passwords_are_guessed_by_imap(logs: frozenset[str], tmp_path: Path) -> None:
+    """The POP3 and IMAP4 services are the door through which passwords are tried."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+    for number in range(60):
+        theatre.at(10 * HOUR + 3 * number, theatre.logs_in, ATTACKER, "sato", f"guess{number}")
+    theatre.play()
+    assert theatre.banned[ATTACKER, "password-guessing"] <= 10 * HOUR + 15
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_many_tries_on_one_connection(logs: frozenset[str], tmp_path: Path) -> None:
+    """acceptlog has one line for ten of them: caught all the same, if later."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+    for number in range(30):
+        theatre.at(10 * HOUR + 5 * number, theatre.guesses, ATTACKER, *(["info"] * 10), port=587)
+    theatre.play()
+    exact = "receivelog" in logs
+    assert theatre.banned[ATTACKER, "password-guessing"] <= 10 * HOUR + (1 if exact else 20)
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_mail_for_unknown_accounts(logs: frozenset[str], tmp_path: Path) -> None:
+    """A flood of mail for people who do not exist. receivelog names them; acceptlog only sees a client that
+    never gets anything through."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 3)
+    for number in range(300):
+        to = [f"n{number}x{more}@example.jp" for more in range(3)]
+        theatre.at(2 * DAY + 10 * HOUR + number, theatre.mails, ATTACKER, "a@example.org", to)
+    theatre.play()
+    exact = "receivelog" in logs
+    detector, within = ("harvest", 2) if exact else ("aborted-sessions", 60)
+    assert theatre.banned[ATTACKER, detector] <= 2 * DAY + 10 * HOUR + within
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_a_hundred_connections_a_second(logs: frozenset[str], tmp_path: Path) -> None:
+    """A flood whose aim is that the server stands still."""
+    theatre = Theatre(tmp_path, logs)
+    for number in range(1000):
+        theatre.at(10 * HOUR + number / 100, theatre.knocks, ATTACKER)
+    theatre.play()
+    first = min(at for (network, _), at in theatre.banned.items() if network == ATTACKER)
+    assert first <= 10 * HOUR + 2.1
+    assert theatre.kept_out >= 700
+
+
+@BOTH
+def test_one_try_every_few_hours_with_names_of_people(logs: frozenset[str], tmp_path: Path) -> None:
+    """At random intervals of up to seven hours, each from another address of a network, with names that
+    people have here."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 8)
+    chance = random.Random(3)
+    at = 10 * HOUR
+    tries = 0
+    while at < 8 * DAY:
+        theatre.at(at, theatre.guesses, f"203.0.113.{tries * 37 % 200 + 1}", chance.choice(PEOPLE), port=587)
+        at += chance.uniform(1 * HOUR, 7 * HOUR)
+        tries += 1
+    theatre.play()
+    assert theatre.banned["203.0.113.0/24", "slow-network-guessing"] <= 6 * DAY
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_one_try_every_seven_hours_from_one_address(logs: frozenset[str], tmp_path: Path) -> None:
+    """Under every threshold of minutes and hours."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 5)
+    for number in range(16):
+        theatre.at(number * 7 * HOUR, theatre.guesses, ATTACKER, PEOPLE[number % 10], port=587)
+    theatre.play()
+    slow = {"slow-guessing", "slow-spray"}
+    first = min(at for (network, by), at in theatre.banned.items() if network == ATTACKER and by in slow)
+    assert first <= 49 * HOUR + 1
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_a_cracked_account(logs: frozenset[str], tmp_path: Path) -> None:
+    """Many hosts guess the password of one account until one is right, and it sends mail to the whole world:
+    people are told which account it is, and from where."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 4)
+    begin = 3 * DAY + 2 * HOUR
+    for number in range(40):
+        theatre.at(begin + 10 * MINUTE * number, theatre.logs_in, f"203.0.{number}.9", "sato", "guess")
+    cracked = "192.0.2.66"
+    theatre.at(begin + 7 * HOUR, theatre.logs_in, cracked, "sato")
+    for number in range(200):
+        to = [f"victim{number}x{more}@example.org" for more in range(10)]
+        theatre.at(begin + 7 * HOUR + 5 + number, theatre.submits, cracked, "sato", to)
+    theatre.play()
+    told = theatre.alerts("broken-in")
+    assert [offence.key for offence in told] == ["sato"]
+    assert format_address(told[0].sources[-1]) == cracked
+    said = [format_effect(effect) for effect in theatre.effects]
+    assert [line for line in said if line.startswith(f"alert sato at {cracked} by broken-in: ")]
+    assert innocents(theatre) == []
+
+
+@BOTH
+def test_nobody_who_did_nothing(logs: frozenset[str], tmp_path: Path) -> None:
+    """A fortnight of an office and its partner, over midnights and late lines: nobody is banned, and nothing
+    was lost."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 14)
+    for day in range(14):  # a partner who is at it when the day ends
+        for number in range(5):
+            at = (day + 1) * DAY - 2 + number
+            theatre.at(at, theatre.mails, PARTNER, "night@partner.example", ["mori@example.jp"])
+    theatre.play()
+    assert theatre.banned == {}
+    assert theatre.kept_out == 0
+    assert theatre.notices == []
+    assert theatre.judge.engine.counts["events"] > 500
