@@ -15,11 +15,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mailguard.feeds.ahead import Ahead
+from mailguard.feeds.archives import BROKEN, open_packed
 from mailguard.feeds.entries import Reader
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.lines import PENDING, cut
 from mailguard.feeds.marks import HEAD, Mark, digest, encode
-from mailguard.feeds.tail import BROKEN, open_packed
 from mailguard.model import Block, Item, Notice
 
 SIZE = 1 << 20
@@ -72,8 +73,9 @@ class RecordedLog:
             return
         packed = open_packed(self.path)
         if packed is not None:
-            with packed:
-                yield from self._items(packed, _begin(packed))
+            begin = _begin(packed)
+            with Ahead(packed) as file:  # decompressed beside the judging, where there is a second core
+                yield from self._items(file, begin)
             return
         with open(self.path, "rb", buffering=0) as file:
             state = os.fstat(file.fileno())

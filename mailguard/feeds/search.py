@@ -7,9 +7,10 @@ import os
 from collections.abc import Container
 from dataclasses import dataclass
 
+from mailguard.feeds.archives import BROKEN, open_packed
 from mailguard.feeds.marks import HEAD, Mark
 from mailguard.feeds.names import Rank, packed, rotated
-from mailguard.feeds.tail import BROKEN, Packed, Tail, open_packed, open_regular, open_tail
+from mailguard.feeds.tail import Packed, Tail, open_regular, open_tail
 
 _NOBODY: frozenset[tuple[int, int]] = frozenset()
 

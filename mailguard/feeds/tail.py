@@ -6,25 +6,14 @@ Nothing here knows about rotation; `follow` does.
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import stat
-import zlib
-from typing import IO, Any, Protocol
+from typing import Protocol
 
+from mailguard.feeds.archives import BROKEN, open_packed
 from mailguard.feeds.lines import LIMIT, PENDING, Arena, Cut, cut
 from mailguard.feeds.marks import CURRENT, HEAD, Mark, digest
 
-#: What reading a broken compressed file raises.
-BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
-
-_MAGIC: tuple[tuple[bytes, Any], ...] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"\xfd7zXZ\x00", lzma.open),
-    (b"BZh", bz2.open),
-)
 _STEP = 8 << 20  # how much of a compressed file is skipped at once
 
 
@@ -40,19 +29,6 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
         os.close(fd)
         raise NotRegularError("not a regular file")
     return fd, state
-
-
-def open_packed(path: str) -> IO[bytes] | None:
-    """The decompressed contents of a gzip, xz or bzip2 file, known by its first bytes; None for other files.
-
-    Raises OSError."""
-    with open(path, "rb") as file:
-        magic = file.read(6)
-    for begin, opener in _MAGIC:
-        if magic.startswith(begin):
-            opened: IO[bytes] = opener(path, "rb")
-            return opened
-    return None
 
 
 class Raw(Protocol):
@@ -95,7 +71,7 @@ class Packed:
         file = open_packed(path)
         if file is None:
             raise OSError(f"compressed in a way that cannot be read here: {path}")
-        self._file: IO[bytes] = file
+        self._file = file
         self._at = 0  # offset of the next byte of the stream
         self._back = b""  # the bytes before it
         self.words = ""  # why it ended early

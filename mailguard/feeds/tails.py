@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mailguard.feeds.archives import BROKEN
 from mailguard.feeds.interface import LogStatus
 from mailguard.feeds.lines import Arena
 from mailguard.feeds.marks import CURRENT, DONE, RETIRED, Mark
 from mailguard.feeds.search import Sibling, find, newer
-from mailguard.feeds.tail import BROKEN, Packed, Plain, Tail
+from mailguard.feeds.tail import Packed, Plain, Tail
 from mailguard.model import Item, Notice
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Recorded logs as a feed of events for the loop, and the loop's other neighbours where nothing is to last."""
+"""Recorded logs as a feed of events for the loop, and the loop's other neighbours where nothing lasts."""
 
 from __future__ import annotations
 

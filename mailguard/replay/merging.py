@@ -1,5 +1,5 @@
-"""Several logs in the one order: by each log's running maximum stamp, ties by the log that begins earlier, then
-by its name; within a log the place is the order.
+"""Several logs in the one order: by each log's running maximum stamp, ties by the log that begins earlier,
+then by its name; within a log the place is the order.
 
 The streams give chunks, and whole stretches of a chunk are taken at once: logs that follow each other cost
 nothing for each event. A stream is opened only when the order comes to its first stamp, so a year of rotated

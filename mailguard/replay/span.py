@@ -64,5 +64,3 @@ class Span:
             if self._open(item, start, end) or start <= item.start:
                 return
             end = start - 1
-
-
