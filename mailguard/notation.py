@@ -178,5 +178,7 @@ def format_effect(effect: Effect) -> str:
         return f"lift {format_network(effect.network)}: {effect.reason}"
     if isinstance(effect, Alert):
         about = format_network(effect.network) if effect.network else effect.offence.key
+        if effect.network and effect.why == "user":
+            about = f"{effect.offence.key} at {about}"
         return f"alert {about} by {_found(effect.offence)} [{effect.why}]"
     raise TypeError(f"not an effect: {effect!r}")
