@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
 
 from .model import Alert, Effect, Impose, Lift, Network, Offence
 
@@ -118,6 +119,35 @@ def covers(outer: Network, inner: Network) -> bool:
         return False
     shift = host_prefix(outer.address) - outer.prefix
     return outer.address >> shift == inner.address >> shift
+
+
+class Endpoint(NamedTuple):
+    """Where somebody listens: "udp" or "tcp", the packed address, the port."""
+
+    transport: str
+    address: int
+    port: int
+
+    @property
+    def host(self) -> str:
+        """The address as text."""
+        return format_address(self.address)
+
+    def __str__(self) -> str:
+        return f"{self.transport}://{f'[{self.host}]' if is_v6(self.address) else self.host}:{self.port}"
+
+
+def parse_endpoint(text: str) -> Endpoint | None:
+    """`udp://192.0.2.1:5514`, `tcp://[2001:db8::1]:6514`; None when it is no such address with a port."""
+    transport, mark, rest = text.partition("://")
+    host, colon, port = rest.rpartition(":")
+    if transport not in ("udp", "tcp") or not mark or not colon or not port.isascii() or not port.isdigit():
+        return None
+    bracketed = host.startswith("[") and host.endswith("]")
+    address = parse_address(host[1:-1] if bracketed else host)
+    if address is None or bracketed != is_v6(address) or not 0 < int(port) < 65536:
+        return None
+    return Endpoint(transport, address, int(port))
 
 
 # ---------------------------------------------------------------- durations and times

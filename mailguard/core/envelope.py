@@ -57,6 +57,8 @@ _ISO = re.compile(
 _ZONE_WORD = re.compile(rb" (?:(UTC|GMT)|[A-Z]{2,5}|[+-]\d\d)(?= )")
 _UNIX = re.compile(rb"(\d{9,11})\.(\d{1,9})(?= )")
 _SYSLOG = re.compile(_TAG)
+# RFC 3164 lets any other character end the program's name: `nas System SYSTEM:<TAB>Host ...`
+_BLANK_TAG = re.compile(rb" (\S{1,255}) ([A-Za-z0-9]{1,32})(?:\[(\d{1,10})\])? (?=\S)")
 # The two styles of nearly every line, in one step. A line that is not quite so goes the long way.
 _COMMON_TAG = rb" ([\w.-]{1,253}) ([\w./-]{1,128})(?:\[(\d{1,10})\])?: "
 _COMMON_1 = re.compile(rb"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d):(\d\d)" + _COMMON_TAG)
@@ -169,7 +171,7 @@ class Opener:
                     return self._open_dovecot(data, rest + 1, end, time, level)
         if not self._syslog:
             return None
-        tag = _SYSLOG.match(data, rest, end)
+        tag = _SYSLOG.match(data, rest, end) or _BLANK_TAG.match(data, rest, end)
         if tag is None:
             return None
         host, program, pid = tag.groups()

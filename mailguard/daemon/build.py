@@ -75,6 +75,8 @@ def options_of(log: Log, first: bool) -> LogOptions:
         timezone=log.timezone,
         year=log.year,
         may_ban=log.may_ban,
+        listen=log.listen,
+        senders=log.senders,
         start="begin" if first else log.start,
     )
 

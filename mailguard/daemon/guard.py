@@ -137,7 +137,7 @@ class Guard:
             self._learn(now)
         for log in self.logs:
             self.feed.add(make_source(options_of(log, first), saved, self.clock))
-            self.printer.notice(Notice("watching", {"log": ", ".join(log.path) or log.kind}))
+            self.printer.notice(Notice("watching", {"log": ", ".join(log.path or log.listen) or log.kind}))
         self._catch_up(quiet=first and not self.options.demo)
         self._expect()
         # From here on nothing is lost: a guard that is killed goes on from this checkpoint.
@@ -308,7 +308,9 @@ class Guard:
             loaded, logs = self._reload_with()
             judge, scanner = self._make_judge(loaded)
             saved = self.feed.positions()
-            sources = [make_source(options_of(log, False), saved, self.clock) for log in logs]
+            wanted = [options_of(log, False) for log in logs]
+            lasting = {one.options: one for one in self.feed.sources if getattr(one, "lasting", False)}
+            sources = [lasting.get(one) or make_source(one, saved, self.clock) for one in wanted]
         except (ProblemsError, OSError, ValueError) as error:
             self.printer.notice(Notice("reload-refused", {"problems": str(error)}))
             self.notifier.ready(self.desk.line())
@@ -335,10 +337,13 @@ class Guard:
         self.judge = self.loop.judge = judge
         self.scanner = scanner
         before, self.loaded, self.logs = self.loaded.settings, loaded, tuple(logs)
-        for source in self.feed.sources:
-            self.feed.remove(source)
+        standing = self.feed.sources
+        for source in standing:
+            if source not in sources:
+                self.feed.remove(source)
         for source in sources:
-            self.feed.add(source)
+            if source not in standing:
+                self.feed.add(source)
         self.runner = Runner(loaded.settings.alerts.command)
         self.ledger.redactor.full = loaded.settings.general.evidence == "full"
         if loaded.settings.firewall.ports != before.firewall.ports:

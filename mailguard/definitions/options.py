@@ -60,6 +60,8 @@ class Log:
     trust: str = "ban"
     silent_after: float = 0.0  # 0: learn what is normal
     start: str = "end"
+    listen: tuple[str, ...] = ()  # syslog: where
+    senders: tuple[Network, ...] = ()  # syslog: from whom
 
     @property
     def may_ban(self) -> bool:

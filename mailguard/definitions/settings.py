@@ -18,6 +18,7 @@ from ..problems import Problem, ProblemsError
 from . import source
 from .detectors import DetectorReader, check_together, duration
 from .layers import Merged, lay_over
+from .listening import listening
 from .options import Alerts, Firewall, General, Log, Never, Policy, Settings
 from .reading import Reading, near
 from .source import Document
@@ -41,7 +42,7 @@ DEFAULT_PATH = Path("/etc/mailguard/mailguard.toml")
 MODES = ("observe", "enforce")
 EVIDENCE = ("redacted", "full", "none")
 LANGUAGES = ("auto", "en")
-KINDS = ("file", "journal", "epost", "stdin")
+KINDS = ("file", "journal", "epost", "stdin", "syslog", "synology-db")
 TRUST = ("ban", "alert")
 STARTS = ("end", "begin")
 SCOPES = ("auth", "mail")
@@ -58,6 +59,8 @@ _LOG = (
     "trust",
     "silent_after",
     "start",
+    "listen",
+    "senders",
 )
 
 Keys = tuple[str | int, ...]
@@ -162,6 +165,7 @@ class _Reader:
                         (*keys, key), f"{about}: {key} is for journals only", f"this log is of kind {kind!r}"
                     )
         parsers = reading.texts(table, "parsers", keys, about)
+        listen, senders = listening(reading, kind, table, keys, about)
         if self.parsers is not None:
             for parser in parsers:
                 if parser not in self.parsers:
@@ -190,9 +194,14 @@ class _Reader:
             reading.texts(table, "identifiers", keys, about),
             timezone,
             year,
-            self.choice(table, "trust", TRUST, keys, about),
+            # What comes over the net may come from anybody: to believe it is the administrator's word.
+            self.choice(
+                ({"trust": "alert"} if kind == "syslog" else {}) | table, "trust", TRUST, keys, about
+            ),
             self.seconds(table, "silent_after", keys, about),
             self.choice(table, "start", STARTS, keys, about),
+            listen,
+            senders,
         )
 
     def never(self) -> Never:

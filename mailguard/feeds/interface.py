@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mailguard.model import Item
+from mailguard.model import Item, Network
 
 if TYPE_CHECKING:
     from mailguard.feeds.lines import Arena
@@ -30,12 +30,13 @@ class LogOptions:
     """One `[log.NAME]` of the settings, as the feeds need it.
 
     `paths`: for kind "file" paths, globs, or folders of day-named files; for "epost" spool folders; for
-    "journal" nothing (this host's), journal files, or one folder of them. `start` says where a log without
-    saved position begins: "end" or "begin". Durations are seconds.
+    "journal" nothing (this host's), journal files, or one folder of them; for "synology-db" the databases;
+    for "syslog" nothing: it has `listen` and `senders` (networks; empty: everybody). `start` says where a log
+    without saved position begins: "end" or "begin". Durations are seconds.
     """
 
     name: str = ""
-    kind: str = "file"  # "file", "epost", "journal", "stdin"
+    kind: str = "file"  # "file", "epost", "journal", "stdin", "syslog", "synology-db"
     paths: tuple[str, ...] = ()
     logs: tuple[str, ...] = EPOST_LOGS  # epost: the log folders to read
     parsers: tuple[str, ...] = ()
@@ -46,6 +47,8 @@ class LogOptions:
     may_ban: bool = True
     start: str = "end"
     linger: float = 3600.0  # how long a rotated file is watched for late lines
+    listen: tuple[str, ...] = ()  # syslog: "udp://192.0.2.1:5514", "tcp://[2001:db8::1]:6514"
+    senders: tuple[Network, ...] = ()  # syslog: who may send
 
 
 class Feed(Protocol):

@@ -1,0 +1,421 @@
+"""A small syslog receiver: a NAS, an appliance or a Windows host sends its log to this machine.
+
+UDP and TCP at stated addresses, inside the one wait: every descriptor is non-blocking, and each batch takes a
+bounded number of messages. Who may send is a list of networks; from anybody else nothing is even opened. The
+sender of a datagram can be forged, so these logs only alert until the settings say otherwise.
+
+Ports below 1024 are not for this process: systemd may pass the sockets (sd_listen_fds(3)); one that is bound
+to the very address in the settings is used.
+
+Limits: 64 connections, 16 of one sender; a message has a minute to become whole. What was sent while nobody
+listened is lost, and so is what waits unread when the guard is killed: nothing here can be read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import struct
+from dataclasses import replace
+from typing import Any
+
+from mailguard.clock import Clock
+from mailguard.feeds.interface import LogOptions, LogStatus, Saved
+from mailguard.feeds.lines import Arena
+from mailguard.feeds.syslogframes import Frames
+from mailguard.feeds.syslogmessage import Line, Messages
+from mailguard.feeds.wait import Timer, Wait
+from mailguard.feeds.watch import Watchers
+from mailguard.model import Block, Item, Network, Notice, Record, Records
+from mailguard.notation import (
+    Endpoint,
+    covers,
+    format_address,
+    host_prefix,
+    is_v6,
+    parse_address,
+    parse_endpoint,
+)
+
+CONNECTIONS, OF_ONE = 64, 16  # open at once: of all senders, of one
+PATIENCE = 60.0  # seconds in which a message must become whole
+_MESSAGES = 1024  # of one batch and descriptor
+_BATCH = 1 << 20  # bytes of one batch
+_PIECE = 1 << 16  # bytes of one read; no datagram is longer
+_RECEIVE = 4 << 20  # bytes that the kernel may keep for us between two reads
+_RETRY = 5.0  # seconds until an address that cannot be bound is tried again
+_SAY = 3600.0  # seconds between two notices of one kind
+_LOGS = 64  # logs inside messages that get a name of their own
+_COUNTS = ("messages", "refused", "overflowed", "closed", "broken")
+_OVERFLOW = getattr(socket, "SO_RXQ_OVFL", 40)
+_COUNT = struct.Struct("=I")
+
+
+class _Connection:
+    """One sender at a TCP socket."""
+
+    __slots__ = ("frames", "ready", "sender", "since", "socket")
+
+    def __init__(self, taken: socket.socket, sender: str, now: float):
+        self.socket = taken
+        self.sender = sender
+        self.frames = Frames()
+        self.since = now  # monotonic: when the message that is under way began
+        self.ready = False
+
+    def woken(self, _events: int) -> None:
+        """There is something to read, or its end."""
+        self.ready = True
+
+
+class SyslogSource:
+    """One `[log.NAME]` of kind "syslog". Row: "syslog:NAME", the clocks of senders that are known to be
+    wrong."""
+
+    def __init__(self, options: LogOptions, saved: Saved, clock: Clock):
+        self.options = replace(options, start="end")  # nothing is there before it comes
+        self.name = options.name or "syslog"
+        self.ended = False
+        #: After a reload that changes nothing here the source goes on: its sockets hold what nobody has read.
+        self.lasting = True
+        self._clock = clock
+        places = (parse_endpoint(text) for text in options.listen)
+        self._places = tuple(place for place in places if place is not None)
+        row = saved.get(f"syslog:{self.name}", b"")
+        self._messages = Messages(self.name, options.timezone, options.year, row)
+        self._wait: Wait | None = None
+        self._timers: dict[str, Timer] = {}
+        self._udp: dict[int, socket.socket] = {}
+        self._tcp: dict[int, socket.socket] = {}
+        self._ready: set[int] = set()  # UDP sockets with datagrams
+        self._connections: dict[int, _Connection] = {}
+        self._senders: dict[str, str] = {}  # address as the kernel has it -> canonical text, "" for refused
+        self._logs: dict[str, int] = {}  # logs inside messages: bytes handed out
+        self._overflows: dict[int, int] = {}
+        self._said: dict[str, float] = {}
+        self._notices: list[Notice] = []
+        self._counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
+        self._status = LogStatus(path=", ".join(map(str, self._places)))
+
+    # ------------------------------------------------------------ opening
+
+    def open(self, wait: Wait, watchers: Watchers) -> None:
+        """Listen. An address that cannot be bound is said and tried again."""
+        self._wait = wait
+        for place in self._places:
+            self._listen(place)
+
+    def _listen(self, place: Endpoint) -> None:
+        assert self._wait is not None
+        try:
+            made = _inherited(place) or _bound(place)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if isinstance(error, PermissionError):
+                why += "; take a port from 1024 on, or let systemd pass the socket"
+            self._status.words = f"{place}: {why}"
+            self._say("log-unreadable", {"why": self._status.words}, str(place), blind=True)
+            self._at(str(place), _RETRY, lambda _events: self._listen(place))
+            return
+        number = made.fileno()
+        if place.transport == "udp":
+            with contextlib.suppress(OSError):  # another kernel: what it drops is not counted
+                made.setsockopt(socket.SOL_SOCKET, _OVERFLOW, 1)
+            self._udp[number] = made
+            self._wait.add(number, lambda _events: self._ready.add(number))
+        else:
+            self._tcp[number] = made
+            self._wait.add(number, lambda _events: self._accept(made))
+        self._status.opened = True
+        if self._status.words:
+            self._status.words = ""
+            self._said.pop(f"log-unreadable {place}", None)
+            self._notices.append(Notice("log-back", {"log": self.name}))
+
+    def _at(self, name: str, seconds: float, call: Any) -> None:
+        """One timer of each name."""
+        assert self._wait is not None
+        if name in self._timers:
+            self._timers[name].cancel()
+        self._timers[name] = self._wait.call_at(self._clock.monotonic() + seconds, call)
+
+    def _say(self, what: str, args: dict[str, Any], about: str = "", blind: bool = False) -> None:
+        """A notice of one kind, about one thing, at most once an hour."""
+        now, key = self._clock.monotonic(), f"{what} {about}"
+        if now - self._said.get(key, -_SAY) < _SAY:
+            return
+        if len(self._said) > 1000:
+            self._said.clear()
+        self._said[key] = now
+        self._notices.append(Notice(what, {"log": self.name} | args, blind=blind))
+
+    # ------------------------------------------------------------ connections
+
+    def _sender(self, address: str) -> str:
+        """Canonical text of an address that may send; "" for one that may not, which is counted."""
+        known = self._senders.get(address)
+        if known is None:
+            packed = parse_address(address.partition("%")[0])
+            known = ""
+            if packed is not None:
+                own = Network(packed, host_prefix(packed))
+                if not self.options.senders or any(covers(one, own) for one in self.options.senders):
+                    known = format_address(packed)
+            if len(self._senders) > 10_000:
+                self._senders.clear()
+            self._senders[address] = known
+        if not known:
+            self._counts["refused"] += 1
+            count = self._counts["refused"]
+            self._say("syslog-refused", {"sender": address, "count": count}, "", blind=False)
+        return known
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(CONNECTIONS):
+            try:
+                taken, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # too many open files, or a peer that left at once
+                self._say("syslog-full", {"why": error.strerror or str(error)}, blind=True)
+                return
+            sender = self._sender(peer[0])
+            if not sender or not self._room(sender):
+                taken.close()
+                continue
+            taken.setblocking(False)
+            with contextlib.suppress(OSError):  # a sender that vanished is noticed in the end
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            number = taken.fileno()
+            made = self._connections[number] = _Connection(taken, sender, self._clock.monotonic())
+            assert self._wait is not None
+            self._wait.add(number, made.woken)
+            if "idle" not in self._timers:
+                self._at("idle", PATIENCE / 4, self._look)
+
+    def _room(self, sender: str) -> bool:
+        """Is there room for one more connection of that sender? The one that has been silent longest gives
+        way when it has nothing unfinished."""
+        of_one = [one for one in self._connections.values() if one.sender == sender]
+        crowd = of_one if len(of_one) >= OF_ONE else list(self._connections.values())
+        if len(crowd) < (OF_ONE if crowd is of_one else CONNECTIONS):
+            return True
+        idle = [one for one in crowd if not one.frames.pending and not one.ready]
+        if not idle:
+            self._counts["closed"] += 1
+            self._say("syslog-full", {"why": f"{len(crowd)} connections are open"}, blind=True)
+            return False
+        self._drop(min(idle, key=lambda one: one.since), [])
+        return True
+
+    def _look(self, _events: int) -> None:
+        """End the connections that leave a message unfinished."""
+        now = self._clock.monotonic()
+        for one in list(self._connections.values()):
+            if one.frames.pending and not one.ready and now - one.since > PATIENCE:
+                self._counts["closed"] += 1
+                one.frames.broken = "a message did not become whole within a minute"
+                one.ready = True  # the next read hands out what there is and ends it
+        del self._timers["idle"]
+        if self._connections:
+            self._at("idle", PATIENCE / 4, self._look)
+
+    def _drop(self, one: _Connection, frames: list[tuple[str, bytes, bool]]) -> None:
+        """End a connection; what it left unfinished is a cut message."""
+        frames += [(one.sender, frame.data, True) for frame in one.frames.end()]
+        self._status.dropped += one.frames.dropped
+        number = one.socket.fileno()
+        if self._wait is not None:
+            self._wait.remove(number)
+        self._connections.pop(number, None)
+        one.socket.close()
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def backlog(self) -> bool:
+        """True while something can be read without waiting."""
+        return bool(self._ready or self._notices) or any(one.ready for one in self._connections.values())
+
+    def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
+        """Hand out up to about a thousand messages of each socket."""
+        found: list[tuple[str, bytes, bool]] = []
+        for number in list(self._ready):
+            self._datagrams(self._udp[number], found)
+        room = _BATCH
+        for one in [each for each in self._connections.values() if each.ready]:
+            if room <= 0:
+                break
+            room -= self._stream(one, found)
+        records: list[Record] = []
+        lines: dict[str, list[Line]] = {}
+        for sender, data, cut in found:
+            one_message = self._messages.open(data, sender, arrival, cut, self._notices)
+            if isinstance(one_message, Line):
+                lines.setdefault(self._log_name(sender, one_message.log), []).append(one_message)
+            elif one_message is not None:
+                records += [one_message] * self._messages.repeat
+        items += self._notices
+        self._notices = []
+        options, status = self.options, self._status
+        if records:
+            items.append(Records(self.name, records, arrival, True, options.may_ban, options.parsers))
+        for log, said in lines.items():
+            items.append(self._block(log, said, arrival))
+        if found:
+            status.last_line = arrival
+            status.bytes += sum(len(data) for _, data, _ in found)
+            status.cut += sum(cut for _, _, cut in found)
+            self._counts["messages"] += len(found)
+
+    def _datagrams(self, taken: socket.socket, found: list[tuple[str, bytes, bool]]) -> None:
+        number = taken.fileno()
+        room = _BATCH
+        for _ in range(_MESSAGES):
+            if room <= 0:
+                return
+            try:
+                data, more, flags, peer = taken.recvmsg(_PIECE, 64)
+            except BlockingIOError:
+                break
+            except OSError:  # an ICMP answer to something that was never sent
+                continue
+            room -= len(data)
+            for level, kind, value in more:
+                if (level, kind) == (socket.SOL_SOCKET, _OVERFLOW) and len(value) >= 4:
+                    self._overflowed(number, _COUNT.unpack(value[:4])[0])
+            sender = self._sender(peer[0])
+            if sender and data:
+                found.append((sender, data, bool(flags & socket.MSG_TRUNC)))
+        else:
+            return  # more may be there
+        self._ready.discard(number)
+
+    def _overflowed(self, number: int, total: int) -> None:
+        """The kernel says how many datagrams it has dropped because nobody read in time."""
+        lost = (total - self._overflows.get(number, 0)) & 0xFFFFFFFF
+        if lost:
+            self._overflows[number] = total
+            self._counts["overflowed"] += lost
+            self._say("syslog-lost", {"count": self._counts["overflowed"]}, blind=True)
+
+    def _stream(self, one: _Connection, found: list[tuple[str, bytes, bool]]) -> int:
+        """One read of a connection; how many bytes it gave."""
+        one.ready = False
+        data = b""
+        if not one.frames.broken:
+            try:
+                data = one.socket.recv(_PIECE)
+            except BlockingIOError:
+                return 0
+            except OSError:
+                data = b""
+        begins = not one.frames.pending
+        frames = one.frames.feed(data) if data else []
+        found += [(one.sender, frame.data, frame.cut) for frame in frames]
+        if one.frames.broken:
+            self._counts["broken"] += 1
+            args = {"sender": one.sender, "why": one.frames.broken}
+            self._say("syslog-broken", args, one.sender, blind=True)
+        if not data or one.frames.broken:
+            self._drop(one, found)
+        elif frames or begins:
+            one.since = self._clock.monotonic()
+        return len(data)
+
+    def _log_name(self, sender: str, program: str) -> str:
+        """The name of a log inside messages; a sender who invents too many has one name for all."""
+        name = f"{self.name}/{sender}/{program}" if program else f"{self.name}/{sender}"
+        if name not in self._logs and len(self._logs) >= _LOGS:
+            name = f"{self.name}/others"
+        self._logs.setdefault(name, 0)
+        return name
+
+    def _block(self, log: str, lines: list[Line], arrival: float) -> Block:
+        data = bytearray()
+        cuts = []
+        for line in lines:
+            if line.cut:
+                cuts.append(len(data))
+            data += line.data.replace(b"\n", b" ") + b"\n"
+        # Positions grow over restarts too, though nothing can be read again.
+        position = self._logs.get(log) or int(arrival * 1e6)
+        self._logs[log] = position + len(data)
+        options = self.options
+        return Block(
+            log, data, 0, len(data), position, arrival, True, options.may_ban, tuple(cuts),
+            options.timezone, options.year, options.parsers,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ answers
+
+    def positions(self) -> dict[str, bytes]:
+        """What is known about the senders' clocks."""
+        row = self._messages.save()
+        return {f"syslog:{self.name}": row} if row else {}
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Counters: those of every log, and messages, refused, overflowed, closed, broken; open connections,
+        messages without a program."""
+        more = {"connections": len(self._connections), "unopened": self._messages.unopened}
+        return {self.name: self._status.as_dict() | self._counts | more}
+
+    def close(self) -> None:
+        """Stop listening. May be repeated."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for one in list(self._connections.values()):
+            self._drop(one, [])
+        for number, listener in [*self._udp.items(), *self._tcp.items()]:
+            if self._wait is not None:
+                self._wait.remove(number)
+            listener.close()
+        self._udp.clear()
+        self._tcp.clear()
+        self._ready.clear()
+
+
+def _bound(place: Endpoint) -> socket.socket:
+    """A socket of our own, bound and not blocking. Raises OSError."""
+    kind = socket.SOCK_DGRAM if place.transport == "udp" else socket.SOCK_STREAM
+    family = socket.AF_INET6 if is_v6(place.address) else socket.AF_INET
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # the stated address and no other
+        if place.transport == "udp":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE)
+        else:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((place.host, place.port))
+        if place.transport == "tcp":
+            made.listen(CONNECTIONS)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _inherited(place: Endpoint) -> socket.socket | None:
+    """A copy of the socket that systemd passed for that address; None when there is none."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = os.environ.get("LISTEN_FDS", "")
+    for number in range(3, 3 + (int(count) if count.isdigit() and int(count) < 64 else 0)):
+        try:
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue
+            passed = socket.socket(fileno=os.dup(number))
+        except OSError:
+            continue
+        kind = socket.SOCK_DGRAM if place.transport == "udp" else socket.SOCK_STREAM
+        if passed.type == kind and passed.family in (socket.AF_INET, socket.AF_INET6):
+            name = passed.getsockname()
+            if name[1] == place.port and parse_address(name[0]) == place.address:
+                passed.setblocking(False)
+                return passed
+        passed.close()
+    return None

@@ -1,0 +1,522 @@
+"""The syslog receiver: framing, senders, clocks, bounds; and that nobody can hurt it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailguard.clock import Clock, SystemClock
+from mailguard.feeds import syslog
+from mailguard.feeds.interface import LogOptions, Saved
+from mailguard.feeds.lines import LIMIT
+from mailguard.feeds.live import LiveFeed, make_source
+from mailguard.feeds.syslog import SyslogSource
+from mailguard.feeds.syslogclock import SenderClock
+from mailguard.feeds.syslogframes import MOST_COUNT, Frame, Frames
+from mailguard.feeds.syslogmessage import Line, Messages
+from mailguard.model import Block, Item, Network, Notice, Record, Records
+from mailguard.notation import parse_endpoint, parse_network
+
+NOW = 1_795_341_600.0  # 2026-11-22 10:00:00 UTC
+
+
+# ---------------------------------------------------------------- framing
+
+
+def framed(pieces: list[bytes], end: bool = True) -> tuple[list[Frame], str]:
+    """All messages of a connection that came in these pieces."""
+    frames = Frames()
+    found = [frame for piece in pieces for frame in frames.feed(piece)]
+    return found + (frames.end() if end else []), frames.broken
+
+
+def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
+    """`data` in pieces."""
+    points = sorted({0, len(data), *[cut % (len(data) + 1) for cut in cuts]})
+    return [data[begin:end] for begin, end in itertools.pairwise(points)]
+
+
+_text = st.binary(max_size=40).map(lambda text: b"<34>" + text)
+_long = st.integers(LIMIT - 8, LIMIT + 40).map(lambda size: b"<34>" + b"x" * size)
+_message = st.one_of(_text, _text, _text, _long)
+
+
+@given(st.lists(_message, max_size=6), st.lists(st.integers(0, 40_000), max_size=12))
+def test_counted_messages_in_any_pieces(messages: list[bytes], cuts: list[int]) -> None:
+    """Octet counting: however the stream is cut, the same messages, those over 8 KiB with their beginning."""
+    data = b"".join(b"%d %s" % (len(message), message) for message in messages)
+    expected = [Frame(message[:LIMIT], len(message) > LIMIT) for message in messages]
+    assert framed(chunks(data, cuts)) == (expected, "")
+
+
+@given(st.lists(_message, max_size=6), st.lists(st.integers(0, 40_000), max_size=12))
+def test_lines_in_any_pieces(messages: list[bytes], cuts: list[int]) -> None:
+    """LF framing: the same."""
+    messages = [message.replace(b"\n", b" ") for message in messages]
+    data = b"".join(message + b"\n" for message in messages)
+    expected = [Frame(message[:LIMIT], len(message) > LIMIT) for message in messages]
+    assert framed(chunks(data, cuts)) == (expected, "")
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8))
+@example(b"12345678 <x", [3])
+@example(b"3 <ab3", [1])
+@example(b"3 <ab0 x", [])
+def test_anything_in_any_pieces(data: bytes, cuts: list[int]) -> None:
+    """Whatever bytes come: cut in any way they give the same messages, the same end, and no more than they
+    are."""
+    whole = framed([data])
+    assert framed(chunks(data, cuts)) == whole
+    assert sum(len(frame.data) for frame in whole[0]) <= len(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "messages", "broken"),
+    [
+        (b"5 <1>ab6 <2>cd", ["<1>ab"], False),  # the second is not whole: cut at the end
+        (b"<1>a\r\n\n<2>b\n", ["<1>a\r", "<2>b"], False),
+        (b"12 apples\n", ["12 apples"], False),  # no count: a message begins with <
+        (b"2026-11-22T10:00:00Z nas x: y\n", ["2026-11-22T10:00:00Z nas x: y"], False),
+        (b"4 <1>a<2>b", ["<1>a"], True),
+        (b"4 <1>a%d <2>b" % (MOST_COUNT + 1), ["<1>a"], True),
+        (b"4 <1>a12345678 <2>b", ["<1>a"], True),
+    ],
+)
+def test_what_framing_it_is(data: bytes, messages: list[str], broken: bool) -> None:
+    """The first message decides; a count that cannot be ends the reading of the connection."""
+    frames = Frames()
+    assert [frame.data.decode() for frame in frames.feed(data)] == messages
+    assert bool(frames.broken) == broken
+    if broken:
+        assert frames.feed(b"4 <1>a") == []
+
+
+def test_a_connection_holds_one_message_at_most() -> None:
+    """A megabyte without an end is held as 8 KiB."""
+    for begin in (b"<1>", b"1048576 <1>"):
+        frames = Frames()
+        for _ in range(15):
+            assert frames.feed(begin + b"x" * 65536) == []
+            begin = b""
+        assert len(frames._held) == LIMIT
+        assert frames.pending
+        (frame,) = frames.end()
+        assert frame.cut
+        assert not frames.pending
+
+
+# ---------------------------------------------------------------- messages
+
+
+def opened(data: bytes, sender: str = "192.0.2.9", cut: bool = False, **options: Any) -> Any:
+    return Messages("nas", **{"zone": "UTC", **options}).open(data, sender, NOW, cut, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "host", "program", "pid", "message", "stamp"),
+    [
+        (b"<14>Nov 22 09:59:58 nas postfix/smtpd[12]: hello", b"nas", b"postfix/smtpd", 12, b"hello",
+         NOW - 2),
+        (b"<14>1 2026-11-22T18:59:58+09:00 nas Connection - - - User [a]", b"nas", b"Connection", 0,
+         b"User [a]", NOW - 2),
+        (b"<14>1 - - - - - - hello", b"", b"", 0, b"hello", NOW),
+        (b"<14>2026-11-22T09:59:58+00:00 nas-1 Connection: User [a]", b"nas-1", b"Connection", 0,
+         b"User [a]", NOW - 2),
+        (b"<14>Nov 22 09:59:58 nas System SYSTEM:\tHost [192.0.2.1]", b"nas", b"System", 0,
+         b"SYSTEM:\tHost [192.0.2.1]", NOW - 2),
+        (b"<14>Nov 22 09:59:58 nas System SYSTEM:#011Host [192.0.2.1]\0", b"nas", b"System", 0,
+         b"SYSTEM:#011Host [192.0.2.1]", NOW - 2),
+        (b"<22>dovecot[7]: imap-login: x\r\n", b"", b"dovecot", 7, b"imap-login: x", NOW),
+        (b"<22>Nov 22 09:59:58 dovecot: \xff\0x", b"", b"dovecot", 0, b"\xff\0x", NOW - 2),
+    ],
+)  # fmt: skip
+def test_messages(data: bytes, host: bytes, program: bytes, pid: int, message: bytes, stamp: float) -> None:
+    """What senders write, with and without stamp, host and process id; broken bytes stay what they are."""
+    record = opened(data)
+    assert isinstance(record, Record)
+    assert (record.host, record.program, record.pid) == (b"192.0.2.9/" + host, program, pid)
+    assert record.message == message
+    assert record.time == stamp
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\n", b"no program here", b"<14>", b"<14>\xff\xfe", b"\0" * 9000])
+def test_what_is_no_message(data: bytes) -> None:
+    """Nothing comes of it, and nothing breaks."""
+    assert opened(data) is None
+
+
+@given(st.binary(max_size=120), st.sampled_from([b"", b"<14>", b"<14>1 ", b"<14>Nov 22 10:00:00 "]))
+def test_no_bytes_break_it(data: bytes, head: bytes) -> None:
+    """Whatever a message holds: a record, a line or nothing."""
+    found = opened(head + data)
+    assert found is None or isinstance(found, Record | Line)
+    if isinstance(found, Record):
+        assert 0 < found.time <= NOW + 60
+
+
+def test_machines_do_not_mix() -> None:
+    """The same name and process id from two senders are two hosts, and so are two names from one sender."""
+    messages = Messages("nas", "UTC")
+    hosts = set()
+    for sender, name in (("192.0.2.8", b"nas"), ("192.0.2.9", b"nas"), ("192.0.2.9", b"mail")):
+        record = messages.open(b"<14>Nov 22 10:00:00 " + name + b" smtpd[1]: x", sender, NOW, False, [])
+        assert isinstance(record, Record)
+        hosts.add(record.host)
+    assert len(hosts) == 3
+
+
+def test_repeated_messages() -> None:
+    """`message repeated N times` stands for N messages, a bounded number of them."""
+    messages = Messages("nas", "UTC")
+    for count, expected in ((3, 3), (999_999, 20)):
+        line = b"<14>Nov 22 10:00:00 nas smtpd[1]: message repeated %d times: [ x]" % count
+        record = messages.open(line, "192.0.2.9", NOW, False, [])
+        assert isinstance(record, Record)
+        assert (record.message, messages.repeat) == (b"x", expected)
+
+
+def test_lines_of_e_post() -> None:
+    """An E-Post line inside a message is a line of a log of its own, named by a program that is a name."""
+    line = b"[22/Nov/2026:10:00:00] info from 192.0.2.1 LOGIN info **** failed"
+    assert opened(b"<14>Nov 22 10:00:00 win imap4log: " + line) == Line("imap4log", line, False)
+    assert opened(b"<14>Nov 22 10:00:00 win ../../etc: " + line) == Line("", line, False)
+    assert opened(line) == Line("", line, False)
+
+
+# ---------------------------------------------------------------- clocks
+
+
+def settle(pairs: list[tuple[float, float]], clock: SenderClock | None = None) -> list[float]:
+    """Times for (stamp, arrival) pairs, as seconds before the arrival."""
+    clock = clock or SenderClock()
+    return [arrival - clock.settle(stamp, arrival)[0] for stamp, arrival in pairs]
+
+
+def test_a_right_clock_is_believed() -> None:
+    """Stamps from a minute ahead to five minutes late stay."""
+    assert settle([(100, 100), (159, 100), (1000, 1300)]) == [0, -59, 300]
+
+
+@pytest.mark.parametrize("wrong", [-32400.0, 32400.0, 86400.0 * 400, -7200.0])
+def test_a_wrong_clock_is_put_right(wrong: float) -> None:
+    """After a minute of the same distance the stamps are put right, and it is said once; a drift is followed,
+    and a clock that is set right again is believed."""
+    clock = SenderClock()
+    said = []
+    for second in range(0, 600, 10):
+        stamp = 1e9 + second - wrong + second / 100  # it gains a second in a hundred
+        found, news = clock.settle(stamp, 1e9 + second)
+        said.append(news)
+        assert found <= 1e9 + second
+        if second >= 70:
+            assert abs(found - (1e9 + second)) < 8
+        elif wrong > 0 and second < 60:
+            assert found == stamp  # too late to hurt anybody, until it is known
+    assert said.count(True) == 1
+    assert clock.settle(1e9 + 600, 1e9 + 600) == (1e9 + 600, True)
+    assert clock.offset == 0
+
+
+def test_what_was_kept_is_no_wrong_clock() -> None:
+    """A sender that delivers ten hours at once keeps its stamps: they are no burst of today."""
+    pairs = [(1e9 + hour * 3600.0, 1e9 + 36_000.0 + hour) for hour in range(10)]
+    assert settle(pairs) == [36_000.0 + hour - hour * 3600.0 for hour in range(10)]
+
+
+def test_wrong_clocks_survive_a_restart() -> None:
+    """What is known of clocks is saved; a broken row is no trouble."""
+    messages, said = Messages("nas", "UTC"), list[Notice]()
+    for second in (0, 61):
+        line = b"<14>Nov 22 01:%02d:%02d nas smtpd[1]: x" % divmod(second, 60)
+        messages.open(line, "192.0.2.9", NOW + second, False, said)
+    assert [(one.id, one.args["way"], one.args["seconds"]) for one in said] == [
+        ("syslog-clock", "behind", 32400.0)
+    ]
+    again = Messages("nas", "UTC", saved=messages.save())
+    line = b"<14>Nov 22 01:02:00 nas smtpd[1]: x"
+    record = again.open(line, "192.0.2.9", NOW + 121, False, said)
+    assert isinstance(record, Record)
+    assert NOW + 119 < record.time <= NOW + 121
+    for row in (b"x", b"[]", b'{"clocks": 3}', b'{"clocks": {"a": "b"}}'):
+        assert Messages("nas", saved=row).save() == b""
+
+
+# ---------------------------------------------------------------- sockets
+
+
+class Receiver:
+    """A live feed with one syslog source at free ports of this host."""
+
+    def __init__(self, clock: Clock | None = None, saved: Saved | None = None, **options: Any):
+        self.udp, self.tcp = free(socket.SOCK_DGRAM), free(socket.SOCK_STREAM)
+        self.options = LogOptions(
+            **{
+                "name": "nas",
+                "kind": "syslog",
+                "listen": (f"udp://127.0.0.1:{self.udp}", f"tcp://127.0.0.1:{self.tcp}"),
+                "may_ban": False,
+                **options,
+            }
+        )
+        source = make_source(self.options, saved or {}, clock or SystemClock())
+        assert isinstance(source, SyslogSource)
+        self.source = source
+        self.feed = LiveFeed([source], clock, spacing=0.0)
+        self.items: list[Item] = []
+
+    def send(self, *messages: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for message in messages:
+                sender.sendto(message, ("127.0.0.1", self.udp))
+
+    def connect(self, address: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.tcp), timeout=10, source_address=(address, 0))
+
+    def until(self, ready: Callable[[], Any], seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < end, "it never came"
+            self.items += self.feed.next(time.monotonic() + 0.05) or []
+
+    def messages(self) -> list[bytes]:
+        found = [item for item in self.items if isinstance(item, Records)]
+        assert all(not item.may_ban for item in found)
+        return [record.message for item in found for record in item.records]
+
+    def said(self) -> list[str]:
+        return [item.id for item in self.items if isinstance(item, Notice)]
+
+    def counts(self) -> dict[str, Any]:
+        return self.source.status()["nas"]
+
+
+def free(kind: int) -> int:
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    made: list[Receiver] = []
+
+    def make(**options: Any) -> Receiver:
+        made.append(Receiver(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.feed.close()
+        one.feed.close()
+
+
+def test_datagrams_and_both_framings(receiver: Callable[..., Receiver]) -> None:
+    """UDP, TCP with octet counts and TCP with lines at once; a connection's last message may lack its LF."""
+    one = receiver()
+    one.send(b"<14>smtpd: udp 1", b"<14>smtpd: udp 2")
+    counted, lines = one.connect(), one.connect()
+    counted.sendall(b"16 <14>smtpd: count16 <14>smtpd: ")
+    lines.sendall(b"<14>smtpd: line 1\n<14>smtpd: line 2")
+    one.until(lambda: len(one.messages()) == 4)
+    counted.sendall(b"again")
+    lines.close()
+    one.until(lambda: len(one.messages()) == 6)
+    assert sorted(one.messages()) == [b"again", b"count", b"line 1", b"line 2", b"udp 1", b"udp 2"]
+    (cut,) = [
+        record for item in one.items if isinstance(item, Records) for record in item.records if record.cut
+    ]
+    assert cut.message == b"line 2"
+    counted.close()
+    one.until(lambda: one.counts()["connections"] == 0)
+    assert one.counts()["messages"] == 6
+    positions = [r.position for item in one.items if isinstance(item, Records) for r in item.records]
+    assert positions == sorted(set(positions))
+
+
+def test_only_the_senders_may_send(receiver: Callable[..., Receiver]) -> None:
+    """From others nothing is opened: counted, said once."""
+    network = parse_network("192.0.2.0/28")
+    assert isinstance(network, Network)
+    one = receiver(senders=(network,))
+    one.send(b"<14>smtpd: a", b"<14>smtpd: b")
+    refused = one.connect()
+    one.until(lambda: one.counts()["refused"] == 3)
+    assert refused.recv(10) == b""
+    one.until(lambda: "syslog-refused" in one.said())
+    assert one.said().count("syslog-refused") == 1
+    assert one.messages() == []
+    refused.close()
+
+
+def test_a_flood_is_taken_in_bounded_batches(receiver: Callable[..., Receiver]) -> None:
+    """A batch is at most a thousand datagrams; what the kernel had no room for is counted and said."""
+    one = receiver()
+    for udp in one.source._udp.values():
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    for _ in range(3):
+        one.send(*[b"<14>smtpd: " + b"x" * 100] * 3000)
+        one.until(lambda: not one.source.backlog)
+        one.items += one.feed.next(time.monotonic()) or []
+    one.send(b"<14>smtpd: last")
+    one.until(lambda: b"last" in one.messages())
+    one.until(lambda: "syslog-lost" in one.said())
+    lost = one.counts()["overflowed"]
+    assert lost > 0
+    assert lost + one.counts()["messages"] == 9001
+    assert all(len(item.records) <= 1024 for item in one.items if isinstance(item, Records))
+
+
+def test_a_slow_sender_is_shown_out(
+    receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that does not become whole in time is handed out as cut and its connection ended; one that
+    says nothing at all may stay."""
+    monkeypatch.setattr(syslog, "PATIENCE", 0.2)
+    one = receiver()
+    silent, slow = one.connect(), one.connect()
+    slow.sendall(b"<14>smtpd: begun")
+    one.until(lambda: one.messages() == [b"begun"])
+    one.until(lambda: one.counts()["connections"] == 1)
+    silent.sendall(b"<14>smtpd: here\n")
+    one.until(lambda: one.messages() == [b"begun", b"here"])
+    assert one.counts()["closed"] == 1
+    silent.close()
+    slow.close()
+
+
+def test_connections_are_bounded(receiver: Callable[..., Receiver]) -> None:
+    """One sender has at most sixteen; the one silent for longest gives way, and a message under way does
+    not."""
+    one = receiver()
+    held = []
+    for number in range(syslog.OF_ONE):
+        held.append(one.connect())
+        if number:
+            held[-1].sendall(b"<14>smtpd: begun")
+        one.until(lambda number=number: len(one.source._connections) == number + 1)
+    one.until(lambda: sum(c.frames.pending for c in one.source._connections.values()) == syslog.OF_ONE - 1)
+    held.append(one.connect())
+    held[-1].sendall(b"<14>smtpd: begun")
+    one.until(lambda: sum(c.frames.pending for c in one.source._connections.values()) == syslog.OF_ONE)
+    assert held[0].recv(10) == b""
+    more = one.connect()
+    one.until(lambda: "syslog-full" in one.said())
+    assert more.recv(10) == b""
+    assert one.counts()["connections"] == syslog.OF_ONE
+    for each in (*held, more):
+        each.close()
+
+
+def test_a_broken_stream_is_ended_and_said(receiver: Callable[..., Receiver]) -> None:
+    """What was whole before counts; then the connection ends."""
+    one = receiver()
+    with one.connect() as sender:
+        sender.sendall(b"12 <14>smtpd: x" + b"nonsense" * 1000)
+        one.until(lambda: one.counts()["broken"] == 1)
+        one.until(lambda: "syslog-broken" in one.said())
+    assert one.messages() == [b"x"]
+    assert one.counts()["connections"] == 0
+
+
+def test_lines_of_other_logs_come_as_blocks(receiver: Callable[..., Receiver]) -> None:
+    """E-Post lines of a Windows host are lines of logs named after it; a hundred names share what is left."""
+    one = receiver()
+    line = b"[22/Nov/2026:10:00:00], 192.0.2.1 x\n"
+    one.send(*[b"<14>Nov 22 10:00:00 win acceptlog: " + line] * 2)
+    one.send(*[b"<14>Nov 22 10:00:00 win a%d: " % number + line for number in range(100)])
+    one.until(lambda: one.counts()["messages"] == 102)
+    blocks = [item for item in one.items if isinstance(item, Block)]
+    first = b"".join(bytes(item.data) for item in blocks if item.log == "nas/127.0.0.1/acceptlog")
+    assert first == line * 2
+    assert {item.log for item in blocks} >= {"nas/127.0.0.1/a0", "nas/others"}
+    assert len({item.log for item in blocks}) <= syslog._LOGS + 1
+
+
+def test_an_address_that_is_not_there_yet(
+    receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said once, tried again, and said when it is there."""
+    monkeypatch.setattr(syslog, "_RETRY", 0.02)
+    port = free(socket.SOCK_STREAM)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        one = receiver(listen=(f"tcp://127.0.0.1:{port}",))
+        one.until(lambda: "log-unreadable" in one.said())
+        assert one.counts()["words"].startswith(f"tcp://127.0.0.1:{port}: ")
+    one.until(lambda: "log-back" in one.said())
+    assert one.said() == ["log-unreadable", "log-back"]
+    assert one.counts()["words"] == ""
+
+
+def test_a_socket_from_systemd(tmp_path: Path) -> None:
+    """A socket that systemd passed for the stated address is used, whatever its port."""
+    made = [socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+    for one in made:
+        one.bind(("127.0.0.1", 0))
+    made[0].listen()
+    port = made[1].getsockname()[1]
+    program = (
+        "import os, sys, time; os.environ['LISTEN_PID'] = str(os.getpid());"
+        "from mailguard.clock import SystemClock; from mailguard.feeds.interface import LogOptions;"
+        "from mailguard.feeds.live import LiveFeed, make_source; from mailguard.model import Records;"
+        f"o = LogOptions('nas', 'syslog', listen=('udp://127.0.0.1:{port}',));"
+        "f = LiveFeed([make_source(o, {}, SystemClock())]); print('ready', flush=True)\n"
+        "while True:\n"
+        "    for item in f.next(time.monotonic() + 20):\n"
+        "        print(item.records[0].message.decode(), flush=True); sys.exit()\n"
+    )
+
+    def move() -> None:  # the descriptors 3 and 4, as systemd passes them
+        low = [os.dup2(one.fileno(), 60 + number) for number, one in enumerate(made)]
+        for number, fd in enumerate(low):
+            os.dup2(fd, 3 + number)
+
+    environment = os.environ | {"LISTEN_FDS": "2"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, preexec_fn=move, env=environment,
+        pass_fds=(3, 4), cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"<14>smtpd: passed", ("127.0.0.1", port))
+    assert child.stdout.readline() == b"passed\n"
+    child.wait(20)
+    child.stdout.close()
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("udp://192.0.2.1:5514", "udp://192.0.2.1:5514"),
+        ("tcp://[2001:DB8::1]:6514", "tcp://[2001:db8::1]:6514"),
+        ("udp://0.0.0.0:514", "udp://0.0.0.0:514"),
+        ("udp://:514", None),
+        ("udp://*:514", None),
+        ("udp://nas.example.net:514", None),
+        ("tls://192.0.2.1:6514", None),
+        ("tcp://2001:db8::1:6514", None),
+        ("tcp://[192.0.2.1]:6514", None),
+        ("tcp://192.0.2.1:0", None),
+        ("tcp://192.0.2.1:65536", None),
+        ("192.0.2.1:514", None),
+    ],
+)
+def test_places(text: str, shown: str | None) -> None:
+    """Transport, address and port, each stated: no name, no wildcard that is not written."""
+    place = parse_endpoint(text)
+    assert (None if place is None else str(place)) == shown
