@@ -13,12 +13,14 @@ import gc
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 from ..model import Ban, Effect, Event, Impose, Lift, Network
 from .answers import Answers, span
+from .deltas import Merger, known
+from .deltas import pack as pack_rows
 from .evidence import Lines, pack, unpack
 from .redact import Redactor
 from .rows import EFFECT_INSERT, Due, effect_row
@@ -48,6 +50,7 @@ class Ledger:
         # what it has not committed.
         self._reader = self._store if self._store.memory or readonly else Store(path, readonly=True)
         self.answers = Answers(self._reader.db, self._lines)
+        self._merger = None if readonly else Merger(self._db, self._store.path)
         self._lock = threading.RLock()
         self._tidied = 0.0
         self._positions: dict[str, bytes] | None = None  # as they stand in the file; None: not known
@@ -107,7 +110,9 @@ class Ledger:
         """
         try:
             with self._writing() as db:
-                db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", self._kept(db, rows))
+                changed = pack_rows(list(rows))
+                if changed:
+                    db.execute("INSERT INTO delta (rows) VALUES (?)", (changed,))
                 if positions != self._positions:
                     db.execute("DELETE FROM positions")
                     db.executemany("INSERT INTO positions VALUES (?, ?)", positions.items())
@@ -118,25 +123,26 @@ class Ledger:
             raise
         self._positions = dict(positions)
         self._lines.written()
-        self._store.fold()
-
-    @staticmethod
-    def _kept(
-        db: sqlite3.Connection, rows: Iterable[tuple[str, bytes, bytes | None]]
-    ) -> Iterator[tuple[str, bytes, bytes]]:
-        gone: list[tuple[str, bytes]] = []
-        for table, key, value in rows:
-            if value is None:
-                gone.append((table, key))
-            else:
-                yield table, key, value
-        db.executemany("DELETE FROM state WHERE tbl = ? AND key = ?", gone)
+        # What is wrong with the disk is met, and said, at the next checkpoint.
+        if self._merger is not None:
+            with suppress(sqlite3.Error, ValueError), self._lock:
+                self._merger.wrote(self._store.db, len(changed))
+        self._store.fold(len(changed))
 
     # ------------------------------------------------------------ reading back
 
     def restore(self) -> Iterator[tuple[str, bytes, bytes]]:
         """The engine's rows of the last checkpoint, in no order that means anything."""
-        return iter(self._reader.db.execute("SELECT tbl, key, value FROM state"))
+        db = self._reader.db
+        try:
+            if not self._store.memory:
+                db.execute("BEGIN")  # what is merged meanwhile must not be seen twice, or not at all
+            yield from known(db)
+        except (sqlite3.Error, ValueError) as error:
+            raise LedgerError(f"{self._store.path}: {error}") from error
+        finally:
+            if db.in_transaction:
+                db.execute("COMMIT")
 
     def positions(self) -> dict[str, bytes]:
         """The feeds' positions of the last checkpoint."""
@@ -238,6 +244,8 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file. What waits for a checkpoint is not written: the lines will be read again."""
+        if self._merger is not None:
+            self._merger.close()
         if self._reader is not self._store:
             self._reader.close()
         self._store.close()

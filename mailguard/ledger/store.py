@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-VERSION = 1
-FOLD_CHANGES = 5_000  # rows changed before the thread folds the write-ahead log back
+VERSION = 2
+#: Rows changed, and bytes written in large values, before the thread folds the write-ahead log back.
+FOLD_CHANGES, FOLD_BYTES = 5_000, 4 << 20
 LIMIT_PAGES = 64_000  # beyond that SQLite folds it itself, whatever it costs (250 MiB)
 
 SCHEMA = """
@@ -62,8 +63,15 @@ CREATE INDEX evidence_source ON evidence (address);
 CREATE TABLE state (
     tbl TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (tbl, key)
 ) WITHOUT ROWID;
+CREATE TABLE delta (
+    id INTEGER PRIMARY KEY, rows BLOB NOT NULL  -- see deltas.py
+);
 CREATE TABLE positions (log TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+
+
+#: What makes a ledger of an older version one of the next.
+UPGRADES = {1: "CREATE TABLE delta (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)"}
 
 
 class LedgerError(Exception):
@@ -79,7 +87,8 @@ class Store:
         self.readonly = readonly
         self.memory = self.path == ":memory:"
         self._folding: threading.Thread | None = None
-        self._folded = 0
+        self._folded = 0  # total changes at the last folding
+        self._unfolded = 0  # bytes since then
         try:
             self.db = self._open()
             self._prepare()
@@ -121,7 +130,13 @@ class Store:
                         db.execute(statement)
                 db.execute("INSERT INTO meta VALUES ('hash-key', ?)", (secrets.token_bytes(16),))
                 db.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
+            return
+        while version in UPGRADES and not self.readonly:
+            with self.transaction():
+                db.execute(UPGRADES[version])
+                version += 1
+                db.execute(f"PRAGMA user_version = {version}")
+        if version != VERSION and not (self.readonly and version in UPGRADES):
             raise LedgerError(
                 f"{self.path}: this is no ledger of this version of mailguard"
                 f" (found {version}, wanted {VERSION}); move it away to begin anew"
@@ -174,13 +189,17 @@ class Store:
         else:
             self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def fold(self) -> None:
-        """Fold the write-ahead log back when much was written, in a thread of its own. Never waits."""
+    def fold(self, size: int = 0) -> None:
+        """Fold the write-ahead log back when much was written, in a thread of its own; `size`: bytes that few
+        rows took. Never waits."""
         changes = self.db.total_changes
-        if changes - self._folded < FOLD_CHANGES or self.memory or self.readonly:
+        self._unfolded += size
+        if self.memory or self.readonly:
+            return
+        if changes - self._folded < FOLD_CHANGES and self._unfolded < FOLD_BYTES:
             return
         if self._folding is None or not self._folding.is_alive():
-            self._folded = changes
+            self._folded, self._unfolded = changes, 0
             self._folding = threading.Thread(target=self._fold, name="ledger-fold", daemon=True)
             self._folding.start()
 
