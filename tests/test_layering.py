@@ -18,7 +18,8 @@ Who may import whom (the design's table):
   core/*                         those, core, the standard library without I/O, the matching engines
   definitions/*                  + core; one module there opens files (source.py)
   feeds/*                        + core.envelope, clock
-  firewall/*                     + definitions, clock
+  epost/*                        the words and epost
+  firewall/*                     + definitions, clock, epost
   ledger, clock, control,        the words and the standard library
   health, sdnotify, demo
   enforcer                       firewall and what that may use
@@ -29,7 +30,7 @@ Who may import whom (the design's table):
 WORDS = {"mailguard", "mailguard.model", "mailguard.notation", "mailguard.problems"}
 CORE = WORDS | {"mailguard.core"}
 DEFINITIONS = CORE | {"mailguard.definitions"}
-FIREWALL = DEFINITIONS | {"mailguard.firewall", "mailguard.clock"}
+FIREWALL = DEFINITIONS | {"mailguard.firewall", "mailguard.clock", "mailguard.epost"}
 ALL_BUT_CLI = FIREWALL | {
     "mailguard.feeds",
     "mailguard.ledger",
@@ -48,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mailguard.core": CORE,
     "mailguard.definitions": DEFINITIONS,
     "mailguard.feeds": WORDS | {"mailguard.feeds", "mailguard.core.envelope", "mailguard.clock"},
+    "mailguard.epost": WORDS | {"mailguard.epost"},
     "mailguard.firewall": FIREWALL,
     "mailguard.enforcer": FIREWALL,
     "mailguard.ledger": WORDS | {"mailguard.clock"},

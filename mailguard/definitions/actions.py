@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mailguard.definitions import source
+from mailguard.definitions import eposttables, source
 from mailguard.definitions.reading import Reading, near
 from mailguard.model import Ban, Effect, Impose, Lift
 from mailguard.notation import parse_duration, parse_network
@@ -37,6 +37,7 @@ DRIVERS: dict[str, dict[str, type]] = {
         "ends": bool,
         "close_sockets": bool,
     },
+    "epost": eposttables.OPTIONS,
 }
 #: What an argument of a command may contain in braces: filled with values that were parsed into types before.
 PLACEHOLDERS: dict[str, str] = {
@@ -157,6 +158,8 @@ def _options(reading: Reading, driver: str, options: dict[str, Any], about: str)
         )
     if driver == "command":
         _commands(reading, found, options, about)
+    if driver == "epost":
+        eposttables.check(reading, found, about)
     return found
 
 

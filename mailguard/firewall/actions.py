@@ -35,6 +35,11 @@ def build(
         if "timeout" in options:
             options["timeout"] = parse_duration(options["timeout"])
         driver = Command(clock=clock, ports=ports, **options)
+    elif action.driver == "epost":
+        from mailguard.definitions.eposttables import arguments
+        from mailguard.firewall.epost import Epost
+
+        driver = Epost(clock=clock, ports=ports, **arguments(options))
     elif action.driver == "dry-run":
         from mailguard.firewall.recording import DryRun
 

@@ -14,6 +14,8 @@ from mailguard.firewall.interface import FirewallError, ports_of
 
 #: What `auto` tries, in this order.
 AUTO = ("nftables", "ipset")
+#: Drivers whose system may come later: a share that is not mounted yet, tables that nobody made yet.
+PATIENT = frozenset({"epost"})
 
 
 def choose(
@@ -33,9 +35,11 @@ def choose(
         if found is None:
             raise FirewallError(f"there is no action {action!r}")
         reason = probe(found)
-        if reason:
+        if reason and found.driver not in PATIENT:
             raise FirewallError(f"action {action} does not work here: {reason}")
-        return build(found, clock, ports), f"bans by action {action} ({found.title})"
+        driver, words = build(found, clock, ports), f"bans by action {action} ({found.title})"
+        words += f"; {driver.caveat}" if driver.caveat else ""
+        return driver, words + (f"; not yet: {reason}" if reason else "")
     reasons = []
     if not privileges.has("net_admin"):
         reasons.append("this process may not change a firewall: it is not root and lacks CAP_NET_ADMIN")
@@ -60,6 +64,11 @@ def probe(action: Action) -> str:
         return _probe_nftables(action)
     if action.driver == "ipset":
         return _probe_ipset(action)
+    if action.driver == "epost":
+        from mailguard.firewall import epost
+
+        driver = build(action)
+        return epost.probe(driver) if isinstance(driver, epost.Epost) else ""
     return ""
 
 

@@ -52,6 +52,8 @@ class Driver(ABC):
     close_sockets = False
     #: Seconds between looks for foreign changes where the system does not tell of them.
     look_every = 60.0
+    #: What an administrator should know of these bans, in a few words; "": nothing.
+    caveat = ""
 
     def __init__(self, clock: Clock | None = None, ports: Mapping[str, Sequence[int]] | None = None):
         self.clock: Clock = clock or SystemClock()

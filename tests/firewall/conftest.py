@@ -22,6 +22,7 @@ import pytest
 from mailguard.enforcer import spawn
 from mailguard.firewall.command import Command
 from mailguard.firewall.driver import Driver
+from mailguard.firewall.epost import FILES, Epost
 from mailguard.firewall.interface import Firewall
 from mailguard.firewall.ipset import Ipset
 from mailguard.firewall.nftables import Nftables
@@ -141,18 +142,28 @@ def _script(path: Path) -> list[str]:
     return [str(program)]
 
 
+def _epost(path: Path, lock: float | None = None) -> Epost:
+    """E-Post's tables in a folder of their own."""
+    for name in FILES.values():
+        (path / name).write_bytes(b"")
+    locks = {} if lock is None else dict.fromkeys(("smtp", "pop", "imap"), lock)
+    return Epost(str(path), ("smtp", "pop", "imap"), locks, state=str(path / "state" / "epost.sqlite"))
+
+
 #: Every driver by name; each takes a folder of its own.
 DRIVERS: dict[str, Callable[[Path], Driver]] = {
     "recording": lambda path: Recording(),
     "command": lambda path: Command(
         [*_script(path), "ban", "{network}"], [*_script(path), "unban", "{network}"]
     ),
+    "epost": _epost,
+    "epost-timed": lambda path: _epost(path, 1800.0),
     "nftables": lambda path: Nftables(),
     "ipset-commands": lambda path: Ipset(writers=_commands("iptables-legacy")),
     "ipset-nft-variant": lambda path: Ipset(writers=_commands("iptables-nft")),
     "ipset-python-iptables": lambda path: Ipset(writers={"4": Legacy("4"), "6": Legacy("6")}),
 }
-IN_KERNEL = [name for name in DRIVERS if name not in ("recording", "command")]
+IN_KERNEL = [name for name in DRIVERS if name not in ("recording", "command", "epost", "epost-timed")]
 
 
 def _commands(program: str) -> dict[str, Commands]:
