@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..model import HOSTILE, Alert, Effect, Event, Evidence, Network, Offence
 from ..notation import V6, covers, format_network, host_prefix
+from . import native as twins
 from .bans import Bans, Ordinals
 from .detectors import (
     KIND_NAMES,
@@ -76,7 +78,8 @@ class Setup:
 class Engine:
     """Events in, effects out."""
 
-    def __init__(self, setup: Setup):
+    def __init__(self, setup: Setup, native: bool | None = None):
+        """`native`: use the compiled twin, see `mailguard.core.native`."""
         self.setup = setup
         self.hasher = Hasher(setup.secret)
         self.salt = self.hasher("salt")
@@ -89,7 +92,7 @@ class Engine:
         self.policy = Policy(
             setup.rules, NetworkMap(setup.never), self.allow, self.book, self.bans, self.ordinals
         )
-        self.counts: dict[str, int] = dict.fromkeys(
+        self._counts: dict[str, int] = dict.fromkeys(
             ("events", "hostile", "under_ban", "imposed", "lifted", "alerts", "silenced"), 0
         )
         self.lanes = self._make_lanes()
@@ -112,6 +115,36 @@ class Engine:
         self._allow_changed: set[Network] = set()
         self._sweep_in = _SWEEP_LEAST
         self._sweep_turn = 0
+        self._twin = twins.choose("engine", native)
+        self._feeder: Any = None
+        self.rewire()
+
+    def rewire(self) -> None:
+        """Let the compiled twin, where it is in use, look anew at all that it works on (after a restore)."""
+        if self._twin is None:
+            return
+        self._gather()
+        self._feeder = self._twin.Feeder(self)
+        # In place of the methods, so that no call goes through Python on its way.
+        self.feed, self.feed_many = self._feeder.feed, self._feeder.feed_many  # type: ignore[method-assign]
+
+    @property
+    def compiled(self) -> bool:
+        """Events go through the compiled twin."""
+        return self._feeder is not None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was counted since the first checkpoint: "events", "hostile", "under_ban", "imposed", ..."""
+        self._gather()
+        return self._counts
+
+    def _gather(self) -> None:
+        feeder, counts = self._feeder, self._counts
+        if feeder is not None:
+            for name in ("events", "hostile", "under_ban"):
+                counts[name] += getattr(feeder, name)
+                setattr(feeder, name, 0)
 
     def _make_lanes(self) -> tuple[Lane, ...]:
         by_form: dict[str, list[Detector]] = {}
@@ -133,10 +166,10 @@ class Engine:
 
     # ------------------------------------------------------------ events
 
-    def feed_many(self, events: Iterable[Event]) -> list[Effect]:
+    def feed_many(self, events: Iterable[Event]) -> list[Effect]:  # the compiled twin stands in for both
         """What follows from these events, one after the other; all effects in order."""
         effects: list[Effect] = []
-        feed = self.feed
+        feed = self.feed_slowly
         for event in events:
             if found := feed(event):
                 effects += found
@@ -144,7 +177,11 @@ class Engine:
 
     def feed(self, event: Event) -> list[Effect]:
         """What follows from one event."""
-        counts = self.counts
+        return self.feed_slowly(event)
+
+    def feed_slowly(self, event: Event) -> list[Effect]:
+        """`feed` in Python: the reference, and what takes the events that the compiled twin hands back."""
+        counts = self._counts
         counts["events"] += 1
         kind, time, source, rule_name, _, fields, log_name, _, scope, _, proved, _ = event
         if time > self.clock:
@@ -185,8 +222,20 @@ class Engine:
                 key = self._quota.key(key)
             for fired in lane.feed(key, event, number, flags, log, rule, self.clock):
                 found.append((lane, fired))
+        if found:
+            effects += self._settle(found, event)
+        return effects
+
+    def _settle(self, found: Sequence[tuple[Lane, Fired]], event: Event) -> list[Effect]:
+        """What follows from all that fired because of one event."""
+        effects: list[Effect] = []
+        source = event.source
         for lane, fired in found:
-            if lane.form == "source" and self.bans.covering(source, scope, time) is not None:
+            if (
+                lane.form == "source"
+                and source is not None
+                and self.bans.covering(source, event.scope, event.time) is not None
+            ):
                 break  # under a ban by what fired before it; the rest of its evidence stays
             effects += self._decide(lane, fired, event)
         return effects
@@ -226,7 +275,7 @@ class Engine:
         kept = [
             effect for effect in effects if not isinstance(effect, Alert) or effect.why in ("observe", "cap")
         ]
-        self.counts["silenced"] += len(effects) - len(kept)
+        self._counts["silenced"] += len(effects) - len(kept)
         return kept
 
     def _guess(self, effects: list[Effect]) -> list[Effect]:
@@ -244,7 +293,7 @@ class Engine:
     def _count(self, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
             name = type(effect).__name__
-            self.counts["imposed" if name == "Impose" else "lifted" if name == "Lift" else "alerts"] += 1
+            self._counts["imposed" if name == "Impose" else "lifted" if name == "Lift" else "alerts"] += 1
         return effects
 
     def _offence(self, lane: Lane, fired: Fired, event: Event) -> tuple[Offence, list[int]]:

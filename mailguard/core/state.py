@@ -98,6 +98,7 @@ def restore(engine: Engine, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[st
         held.hits, held.last_hit = told["hits"], told["last_hit"]
     if meta:
         _restore_meta(engine, meta)
+    engine.rewire()
     return meta
 
 

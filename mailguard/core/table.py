@@ -180,7 +180,8 @@ class Table:
             return
         if not self._dirty:
             return
-        dirty, self._dirty = self._dirty, set()
+        dirty = list(self._dirty)
+        self._dirty.clear()  # the very same set: the compiled twin knows it
         for key in dirty:
             index = (key ^ self._salt) % self._count
             found = self._strong[index].get(key)

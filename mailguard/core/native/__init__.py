@@ -19,7 +19,7 @@ import importlib
 from typing import Any
 
 #: What Python and the compiled modules agree on, by module; each has the same number as its `INTERFACE`.
-INTERFACE = {"probe": 1}
+INTERFACE = {"engine": 1, "probe": 1}
 
 
 def load(name: str) -> Any:
@@ -28,7 +28,7 @@ def load(name: str) -> Any:
         module = importlib.import_module(f"{__name__}.{name}")
     except ImportError:
         return None
-    return module if module.INTERFACE == INTERFACE[name] else None
+    return module if INTERFACE[name] == module.INTERFACE else None
 
 
 def choose(name: str, native: bool | None) -> Any:

@@ -1,0 +1,208 @@
+# A `Lane` for the usual event. Included by engine.pyx.
+
+cdef enum Form:
+    OTHER = 0
+    SOURCE = 1
+    NETWORK = 2
+    USER = 3
+    USER_NETWORK = 4
+
+cdef dict FORMS = {"source": SOURCE, "network": NETWORK, "user": USER, "user+network": USER_NETWORK}
+
+
+cdef class Track:
+    """Sees into one `Lane`: its history, and what watches it."""
+
+    cdef object lane
+    cdef Form form
+    cdef Shelf shelf
+    cdef Trimmer trimmer
+    cdef object quota  # of the lane by source, None without one
+    cdef bint heavy  # some record may stand for more than one event
+    cdef list counting  # kind number -> list of Watcher, None where no event of that kind is recorded
+    cdef list completing  # kind number -> list of Watcher, or None
+    cdef list unless  # kind number -> conditions
+    cdef Py_ssize_t[256] least
+
+    def __init__(self, object lane, object quota):
+        cdef dict watchers = {id(watch): Watcher(watch) for watch in lane.watches}
+        cdef Py_ssize_t kind
+        self.lane = lane
+        self.form = FORMS.get(lane.form, OTHER)
+        self.shelf = Shelf(lane.history.table)
+        self.trimmer = Trimmer(lane.history)
+        self.quota = quota if self.form == SOURCE else None
+        self.heavy = len(lane.history.table) > 0
+        self.counting, self.completing, self.unless = [None] * 256, [None] * 256, [()] * 256
+        for kind in lane.who:
+            self.counting[kind] = [watchers[id(watch)] for watch in lane.counting[kind]]
+            self.least[kind] = lane.least[kind]
+            self.unless[kind] = lane.unless[kind]
+        for kind, watches in lane.completing.items():
+            self.completing[kind] = [watchers[id(watch)] for watch in watches]
+
+    cdef object key(self, Happening event, Py_ssize_t *shard, bint *narrow):
+        """The event's key here, None without one."""
+        cdef Who who = event.who
+        cdef object key
+        cdef uint64_t number
+        narrow[0] = True
+        if self.form == SOURCE:
+            narrow[0] = who.narrow
+            shard[0] = who.source_shard(self.shelf)
+            return who.source
+        if self.form == NETWORK:
+            narrow[0] = who.narrow
+            shard[0] = who.network_shard(self.shelf)
+            return who.network()
+        if self.form == OTHER:
+            key = self.lane.key_of(event.event)
+            if key is not None:
+                shard[0] = self.shelf.narrow(key)  # a hash: always below 2**64
+            return key
+        if not event.has_user():
+            return None
+        number = event.user() if self.form == USER else who.with_user(event.user())
+        shard[0] = self.shelf.narrow(number)
+        return number
+
+    cdef uint64_t value(self, Happening event) except? 0:
+        """`Lane.value`."""
+        cdef PyObject *found
+        if self.form != SOURCE:
+            return event.who.value()
+        if event.route.value_field is None:
+            return 0
+        found = PyDict_GetItemWithError(event.fields, event.route.value_field)
+        if found == NULL or not <object>found:
+            return 0
+        return event.hashing.of(<str?><object>found)
+
+    cdef list feed(self, Happening event, uint8_t flags, double clock):
+        """`Lane.feed`: what fires, None for nothing. The caller knows that the lane takes the event."""
+        cdef Py_ssize_t shard = 0, size
+        cdef bint narrow = True
+        cdef Place place = NOWHERE
+        cdef object key = self.key(event, &shard, &narrow)
+        cdef uint8_t kind = event.record.kind
+        cdef bytes buffer, made
+        cdef char *data
+        cdef list fired = None
+        cdef Watcher watcher
+        if key is None:
+            return None
+        if not narrow and self.quota is not None:
+            key = self.quota.key(key)
+            shard = self.shelf.broad(PyLong_AsUnsignedLongLongMask(key >> SHIFT))
+        buffer = self.shelf.get(key, shard, &place)
+        if buffer is not None:
+            size = len(buffer)
+            if (
+                size == 0 or size % SIZE or clock - event.record.time > LATENESS
+                or event.record.time < time_at(PyBytes_AS_STRING(buffer), size // SIZE - 1)
+            ):
+                self.heavy = self.heavy or flags & HEAVY
+                return list(
+                    self.lane.feed(
+                        key, event.event, kind, flags, event.record.log, event.record.rule, clock
+                    )
+                ) or None
+        if flags & HEAVY:
+            self.heavy = True
+        event.record.flags = flags | self.conditions(event)
+        event.record.value = self.value(event)
+        size = 1 if buffer is None else len(buffer) // SIZE + 1
+        made = PyBytes_FromStringAndSize(NULL, size * SIZE)
+        data = PyBytes_AS_STRING(made)
+        if buffer is not None:
+            memcpy(data, PyBytes_AS_STRING(buffer), (size - 1) * SIZE)
+        write_record(data + (size - 1) * SIZE, &event.record)
+        if buffer is None:
+            self.shelf.put(key, shard, narrow, made, False, NOWHERE)
+        elif size & 15:
+            self.shelf.put(key, shard, narrow, made, True, place)
+        else:
+            buffer = self.trimmer.trim(made, clock)
+            if buffer:
+                self.shelf.put(key, shard, narrow, buffer, True, place)
+            else:
+                self.shelf.table.drop(key)
+        if size < self.least[kind] and not flags & HEAVY:
+            return None
+        for watcher in <list>self.counting[kind]:
+            if not self.heavy:
+                if size < watcher.least:
+                    continue
+                if time_at(data, size - watcher.least) < event.record.time - watcher.within:
+                    continue
+            if watcher.may_fire(key, data, size, event.record.time, True):
+                found = watcher.watch.look(key, View(made), size - 1)
+                if found is not None:
+                    fired = fired or []
+                    fired.append(found)
+        return fired
+
+    cdef uint8_t conditions(self, Happening event) except? 0:
+        """The flags of those `unless` that hold for the event."""
+        cdef uint8_t flags = 0
+        cdef PyObject *found
+        for bit, unless in <tuple>self.unless[event.record.kind]:
+            for name, value in <tuple>unless:
+                found = PyDict_GetItemWithError(event.fields, name)
+                if found == NULL or <object>found != value or name not in event.proved:
+                    break
+            else:
+                flags |= <uint8_t>bit
+        return flags
+
+    cdef bint completes(self, Happening event) except *:
+        """Could the event end a sequence here? False is certain."""
+        cdef Py_ssize_t shard = 0
+        cdef bint narrow = True
+        cdef Place place = NOWHERE
+        cdef object key
+        cdef bytes buffer
+        cdef Watcher watcher
+        if self.completing[event.record.kind] is None:
+            return False
+        key = self.key(event, &shard, &narrow)
+        if key is None:
+            return False
+        buffer = self.shelf.get(key, shard, &place)
+        if buffer is None:
+            return False
+        if len(buffer) % SIZE:
+            return True
+        for watcher in <list>self.completing[event.record.kind]:
+            if watcher.may_fire(key, PyBytes_AS_STRING(buffer), len(buffer) // SIZE, event.record.time, False):
+                return True
+        return False
+
+    cdef int pardon(self, Happening event, uint8_t kind, uint64_t name, uint64_t other) except -1:
+        """Forget the failures of somebody who logged in after all."""
+        cdef Py_ssize_t shard = 0, index, size
+        cdef bint narrow = True, one = False, two = False
+        cdef Place place = NOWHERE
+        cdef object key = self.key(event, &shard, &narrow)
+        cdef bytes buffer
+        cdef const char *data
+        cdef uint64_t value
+        if key is None:
+            return 0
+        buffer = self.shelf.get(key, shard, &place)
+        if buffer is None:
+            return 0
+        if self.form != SOURCE:
+            name = other = event.who.value()
+        data = PyBytes_AS_STRING(buffer)
+        size = len(buffer) // SIZE
+        for index in range(size):
+            if kind_at(data, index) == kind:
+                value = value_at(data, index)
+                one = one or value == name
+                two = two or value == other
+        if one:
+            self.lane.history.forget(key, kind, name)
+        if two and other != name:
+            self.lane.history.forget(key, kind, other)
+        return 0

@@ -1,0 +1,78 @@
+# The way in and out of a `Table` for what happens all the time: a key that is there, a new weak key where there
+# is room, a weak key that grows strong. Everything else (giving way, dropping, sweeping) the Table does itself,
+# so there is one account of who gives way to whom. Included by engine.pyx.
+
+cdef enum Place:
+    NOWHERE = 0
+    WEAK = 1
+    STRONG = 2
+
+
+cdef class Shelf:
+    """Sees into one `Table`: the very same dictionaries."""
+
+    cdef object table
+    cdef list weak, strong
+    cdef set dirty  # None: nobody asks for changes
+    cdef uint64_t salt, count, wide, step
+    cdef Py_ssize_t room, strong_room
+    cdef bint told, told_narrow  # somebody wants to know which keys come, also of those below 2**64
+
+    def __init__(self, object table):
+        hook = table.on_enter
+        self.table = table
+        self.weak, self.strong, self.dirty = table._weak, table._strong, table._dirty
+        self.salt, self.count = table._salt, table._count
+        self.wide, self.step = (1 << 128) % table._count, (1 << 64) % table._count
+        self.room, self.strong_room = table._room, table._strong_room
+        self.told = hook is not None
+        self.told_narrow = self.told and not isinstance(getattr(hook, "__self__", None), Quota)
+
+    cdef inline Py_ssize_t narrow(self, uint64_t key) noexcept:
+        """The shard of a key below 2**64."""
+        return <Py_ssize_t>((key ^ self.salt) % self.count)
+
+    cdef inline Py_ssize_t broad(self, uint64_t high) noexcept:
+        """The shard of the key 2**128 + high * 2**64. (The salt falls into the bits that are 0.)"""
+        return <Py_ssize_t>(
+            (self.wide + (high % self.count) * self.step + self.salt % self.count) % self.count
+        )
+
+    cdef bytes get(self, object key, Py_ssize_t shard, Place *place):
+        """The value, None where there is none; `place` says where it was."""
+        cdef PyObject *found = PyDict_GetItemWithError(<dict>self.strong[shard], key)
+        if found != NULL:
+            place[0] = STRONG
+            return <bytes>found
+        found = PyDict_GetItemWithError(<dict>self.weak[shard], key)
+        if found != NULL:
+            place[0] = WEAK
+            return <bytes>found
+        place[0] = NOWHERE
+        return None
+
+    cdef int put(
+        self, object key, Py_ssize_t shard, bint narrow, bytes value, bint strong, Place place
+    ) except -1:
+        """Keep `value` under a key that `get` just found in `place`; `narrow`: it is below 2**64."""
+        cdef dict weak = <dict>self.weak[shard], firm = <dict>self.strong[shard]
+        if place == STRONG:
+            firm[key] = value
+        elif place == WEAK and not strong:
+            weak[key] = value
+        elif place == WEAK and len(firm) < self.strong_room:
+            del weak[key]
+            firm[key] = value
+        elif (
+            place == NOWHERE
+            and not strong
+            and not (self.told_narrow if narrow else self.told)
+            and len(firm) + len(weak) < self.room
+        ):
+            weak[key] = value
+        else:
+            self.table.put(key, value, strong)
+            return 0
+        if self.dirty is not None:
+            self.dirty.add(key)
+        return 0
