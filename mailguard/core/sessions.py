@@ -26,9 +26,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..model import HOSTILE, Event
+from . import native as twins
 from .rules import IGNORE, Parser, SessionKind, SessionUse
 from .scanner import MOST_ATTEMPTS, Draft
 
@@ -107,19 +108,26 @@ class _Store:
 class Sessions:
     """Joins drafts, in their order, into events."""
 
-    def __init__(self, parsers: Iterable[Parser]):
+    def __init__(self, parsers: Iterable[Parser], native: bool | None = None):
+        """`native`: use the compiled twin, see `mailguard.core.native`."""
+        twin = twins.choose("sessions", native)
+        store = _Store if twin is None else twin.Store
+        self.open: Callable[[float], _Open] = _Open if twin is None else twin.Open
         self.lost = 0  # hostile lines without a certain session
         self._stores: dict[str, _Store] = {}
         self._uses: dict[str, tuple[tuple[SessionUse, _Store], ...]] = {}
         for parser in parsers:
             for kind in parser.sessions:
                 name = f"{parser.name}/{kind.name}"
-                self._stores[name] = _Store(name, kind)
+                self._stores[name] = store(name, kind)
             for rule in parser.rules:
                 if rule.sessions:
                     self._uses[rule.full_name] = tuple(
                         (use, self._stores[f"{parser.name}/{use.session}"]) for use in rule.sessions
                     )
+        self.compiled = twin is not None  # drafts go through the compiled twin
+        if twin is not None:
+            self.join = twin.Joiner(self).join  # type: ignore[method-assign]
 
     def __len__(self) -> int:
         return sum(len(store.young) + len(store.old) for store in self._stores.values())
@@ -235,7 +243,7 @@ class Sessions:
         for row, value in rows:
             name, _, key = row.partition(b"\0")
             store = self._stores.get(name.decode("utf-8", "replace"))
-            session = _unpack(value)
+            session = _unpack(value, self.open)
             if store is not None and session is not None:
                 found.append((session.used, key, store, session))
         for _, key, store, session in sorted(found, key=lambda row: row[:2]):
@@ -253,14 +261,14 @@ def _pack(session: _Open) -> bytes:
     )
 
 
-def _unpack(value: bytes) -> _Open | None:
+def _unpack(value: bytes, made: Callable[[float], _Open]) -> _Open | None:
     """None when the row is not one of ours (a newer or a damaged one)."""
     try:
         opened, used, flags, source = _ROW.unpack_from(value)
         fields, proved, tallies, seen = json.loads(value[_ROW.size :])
     except (struct.error, ValueError):
         return None
-    session = _Open(opened)
+    session = made(opened)
     session.used = used
     session.source = int.from_bytes(source, "big") if flags & _SOURCE else None
     session.fields = dict(fields) or None

@@ -2,15 +2,13 @@
 
 Every module here (`*.pyx`) is optional. The Python module that it replaces stays the reference and the
 fallback, and a differential test holds the two together. Whoever makes a `Scanner`, `Engine`, ... says with
-`native=` whether the twin is used: True (ValueError where it is not there), False, or None: where it is there.
+`native=` whether the twin is used: True (ValueError where it is not there), False, or None: where it is
+there.
 
-Build: `make native`, or `python hatch_build.py` with Cython and setuptools at hand; `pip install -e .` does it
-too. The generated C and the compiled modules are not kept in git. After a change of what Python and a compiled
-module agree on (arguments, attributes), raise `INTERFACE` there and here: a module that was compiled before the
-change is then not used, instead of being wrong.
-
-Memory safety: no pointer arithmetic on a line's bytes outside what `scan.pyx` says about it; bounds are checked
-wherever an index comes from a log.
+Build: `make native`, or `python hatch_build.py [NAME]...` with Cython and setuptools at hand; `pip install
+-e .` does it too. The generated C and the compiled modules are not kept in git. After a change of what
+Python and a compiled module agree on (arguments, attributes), raise the number here and in the module: one
+that was compiled before the change is then not used, instead of being wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-#: What Python and the compiled modules agree on, by module; each has the same number as its `INTERFACE`.
-INTERFACE = {"engine": 1, "probe": 1}
+#: What Python and the compiled modules agree on; each has the same number as its `INTERFACE`.
+INTERFACE = {"scan": 1, "engine": 1, "sessions": 1}
 
 
 def load(name: str) -> Any:

@@ -1,0 +1,238 @@
+"""The compiled twin of `Sessions.join`: the open sessions, and what a draft becomes with them.
+
+`Open` and `Store` have the attributes and methods of the Python classes of `core/sessions.py`, so that snapshot,
+restore and everything rare stays there. A rule that uses a session in a way that is not known here is joined by
+`Sessions._join`, on the same objects.
+"""
+
+from cpython.object cimport PyObject
+
+from ...model import HOSTILE, Event
+from ..rules import IGNORE, SessionUse
+from ..scanner import MOST_ATTEMPTS
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
+
+INTERFACE = 1
+
+cdef object new_tuple = tuple.__new__
+#: What this module knows of `SessionUse`; with other fields in it every draft goes back to Python.
+cdef tuple KNOWN = ("session", "action", "carry", "tally", "less", "otherwise", "once", "must")
+
+
+cdef class Open:
+    """One open session."""
+
+    cdef public double opened, used
+    cdef public object source
+    cdef public dict fields
+    cdef public frozenset proved
+    cdef public dict tallies
+    cdef public tuple seen
+    cdef public bint saved
+
+    def __init__(self, double time):
+        self.opened = self.used = time
+        self.proved = frozenset()
+        self.seen = ()
+
+
+cdef class Store:
+    """The open sessions of one declaration, in two generations."""
+
+    cdef public object name
+    cdef public double lifetime
+    cdef public Py_ssize_t cap, evicted
+    cdef public dict young, old
+    cdef public set changed
+
+    def __init__(self, name, kind):
+        self.name = name
+        self.lifetime = kind.lifetime
+        self.cap = max(2, kind.cap)
+        self.young, self.old, self.changed = {}, {}, set()
+
+    cpdef Open find(self, bytes key, double time):
+        """The open session of that key, None where there is none, or it is over."""
+        cdef Open session
+        cdef PyObject *found = PyDict_GetItemWithError(self.young, key)
+        if found != NULL:
+            session = <Open?><object>found
+        else:
+            if not self.old:
+                return None
+            found = PyDict_GetItemWithError(self.old, key)
+            if found == NULL:
+                return None
+            session = <Open?><object>found
+            del self.old[key]
+            self.put(key, session)
+        if time - session.used > self.lifetime:
+            self.drop(key)
+            return None
+        return session
+
+    cpdef Open start(self, bytes key, double time):
+        """A new session, in place of one that may be open."""
+        cdef Open session = Open(time)
+        cdef object before = self.old.pop(key, None)
+        if before is None:
+            before = self.young.get(key)
+        session.saved = (<Open?>before).saved if before is not None else key in self.changed
+        self.put(key, session)
+        return session
+
+    cpdef int put(self, bytes key, Open session) except -1:
+        cdef double limit
+        if len(self.young) >= self.cap // 2 and key not in self.young:
+            limit = session.used - self.lifetime
+            for other in self.old.values():
+                self.evicted += (<Open?>other).used >= limit
+            self.changed.update(self.old)
+            self.old = self.young
+            self.young = {}
+        self.young[key] = session
+        return 0
+
+    cpdef int drop(self, bytes key) except -1:
+        cdef object session = self.young.pop(key, None)
+        if session is None:
+            session = self.old.pop(key, None)
+        if session is None or (<Open?>session).saved:
+            self.changed.add(key)
+        else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
+            self.changed.discard(key)
+        return 0
+
+
+cdef class Use:
+    """A `SessionUse`, its words made into numbers."""
+
+    cdef bint opens, closes, once, must
+    cdef tuple carry
+    cdef str tally, less, otherwise  # empty: none
+    cdef Store store
+
+    def __init__(self, use, Store store):
+        self.opens, self.closes = use.action == "open", use.action == "close"
+        self.once, self.must = use.once, use.must
+        self.carry, self.tally, self.less, self.otherwise = use.carry, use.tally, use.less, use.otherwise
+        self.store = store
+
+
+cdef class Joiner:
+    """Joins drafts for `Sessions`."""
+
+    cdef object sessions, slow
+    cdef dict uses  # rule -> tuple of Use
+    cdef object ignore
+    cdef Py_ssize_t most
+
+    def __init__(self, sessions):
+        self.sessions, self.slow = sessions, sessions._join
+        self.ignore, self.most = IGNORE, MOST_ATTEMPTS
+        self.uses = {}
+        if SessionUse._fields == KNOWN:
+            for rule, uses in sessions._uses.items():
+                self.uses[rule] = tuple([Use(use, store) for use, store in uses])
+
+    def join(self, drafts):
+        """`Sessions.join`."""
+        cdef list events = []
+        cdef object event
+        for draft in drafts:
+            if type(draft) is Event:
+                events.append(draft)
+                continue
+            event = self.one(draft)
+            if event is not None:
+                events.append(event)
+        return events
+
+    cdef object one(self, object draft):
+        cdef tuple told, keys, uses
+        cdef object event, kind, source, fields, proved, first, weigh
+        cdef double time
+        cdef Py_ssize_t place, weight, stated
+        cdef bint said = True
+        cdef bytes key
+        cdef Use use
+        cdef Open session
+        cdef PyObject *found
+        cdef dict carried
+        event, keys = draft
+        if not isinstance(event, tuple) or len(<tuple>event) != 12:
+            raise TypeError("join wants events and drafts")
+        told = <tuple>event
+        found = PyDict_GetItemWithError(self.uses, told[3])
+        if found == NULL:
+            return self.slow(draft)
+        uses = <tuple>found
+        if len(uses) != len(keys):
+            raise ValueError("a draft has one key for each session that its rule uses")
+        kind, time, source, stated, fields, proved = told[0], told[1], told[2], told[4], told[5], told[10]
+        weight = stated
+        for place in range(len(uses)):
+            use, key = <Use>uses[place], <bytes?>keys[place]
+            session = None
+            if key:
+                session = use.store.find(key, time)
+                if (session is None or not use.tally) and (use.opens or use.tally):
+                    session = use.store.start(key, time)
+            if use.once and session is not None:
+                if told[3] in session.seen:
+                    said = False
+                else:
+                    session.seen = (*session.seen, told[3])
+            if session is None:
+                if use.must:
+                    said = False
+                continue
+            if time > session.used:
+                session.used = time
+            if source is not None:
+                if use.opens or session.source is None:
+                    session.source = source
+            else:
+                source = session.source
+            if session.tallies and use.less:
+                weight -= <Py_ssize_t>session.tallies.get(use.less, 0)
+            if use.tally:
+                if session.tallies is None:
+                    session.tallies = {}
+                session.tallies[use.tally] = min(
+                    <Py_ssize_t>session.tallies.get(use.tally, 0) + max(0, stated), self.most
+                )
+            if session.fields:
+                fields = session.fields | fields
+                proved = proved | session.proved
+            if use.carry:
+                carried = {name: fields[name] for name in use.carry if name in fields}
+                if carried:
+                    session.fields = carried if session.fields is None else session.fields | carried
+                    session.proved |= proved & carried.keys()
+            if use.closes:
+                use.store.drop(key)
+            else:
+                use.store.changed.add(key)
+        if weight <= 0:
+            kind, weight = self.ignore, 1
+            for use in uses:
+                if use.otherwise:
+                    kind = use.otherwise
+                    break
+        if not said or kind == self.ignore:
+            return None
+        if source is None and kind in HOSTILE:
+            self.sessions.lost += 1
+            return None
+        if kind is told[0] and source is told[2] and weight == stated and fields is told[5]:
+            return event
+        return new_tuple(
+            Event,
+            (
+                kind, told[1], source, told[3], weight, fields, told[6], told[7], told[8], told[9], proved,
+                told[11] if kind in HOSTILE else b"",
+            ),
+        )

@@ -1,0 +1,108 @@
+"""The compiled sessions are the Python ones, only faster: same events, same rows, same forgetting."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailguard.core import native
+from mailguard.core.rules import IGNORE, SessionKind, SessionUse
+from mailguard.core.scanner import Draft
+from mailguard.core.sessions import Sessions
+from mailguard.model import Event
+
+pytestmark = pytest.mark.skipif(native.load("sessions") is None, reason="the sessions are not compiled here")
+
+KINDS = ("auth_failure", "connect", "disconnect", "mail_accepted", "session_aborted", IGNORE)
+uses = st.builds(
+    SessionUse,
+    st.sampled_from(("one", "two")),
+    st.sampled_from(("open", "use", "use", "close")),
+    carry=st.sampled_from(((), (), ("user",), ("user", "sender"))),
+    tally=st.sampled_from(("", "", "auth", "seen")),
+    less=st.sampled_from(("", "", "auth", "seen")),
+    otherwise=st.sampled_from(("", "", "disconnect")),
+    once=st.sampled_from((False, False, True)),
+    must=st.sampled_from((False, False, True)),
+)
+rules = st.lists(st.lists(uses, min_size=1, max_size=3).map(tuple), min_size=1, max_size=5)
+moves = st.lists(
+    st.tuples(
+        st.integers(0, 4),  # which rule
+        st.sampled_from((0.0, 0.5, 30.0, 200.0, -5.0)),  # later by
+        st.sampled_from(KINDS),
+        st.sampled_from((None, None, 0xC0000207, 0xC6336401)),
+        st.sampled_from((1, 1, 2, 0, 5)),
+        st.dictionaries(
+            st.sampled_from(("user", "sender", "helo")), st.sampled_from(("a", "", "é")), max_size=3
+        ),
+        st.tuples(*3 * [st.sampled_from((b"", b"1", b"2", b"3", b"4", b"5"))]),
+    ),
+    max_size=80,
+)
+
+
+def made(chosen: list[tuple[SessionUse, ...]], cap: int, compiled: bool) -> Sessions:
+    parser: Any = SimpleNamespace(
+        name="p",
+        sessions=[SessionKind("one", ("pid",), 100.0, cap), SessionKind("two", ("pid",), 300.0, 3)],
+        rules=[SimpleNamespace(full_name=f"p/{n}", sessions=found) for n, found in enumerate(chosen)],
+    )
+    sessions = Sessions([parser], compiled)
+    assert sessions.compiled == compiled
+    return sessions
+
+
+@given(rules, moves, st.integers(2, 8), st.lists(st.integers(0, 80), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_same_events_and_same_rows(
+    chosen: list[tuple[SessionUse, ...]], story: list[Any], cap: int, marks: list[int]
+) -> None:
+    """Draft by draft the same event or none; at every checkpoint the same rows, from which either goes on."""
+    pair = [made(chosen, cap, compiled) for compiled in (True, False)]
+    time = 1.8e9
+    for number, (rule, later, kind, source, weight, fields, keys) in enumerate(story):
+        time += later
+        if number in marks:
+            full = marks.index(number) == 0
+            one, other = (sorted(sessions.snapshot(full), key=repr) for sessions in pair)
+            assert one == other
+            if full:
+                pair = [made(chosen, cap, compiled) for compiled in (True, False)]
+                for sessions in pair:
+                    sessions.restore([(key, value) for key, value in one if value is not None])
+        rule %= len(chosen)
+        event = Event(
+            kind,
+            time,
+            source,
+            f"p/{rule}",
+            weight,
+            fields,
+            "log",
+            number,
+            proved=frozenset(fields),
+            line=b"raw",
+        )
+        draft = Draft(event, keys[: len(chosen[rule])])
+        one_event, other_event = (sessions.join([draft, event]) for sessions in pair)
+        assert one_event == other_event
+        assert [type(found) for found in one_event] == [type(found) for found in other_event]
+    assert len(pair[0]) == len(pair[1])
+    assert (pair[0].lost, pair[0].evicted) == (pair[1].lost, pair[1].evicted)
+    assert sorted(pair[0].snapshot(True)) == sorted(pair[1].snapshot(True))
+
+
+def test_what_is_no_draft_is_refused() -> None:
+    """A wrong type or a wrong number of keys is an error, never a crash."""
+    sessions = made([(SessionUse("one", "open"),)], 4, True)
+    event = Event("connect", 1.0, 1, "p/0", 1, {}, "log", 0)
+    for wrong in (None, 3, ("a", "b"), (event, ("text",)), (event, ()), (event, (b"1", b"2")), ((), (b"1",))):
+        with pytest.raises((TypeError, ValueError)):
+            sessions.join([wrong])  # type: ignore[list-item]
+    with pytest.raises(KeyError):
+        sessions.join([Draft(event._replace(rule="p/unknown"), (b"1",))])
