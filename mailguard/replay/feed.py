@@ -20,8 +20,8 @@ BATCH = 4096  # events handed to the judge at once
 
 
 class Merged:
-    """A feed of events from recorded logs, in the one order. It moves the clock to the newest event it hands
-    out."""
+    """A feed of events from recorded logs, in the one order. It moves the clock to the newest event it
+    hands out."""
 
     def __init__(
         self, logs: Sequence[RecordedLog], judge: Judge, clock: ManualClock | None, summary: Summary
@@ -136,7 +136,8 @@ class Collector:
 
 
 def replay(logs: Sequence[RecordedLog], judge: Judge, summary: Summary | None = None) -> Iterator[Effect]:
-    """The effects that `judge` has on `logs`, in order; `summary` is filled on the way and whole at the end.
+    """The effects that `judge` has on `logs`, in order; `summary` is filled on the way and whole at the
+    end.
 
     The judge decides as its mode says; a rehearsal of the policy wants `judge.enforcing = True`.
     """

@@ -2,8 +2,8 @@
 then by its name; within a log the place is the order.
 
 The streams give chunks, and whole stretches of a chunk are taken at once: logs that follow each other cost
-nothing for each event. A stream is opened only when the order comes to its first stamp, so a year of rotated
-files is never open together.
+nothing for each event. A stream is opened only when the order comes to its first stamp, so a year of
+rotated files is never open together.
 """
 
 from __future__ import annotations

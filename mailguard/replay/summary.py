@@ -24,6 +24,8 @@ class Summary:
     last: float | None = None
     notices: list[Notice] = field(default_factory=list)
     untold: int = 0  # notices that were not kept
+    cut: int = 0  # lines that were too long
+    late: int = 0  # events that stand behind a later one of their log
 
     def span(self, time: float) -> None:
         """Take a stamp into the span of time."""

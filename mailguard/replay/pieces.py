@@ -1,0 +1,228 @@
+"""The parse stage: a piece of a log and the definitions in, events and join facts out.
+
+A pure function: the same piece gives the same, in whatever process and after whatever other piece. What
+only several lines tell together leaves it as drafts (which session a line opens, uses or closes, by which
+key); the parent joins them, in order.
+
+A plain file is cut at line starts and each piece is read on its own. What can only be read forwards
+(compressed files, journals, their exports, standard input) is divided as it goes by; whoever is asked for a
+later piece of it without having read the earlier ones reads and drops those.
+"""
+
+from __future__ import annotations
+
+import marshal
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ..core.scanner import Draft, Scanner
+from ..feeds.interface import LogOptions
+from ..feeds.recorded import RecordedLog
+from ..model import Block, Event, Notice, Records
+from .merging import Drafted, times_of
+from .sources import PLAIN
+from .span import Span
+
+ENTRIES = 16_384  # of a structured log in one piece
+_OPEN = 4  # logs read forwards that a process keeps open
+_new = tuple.__new__
+
+
+class Piece(NamedTuple):
+    """What is to be parsed. Plain files: the bytes from `start` to `end`; others: the part `number`."""
+
+    path: str
+    form: str
+    arrival: float
+    timezone: str
+    parsers: tuple[str, ...]
+    year: int | None
+    number: int
+    start: int = 0
+    end: int | None = None
+    size: int = 4 << 20  # bytes of a part, where the log is read forwards
+
+
+class Parsed(NamedTuple):
+    """What came out. `first` and `last`: the earliest and latest stamp of its lines; `bytes`: of the log as
+    it is on disk, as near as can be told; `complete`: the log ends here."""
+
+    records: int
+    first: float | None
+    last: float | None
+    times: list[float]
+    drafts: list[Drafted]
+    notices: list[Notice]
+    bytes: int
+    complete: bool
+    cut: int = 0
+
+
+class _Stamps:
+    """Earliest and latest stamp of a piece."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+        self.last: float | None = None
+
+    def span(self, time: float) -> None:
+        if self.first is None or time < self.first:
+            self.first = time
+        if self.last is None or time > self.last:
+            self.last = time
+
+
+class _Forward:
+    """A log that is read forwards, part by part."""
+
+    def __init__(self, log: RecordedLog, size: int):
+        self.log = log
+        self.next = 0  # number of the next part
+        self._size = size
+        self._items = iter(log)
+        self._rest: Block | None = None
+        self._cut = 0
+        self.complete = False
+
+    def part(self) -> Iterator[Block | Records | Notice]:
+        """The items of the next part; each is valid until the next is asked for."""
+        self.next += 1
+        limit = self.next * self._size
+        entries = 0
+        while not self.complete:
+            item: Any = self._rest or next(self._items, None)
+            self._rest = None
+            if item is None:
+                self.complete = True
+                return
+            if isinstance(item, Block):
+                stop = _line_start(item, limit)
+                if stop <= item.start:
+                    self._rest = item
+                    return
+                if stop < item.end:
+                    self._rest = _part_of(item, stop, item.end)
+                    yield _part_of(item, item.start, stop)
+                    return
+            yield item
+            if isinstance(item, Records):
+                entries += len(item.records)
+                if entries >= ENTRIES:
+                    return
+
+    def cuts(self) -> int:
+        """Lines that were cut since the last call."""
+        cut, self._cut = self.log.cut - self._cut, self.log.cut
+        return cut
+
+
+def _line_start(block: Block, limit: int) -> int:
+    """The index of the first line of `block` that begins at or after the offset `limit` of the log."""
+    at = block.start + limit - block.position
+    if at >= block.end:
+        return block.end
+    if at <= block.start:
+        return block.start
+    return int(block.data.find(b"\n", at - 1, block.end)) + 1 or block.end
+
+
+def _part_of(block: Block, start: int, end: int) -> Block:
+    return block._replace(
+        start=start,
+        end=end,
+        position=block.position + start - block.start,
+        cuts=tuple(cut for cut in block.cuts if start <= cut < end),
+    )
+
+
+class Parse:
+    """The parse stage of one process: its scanner, and the logs it reads forwards."""
+
+    def __init__(self, scanner: Scanner):
+        self.scanner = scanner
+        self._forward: dict[str, _Forward] = {}
+
+    def __call__(self, piece: Piece) -> Parsed:
+        """Raises OSError when the file cannot be opened."""
+        if piece.form == PLAIN:
+            log = _open(piece)
+            self.scanner.begin(piece.path)
+            return self._gather(log, iter(log), lambda: log.complete, lambda: log.cut)
+        forward = self._forward.get(piece.path)
+        if forward is None or forward.next > piece.number:
+            self._forward.pop(piece.path, None)
+            if len(self._forward) >= _OPEN:
+                del self._forward[next(iter(self._forward))]
+            forward = _Forward(_open(piece), piece.size)
+            self.scanner.begin(piece.path)
+            self._forward[piece.path] = forward
+        while forward.next < piece.number:
+            self._gather(forward.log, forward.part(), lambda: False, forward.cuts)
+        found = self._gather(forward.log, forward.part(), lambda: forward.complete, forward.cuts)
+        if found.complete:
+            self._forward.pop(piece.path, None)
+        return found
+
+    def _gather(
+        self, log: RecordedLog, items: Iterator[Any], ended: Callable[[], bool], cuts: Callable[[], int]
+    ) -> Parsed:
+        scanner, stamps = self.scanner, _Stamps()
+        span = Span(stamps)
+        drafts: list[Drafted] = []
+        notices: list[Notice] = []
+        records = size = 0
+        for item in items:
+            if isinstance(item, Block):
+                records += item.data.count(b"\n", item.start, item.end)
+                size += item.end - item.start
+                drafts += scanner.scan(item)
+            elif isinstance(item, Records):
+                records += len(item.records)
+                drafts += scanner.scan_records(item)
+            else:
+                if isinstance(item, Notice):
+                    notices.append(item)
+                continue
+            span.look(item)
+        complete = ended()
+        if complete:
+            records -= log.unterminated
+        return Parsed(
+            records, stamps.first, stamps.last, times_of(drafts), drafts, notices, size, complete, cuts()
+        )
+
+
+def _open(piece: Piece) -> RecordedLog:
+    options = LogOptions(timezone=piece.timezone, year=piece.year, parsers=piece.parsers)
+    return RecordedLog(piece.path, options, start=piece.start, end=piece.end, arrival=piece.arrival)
+
+
+# ---------------------------------------------------------------- between processes
+
+
+def packed(parsed: Parsed) -> bytes:
+    """What was parsed as bytes for another process: columns, because the same few texts stand in them again
+    and again, and are written once."""
+    keys = [(at, one.keys) for at, one in enumerate(parsed.drafts) if type(one) is Draft]
+    events = [one if type(one) is Event else one.event for one in parsed.drafts]  # type: ignore[union-attr]
+    columns = [list(column) for column in zip(*events, strict=True)] if events else [[] for _ in range(12)]
+    del columns[1]
+    times = array("d", parsed.times).tobytes()
+    notices = [(one.id, one.args, one.blind) for one in parsed.notices]
+    rest = (parsed.records, parsed.first, parsed.last, parsed.bytes, parsed.complete, parsed.cut)
+    return marshal.dumps((rest, times, columns, keys, notices))
+
+
+def unpacked(data: bytes) -> Parsed:
+    """What `packed` made bytes of."""
+    (records, first, last, size, complete, cut), stamps, columns, keys, notices = marshal.loads(data)
+    column: array[float] = array("d")
+    column.frombytes(stamps)
+    times = column.tolist()
+    columns.insert(1, times)
+    drafts: list[Any] = [_new(Event, row) for row in zip(*columns, strict=True)]
+    for at, of in keys:
+        drafts[at] = _new(Draft, (drafts[at], of))
+    said = [Notice(what, args, blind) for what, args, blind in notices]
+    return Parsed(records, first, last, times, drafts, said, size, complete, cut)

@@ -1,0 +1,150 @@
+"""From logs to batches of events in the one order, whoever parses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..core.judge import Joiner
+from ..feeds.interface import LogOptions
+from ..model import Event, Notice
+from .cutting import spans
+from .feed import BATCH
+from .merging import Chunk, Stream, merge, running
+from .pieces import Parsed, Piece
+from .sources import PLAIN, STDIN, Source
+from .summary import Summary
+from .workers import Executor
+
+_HALF_YEAR = 183 * 86400.0
+_DISORDER = 5.0  # seconds that lines of several processes may well stand behind each other
+_JUMP = 3600.0  # stamps that go back further are no disorder of lines: a clock was set
+
+
+class Progress(Protocol):
+    """Who is told how far it is."""
+
+    def advance(self, size: int, records: int) -> None:
+        """So many more bytes on disk and lines were read."""
+
+
+class YearsError(Exception):
+    """A compressed log without years goes back by more than half a year: its years must be counted
+    first."""
+
+    def __init__(self, source: Source):
+        super().__init__(source.path)
+        self.source = source
+
+
+@dataclass(slots=True)
+class _Order:
+    """How far a log is in order."""
+
+    late: int = 0  # events that stand behind a later one
+    furthest: float = 0.0  # by how many seconds
+    at: float = 0.0  # the newest stamp before that
+
+
+@dataclass
+class Reading:
+    """Reads `sources`; `batches` gives the events. `counted`: logs whose years were counted already."""
+
+    sources: Sequence[Source]
+    options: LogOptions
+    executor: Executor
+    here: Executor  # for what only this process can read
+    sessions: Joiner
+    summary: Summary
+    progress: Progress | None = None
+    counted: frozenset[str] = frozenset()
+    tell: Callable[[Notice], None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tell = self.summary.notice
+
+    def batches(self) -> Iterator[list[Event]]:
+        """Lists of about BATCH events. Raises OSError, and YearsError (then all is to be begun anew)."""
+        streams = [Stream(one.path, self._chunks(one), one.first) for one in self.sources]
+        join, summary = self.sessions.join, self.summary
+        for drafts in merge(streams, BATCH):
+            events = join(drafts)
+            summary.take(events)
+            yield events
+
+    def _pieces(self, source: Source) -> Iterator[Piece]:
+        options = self.options
+        whole = Piece(
+            source.path, source.form, source.arrival, options.timezone, options.parsers, source.year, 0
+        )
+        if source.form != PLAIN:
+            number = 0
+            while True:
+                yield whole._replace(number=number)
+                number += 1
+        cut, year = spans(source, options)
+        if year is not None:
+            self.tell(Notice("log-years", {"log": source.path, "year": year}))
+        for number, one in enumerate(cut):
+            yield whole._replace(number=number, start=one.start, end=one.end, year=one.year)
+
+    def _chunks(self, source: Source) -> Iterator[Chunk]:
+        """The log's drafts in order, each with the newest stamp so far."""
+        newest = source.first if source.first is not None else float("-inf")
+        order = _Order()
+        executor = self.here if source.form == STDIN else self.executor
+        forward = source.form != PLAIN
+        done = 0
+        for parsed in executor.run(self._pieces(source), forward):
+            done += self._take(source, parsed, done)
+            if parsed.drafts:
+                stamps = running(parsed.times, newest)
+                self._orderly(source, order, parsed.times, stamps)
+                newest = stamps[-1]
+                yield Chunk(stamps, parsed.drafts)
+            if forward and parsed.complete:
+                break
+        if self.progress is not None:
+            self.progress.advance(max(0, source.size - done), 0)
+        self._report(source, order)
+
+    def _take(self, source: Source, parsed: Parsed, done: int) -> int:
+        """The figures of a piece; bytes on disk that it stands for."""
+        summary = self.summary
+        summary.records += parsed.records
+        summary.cut += parsed.cut
+        for stamp in (parsed.first, parsed.last):
+            if stamp is not None:
+                summary.span(stamp)
+        for notice in parsed.notices:
+            self.tell(notice)
+        # How much of a compressed file was used up is not known: a sixth of what came out of it, at most all.
+        size = parsed.bytes if source.form == PLAIN else parsed.bytes // 6
+        size = min(size, max(0, source.size - done))
+        if self.progress is not None:
+            self.progress.advance(size, parsed.records)
+        return size
+
+    def _orderly(self, source: Source, order: _Order, times: list[float], stamps: list[float]) -> None:
+        if times == stamps:
+            return
+        behind = [stamp - time for stamp, time in zip(stamps, times, strict=True)]
+        order.late += len(behind) - behind.count(0.0)
+        furthest = max(behind)
+        if furthest > order.furthest:
+            order.furthest, order.at = furthest, stamps[behind.index(furthest)]
+        if furthest > _HALF_YEAR and source.yearless and source.year is None:
+            if source.form == STDIN or source.path in self.counted:
+                return
+            raise YearsError(source)
+
+    def _report(self, source: Source, order: _Order) -> None:
+        """What there is to say about the order of a log that was read to its end."""
+        if order.furthest > _JUMP:
+            args = {"log": source.path, "lines": order.late, "seconds": order.furthest, "at": order.at}
+            self.tell(Notice("log-clock", args))
+        elif order.furthest > _DISORDER:
+            args = {"log": source.path, "lines": order.late, "seconds": order.furthest}
+            self.tell(Notice("log-disorder", args))
+        self.summary.late += order.late

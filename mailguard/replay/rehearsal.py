@@ -1,0 +1,146 @@
+"""A rehearsal: logs are read once, and one policy or several are tried on them."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ..core.engine import Engine
+from ..core.rules import Parser
+from ..core.sessions import Sessions
+from ..feeds.interface import LogOptions
+from ..model import Event, Notice
+from .cutting import whole_year
+from .reading import Progress, Reading, YearsError
+from .shutouts import Shutouts
+from .sources import Source
+from .summary import Summary
+from .trial import Trial
+from .workers import Definitions, Executor, Here, Processes
+
+
+@dataclass
+class Rehearsal:
+    """What is read and who is tried. `make`: an engine for each trial, made anew when all is begun anew.
+
+    `since`, `until`: only events from the one stamp up to the other are judged. `workers`: processes that
+    parse; None: as many as there are cores.
+    """
+
+    sources: list[Source]
+    parsers: Sequence[Parser]
+    make: Sequence[Callable[[], Engine]]
+    options: LogOptions = field(default_factory=LogOptions)
+    workers: int | None = None
+    prefilter: str = "auto"
+    since: float | None = None
+    until: float | None = None
+    shutouts: Shutouts = field(default_factory=Shutouts)
+    progress: Progress | None = None
+    executor: Executor | None = None  # another one than processes of this host; the caller closes it
+    trials: list[Trial] = field(default_factory=list)
+    summary: Summary = field(default_factory=Summary)
+    interrupted: bool = False
+    told: list[Notice] = field(default_factory=list)  # what was said about the files before they were read
+
+    def run(self) -> None:
+        """Read everything. Ctrl-C ends it early: then `interrupted` is set and what was found so far
+        counts.
+
+        Raises OSError when a log cannot be opened."""
+        counted: frozenset[str] = frozenset()
+        with calm():
+            try:
+                while True:
+                    try:
+                        self._once(counted)
+                        break
+                    except YearsError as error:
+                        counted |= {error.source.path}
+                        self._count_years(error.source)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            for trial in self.trials:
+                trial.close(self.shutouts, self.summary.last)
+
+    def batches(self) -> Iterator[list[Event]]:
+        """The events, in order, without trying anybody (for who writes or counts them)."""
+        counted: frozenset[str] = frozenset()
+        for source in [one for one in self.sources if one.yearless and one.year is None]:
+            self._count_years(source)
+            counted |= {source.path}
+        self.summary = Summary(notices=list(self.told))
+        yield from self._read(counted)
+
+    def _once(self, counted: frozenset[str]) -> None:
+        self.trials = [Trial(make()) for make in self.make]
+        self.summary = Summary(notices=list(self.told))
+        for events in self._read(counted):
+            for trial in self.trials:
+                trial.take(events)
+
+    def _read(self, counted: frozenset[str]) -> Iterator[list[Event]]:
+        make = Definitions(self.parsers, self.prefilter)
+        here = Here(make)
+        executor = self.executor if self.executor is not None else self._executor(here, make)
+        try:
+            reading = Reading(
+                self.sources,
+                self.options,
+                executor,
+                here,
+                Sessions(self.parsers),
+                self.summary,
+                self.progress,
+                counted,
+            )
+            for events in reading.batches():
+                yield self._between(events)
+        finally:
+            if executor is not self.executor:
+                executor.close()
+
+    def _executor(self, here: Here, make: Definitions) -> Executor:
+        workers = self.workers if self.workers is not None else len(os.sched_getaffinity(0))
+        size = sum(source.size for source in self.sources)
+        if workers <= 1 or (self.workers is None and size < _SMALL):
+            return here
+        return Processes(make, workers)
+
+    def _between(self, events: list[Event]) -> list[Event]:
+        since, until = self.since, self.until
+        if since is not None:
+            events = [event for event in events if event[1] >= since]
+        if until is not None:
+            events = [event for event in events if event[1] < until]
+        return events
+
+    def _count_years(self, source: Source) -> None:
+        """Find the first year of a log that spans more than one; where that cannot be told, it is said."""
+        year = whole_year(source, self.options)
+        at = self.sources.index(source)
+        if year is None:
+            return
+        self.told = [*self.told, Notice("log-years", {"log": source.path, "year": year})]
+        self.sources = [*self.sources]
+        self.sources[at] = source._replace(year=year, first=None)
+
+
+_SMALL = 8 << 20  # bytes that are read before a second process would have begun
+
+
+@contextmanager
+def calm() -> Iterator[None]:
+    """Millions of events are made and none is part of a circle: the collector seldom needs to look."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
