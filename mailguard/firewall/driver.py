@@ -125,6 +125,11 @@ class Driver(ABC):
         """`restore` for whoever can `compare` afterwards, and whether that is needed to know all."""
         return self.restore(bans, now), False
 
+    def at_once(self, key: Key, until: float, now: float) -> bool:
+        """One new ban by the shortest way there is, before anything is remembered; False: it did not happen,
+        `change` does it. Never raises. The caller remembers it by `desired.commit`."""
+        return False
+
     def purge(self, now: float) -> None:
         """Forget what is over; the kernel has ended it by itself."""
         self.desired.purge(now)

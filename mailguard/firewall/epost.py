@@ -176,8 +176,7 @@ class Epost(Driver):
             return dict(self.desired.bans)
         saved, slots = self.state.load()
         for table in self.tables:
-            table.rows, table.allowed, table.free = {}, {}, {}
-            table.adopt(slots.get(table.path, ()))
+            table.reset(slots.get(table.path, ()))
         self.allowed = self.state.allowed()
         self._passing = Allowed(self.allowed)
         self._loaded = True

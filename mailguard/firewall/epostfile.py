@@ -81,6 +81,8 @@ class TableFile:
     empty_end: bytes = b"\n"  # the line end of a table that has none yet
     rows: dict[Network, dict[Network, Slot]] = field(default_factory=dict)  # by owner and piece
     allowed: dict[Network, Slot] = field(default_factory=dict)
+    surplus: list[Slot] = field(default_factory=list)  # in force, and another one is too
+    unsure: list[Slot] = field(default_factory=list)  # of the state file, not compared with the table yet
     free: dict[tuple[bool, int], list[Slot]] = field(default_factory=dict)  # by `top` and length
 
     # ---- opening
@@ -125,7 +127,7 @@ class TableFile:
         saved the file anew) and is followed there; rows that are the same byte for byte are interchangeable.
         """
         known = self.slots()
-        self.rows, self.allowed, self.free = {}, {}, {}
+        self.reset()
         taken: set[int] = set()
         lost: list[Slot] = []
         for slot in known:
@@ -179,25 +181,31 @@ class TableFile:
     def _file(self, slot: Slot) -> None:
         if not slot.live:
             self.release(slot)
-        elif slot.piece is None or slot.owner is None:
-            raise AssertionError("a row in force belongs to a network")
-        elif slot.top:
+            return
+        assert slot.piece is not None
+        assert slot.owner is not None
+        before = self.find(slot.owner, slot.piece, slot.top)
+        if before is not None and before is not slot:
+            self.surplus.append(before)
+        if slot.top:
             self.allowed[slot.piece] = slot
         else:
             self.rows.setdefault(slot.owner, {})[slot.piece] = slot
 
-    def adopt(self, slots: Iterable[Slot]) -> None:
-        """Slots as the state file has them; `recognise` says what of it is true."""
-        for slot in slots:
-            self._file(slot)
+    def reset(self, unsure: Iterable[Slot] = ()) -> None:
+        """Know no slots but these of the state file; `recognise` says what of it is true."""
+        self.rows, self.allowed, self.free, self.surplus = {}, {}, {}, []
+        self.unsure = list(unsure)
 
     def live(self) -> list[Slot]:
         """The rows that are in force."""
-        return [*(slot for rows in self.rows.values() for slot in rows.values()), *self.allowed.values()]
+        rows = (slot for rows in self.rows.values() for slot in rows.values())
+        return [*rows, *self.allowed.values(), *self.surplus]
 
     def slots(self) -> list[Slot]:
         """All places of our own."""
-        return [*self.live(), *(slot for slots in self.free.values() for slot in slots)]
+        free = (slot for slots in self.free.values() for slot in slots)
+        return [*self.live(), *self.unsure, *free]
 
     def release(self, slot: Slot) -> None:
         """A place is free for another row."""
@@ -364,6 +372,8 @@ class TableFile:
 
     def forget(self, slot: Slot) -> None:
         """A slot is no row in force any more."""
+        if slot in self.surplus:
+            self.surplus.remove(slot)
         if slot.piece is None or slot.owner is None:
             return
         if self.allowed.get(slot.piece) is slot:

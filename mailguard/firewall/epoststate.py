@@ -105,10 +105,11 @@ class State:
                     else:
                         end = None if until == FOREVER else until
                         db.execute("INSERT OR REPLACE INTO bans VALUES (?, ?, ?)", (*place, end))
-                for file, slot in enforced:
-                    self._put(db, file, slot, True)
+                # A slot that was freed before may be among those taken again: what it will be is written last.
                 for file, slot in changed:
                     self._put(db, file, slot, slot.live)
+                for file, slot in enforced:
+                    self._put(db, file, slot, True)
                 for slot in gone:
                     db.execute("DELETE FROM slots WHERE number = ?", (slot.number,))
                     slot.number = 0

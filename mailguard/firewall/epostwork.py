@@ -58,6 +58,9 @@ class Work:
         by_kind: dict[str, list[Operation]] = {}
         for one in operations:
             by_kind.setdefault(one.kind, []).append(one)
+        for table in self.tables.values():
+            if table.surplus:
+                by_kind.setdefault(table.kind, [])
         with ExitStack() as stack:
             opened: dict[str, Open] = {}
             laid: dict[str, list[Slot]] = {}
@@ -130,12 +133,9 @@ class Work:
         self, table: TableFile, handle: Open, operations: Iterable[Operation], laid: Sequence[Slot]
     ) -> None:
         """New rows first, so that there is no gap; then the old ones go."""
-        old = []
-        for one in operations:
-            slot = table.find(one.owner, one.piece, one.top)
-            if slot is not None and one.verb != EXTEND:
-                old.append(slot)
+        found = (table.find(one.owner, one.piece, one.top) for one in operations if one.verb == WITHDRAW)
         moved = table.enforce(handle, laid)
+        old = [*(slot for slot in found if slot is not None), *table.surplus]
         strayed = table.withdraw(handle, old)
         if strayed:
             self._withdraw_elsewhere(table, handle, strayed)

@@ -36,6 +36,7 @@ _SNDBUFFORCE, _RCVBUFFORCE = 32, 33
 _MESSAGE = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _INT = struct.Struct("=i")
+_ACKNOWLEDGED = struct.Struct("=IHHIIi16x")  # an acknowledgement: error 0, and the header of our message
 _TYPE = 0x3FFF  # an attribute's type without the nested and byte-order flags
 NESTED = 0x8000
 
@@ -76,6 +77,42 @@ def message(kind: int, flags: int, sequence: int, body: bytes, family: int = INE
 
 def _edge(kind: int, sequence: int) -> bytes:
     return _MESSAGE.pack(20, kind, REQUEST, sequence, 0) + struct.pack(">BBH", 0, 0, SUBSYSTEM)
+
+
+class Prepared:
+    """A transaction of one message, packed beforehand but for its sequence numbers and some values: for what
+    must not wait."""
+
+    def __init__(self, operation: tuple[int, int, bytes], values: Sequence[bytes]):
+        """`operation` holds each of `values`, which stand where the real ones, of the same lengths, will;
+        each occurs once, in this order."""
+        kind, flags, body = operation
+        whole = _edge(BATCH_BEGIN, 0) + message(kind, flags | ACK, 0, body) + _edge(BATCH_END, 0)
+        second, third = 20, len(whole) - 20
+        cuts = [(8, 12), (second + 8, second + 12)]
+        at = second + 20
+        for value in values:
+            at = whole.index(value, at)
+            cuts.append((at, at + len(value)))
+            at += len(value)
+        cuts.append((third + 8, third + 12))
+        form, at = ["="], 0
+        self._fixed: list[bytes] = []
+        for number, (begin, end) in enumerate(cuts):
+            own = "I" if number < 2 or number == len(cuts) - 1 else f"{end - begin}s"
+            form.append(f"{begin - at}s{own}")
+            self._fixed.append(whole[at:begin])
+            at = end
+        self._fixed.append(whole[at:])
+        form.append(f"{len(whole) - at}s")
+        self._pack = struct.Struct("".join(form)).pack
+
+    def fill(self, first: int, values: Sequence[bytes]) -> bytes:
+        """The bytes to send; `first` is the sequence number of the first of the three messages."""
+        fixed, parts = self._fixed, [self._fixed[0], first, self._fixed[1], first + 1]
+        for at, value in enumerate(values, 2):
+            parts += (fixed[at], value)
+        return self._pack(*parts, fixed[-2], first + 2, fixed[-1])
 
 
 class Netlink:
@@ -122,6 +159,21 @@ class Netlink:
         self._drain()
         self._socket.send(b"".join(parts))
         self._acknowledged(first, last)
+
+    def add_one(self, prepared: Prepared, values: Sequence[bytes]) -> bool:
+        """One prepared message with these values as a transaction of its own; False where it was not simply
+        acknowledged: then do the same by `commit`, which says why. Raises OSError."""
+        first = self._sequence + 1
+        self._sequence = first + 2
+        self._socket.send(prepared.fill(first, values))
+        try:
+            size = self._socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return False
+        if size != _ACKNOWLEDGED.size:
+            return False
+        length, kind, _flags, sequence, _port, code = _ACKNOWLEDGED.unpack_from(self._buffer)
+        return kind == _ERROR and length == size and sequence == first + 1 and not code
 
     def _drain(self) -> None:
         """Forget what an earlier, failed exchange may have left."""

@@ -28,6 +28,7 @@ from mailguard.firewall.nftview import (
     wrong_pieces,
 )
 from mailguard.model import Network
+from mailguard.notation import V6
 
 #: Hosts that get their counters in one `tick`, and seconds until the next: a fraction of a millisecond each.
 _COUNTED_AT_ONCE, _COUNTED_EVERY = 50, 0.01
@@ -88,6 +89,15 @@ class Nftables(Driver):
         for (scope, kind), changed in nets.items():
             operations += plan_nets(self.desired.nets(scope, kind, now), changed, scope, kind, now)
         return operations
+
+    def at_once(self, key: Key, until: float, now: float) -> bool:
+        scope, address, prefix = key
+        if key in self.desired.bans or prefix not in (32, 64, 128) or (prefix == 32) != (address < V6):
+            return False
+        try:
+            return self.sets.add_host(scope, address, prefix, max(1, int((until - now) * 1000)))
+        except (OSError, FirewallError):
+            return False  # the long way meets the same and says it
 
     def text(self, operation: Operation) -> str:
         verb, scope, kind, low, high, timeout = operation

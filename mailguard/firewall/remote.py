@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mailguard.clock import Clock, SystemClock
@@ -11,8 +13,17 @@ from mailguard.firewall.desired import Changes, Key, changes_of_bans, key_of
 from mailguard.firewall.interface import FirewallError, Standing, ports_of
 from mailguard.model import Ban, Network, Notice
 
-#: Seconds until an enforcer that does not answer counts as gone. Restoring a million bans takes about ten.
+#: Seconds to wait for the first answer of an enforcer, which may have much to restore.
 PATIENCE = 60.0
+#: Seconds to wait for later answers: the judge reads no log meanwhile. The enforcer's own repairs of a
+#: hundred thousand bans take about as long.
+SHORT = 1.0
+#: ... longer where it has much to do: for each ban of `open` and `impose`, for reading all, for emptying all.
+_EACH, _READING, _EMPTYING = 1e-4, 5.0, 10.0
+_SILENT = "the enforcer does not answer"
+_TIMEVAL = struct.Struct("@ll")
+_PIECE = 1 << 16  # bytes read at once
+_LARGE = 1 << 16  # bytes in a frame that may have to wait until there is room
 #: Seconds to wait for the first connection that a keeper hands over, and for later ones.
 _FIRST, _NEXT = 30.0, 0.1
 
@@ -23,6 +34,10 @@ class RemoteFirewall:
     `connect` makes the connection, at first and again after it was lost; where only one can ever be made (a
     socket pair) it raises OSError the second time. When the connection is lost every call raises
     FirewallError with `lost` until `open` succeeds; one `firewall-lost` notice says so.
+
+    An enforcer that does not answer in time (stopped, or busy with a repair) is not lost: calls raise
+    FirewallError at once, without asking it anything more, until its answer has come, which a notice
+    `firewall-answers` tells to the loop.
     """
 
     def __init__(
@@ -38,8 +53,12 @@ class RemoteFirewall:
         self._connect = connect
         self._ports = ports
         self._patience = patience
+        self._short = min(SHORT, patience)
+        self._opened = False  # once at least
+        self._owed = 0  # sequence number of a request that was not answered in time; 0: none
         self._clock: Clock = clock or SystemClock()
         self._socket: socket.socket | None = None
+        self._waits: dict[int, float] = {}  # by socket option: the seconds that are set
         self._frames = wire.Frames(wire.ANSWERED)
         self._sequence = 0
         self._notices: list[Notice] = []
@@ -57,6 +76,7 @@ class RemoteFirewall:
 
     def open(self, bans: Iterable[Ban], now: float) -> None:
         self._ready()
+        self._settled()
         if self._ports is not None:
             self._ask(wire.SETUP, wire.pack_ports(ports_of(self._ports)))
         changes = changes_of_bans(bans, now)
@@ -70,12 +90,26 @@ class RemoteFirewall:
                 self._send(wire.frame(wire.OPEN, self._sequence, b"\0" + waiting))
             waiting = body
         self._send(wire.frame(wire.OPEN, self._sequence, b"\1" + waiting))
-        self._answer(self._sequence)
+        self._answer(self._sequence, _READING + _EACH * len(changes))
+        self._opened = True
 
     def impose(self, bans: Sequence[Ban], now: float) -> None:
+        if len(bans) == 1 and self._one(bans[0], now):
+            return
         for body in wire.pack_bans(_living(changes_of_bans(bans, now)), now):
             if body:
-                self._ask(wire.IMPOSE, body)
+                self._ask(wire.IMPOSE, body, self._short + _EACH * len(bans))
+
+    def _one(self, ban: Ban, now: float) -> bool:
+        """The case that must not wait: one ban with an end, to an enforcer that owes no answer. False: it is
+        another case."""
+        until, connection = ban.until, self._socket
+        if until is None or until <= now or connection is None or self._owed:
+            return False
+        self._sequence += 1
+        self._send(wire.one_ban(self._sequence, key_of(ban.network, ban.scope), until, now))
+        self._answer(self._sequence, self._short)
+        return True
 
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
         for body in wire.pack_places(key_of(network, scope) for network, scope in networks):
@@ -90,7 +124,7 @@ class RemoteFirewall:
 
     def banned(self) -> dict[tuple[Network, str], Standing]:
         seen: dict[tuple[Network, str], Standing] = {}
-        for body in self._ask(wire.BANNED):
+        for body in self._ask(wire.BANNED, patience=_READING):
             try:
                 seen |= wire.unpack_standing(body)
             except wire.WireError as error:
@@ -103,14 +137,14 @@ class RemoteFirewall:
 
     def panic(self) -> None:
         self._ready()
-        self._ask(wire.PANIC)
+        self._ask(wire.PANIC, patience=_EMPTYING)
 
     def close(self, keep: bool) -> None:
         if self._socket is None:
             self._let_go()
             return
         try:
-            self._ask(wire.CLOSE, b"\1" if keep else b"\0")
+            self._ask(wire.CLOSE, b"\1" if keep else b"\0", _EMPTYING)
         finally:
             self._hang_up()
             self._let_go()
@@ -120,15 +154,8 @@ class RemoteFirewall:
 
     def notices(self) -> list[Notice]:
         if self._socket is not None:
-            self._socket.setblocking(False)
-            try:
-                while data := self._socket.recv(1 << 16):
-                    self._read(data)
-                self._lose("it ended")
-            except BlockingIOError:
-                self._socket.settimeout(self._patience)
-            except (OSError, FirewallError) as error:
-                self._lose(str(error))
+            with contextlib.suppress(FirewallError):  # a notice says so
+                self._read_all(self._socket)
         told, self._notices = self._notices, []
         return told
 
@@ -142,32 +169,56 @@ class RemoteFirewall:
             except OSError as error:
                 reason = f"the enforcer cannot be reached: {error.strerror or error}"
                 raise FirewallError(reason, lost=True) from error
-            self._socket.settimeout(self._patience)
+            self._socket.setblocking(True)
+            self._owed = 0
             self._frames = wire.Frames(wire.ANSWERED)
             # A loss that is mended is no news any more.
             self._notices = [notice for notice in self._notices if notice.id != "firewall-lost"]
 
-    def _ask(self, kind: int, body: bytes = b"") -> list[bytes]:
+    def _ask(self, kind: int, body: bytes = b"", patience: float | None = None) -> list[bytes]:
+        self._settled()
         self._sequence += 1
         self._send(wire.frame(kind, self._sequence, body))
-        return self._answer(self._sequence)
+        return self._answer(self._sequence, self._short if patience is None else patience)
+
+    def _settled(self) -> None:
+        """Raises FirewallError while an answer is still owed."""
+        if self._owed and self._socket is not None:
+            self._read_all(self._socket)
+            if self._owed:
+                raise FirewallError(_SILENT)
 
     def _send(self, data: bytes) -> None:
         if self._socket is None:
             raise FirewallError("the enforcer has gone", lost=True)
+        if len(data) > _LARGE:
+            self._wait(socket.SO_SNDTIMEO, _READING)
         try:
             self._socket.sendall(data)
-        except OSError as error:
-            raise self._lose(error.strerror or str(error)) from error
+        except OSError as error:  # also when there is no room in time: part of a frame may have gone
+            raise self._lose(_why(error)) from error
 
-    def _answer(self, sequence: int) -> list[bytes]:
+    def _wait(self, option: int, seconds: float) -> None:
+        """How long sending or receiving may take from now on. The kernel counts: one call less for each."""
+        if self._socket is not None and self._waits.get(option) != seconds:
+            whole, rest = divmod(seconds, 1)
+            self._socket.setsockopt(
+                socket.SOL_SOCKET, option, _TIMEVAL.pack(int(whole), int(rest * 1e6) or 1)
+            )
+            self._waits[option] = seconds
+
+    def _answer(self, sequence: int, patience: float) -> list[bytes]:
         """Wait for ACK or ERROR; the bodies that came before it."""
+        self._wait(socket.SO_RCVTIMEO, patience if self._opened else max(patience, self._patience))
         bodies: list[bytes] = []
         while self._socket is not None:
             try:
-                data = self._socket.recv(1 << 18)
+                data = self._socket.recv(_PIECE)
+            except BlockingIOError:
+                self._owed = sequence
+                raise FirewallError(_SILENT) from None
             except OSError as error:
-                raise self._lose(error.strerror or str(error)) from error
+                raise self._lose(_why(error)) from error
             if not data:
                 raise self._lose("it ended")
             failed: FirewallError | None = None
@@ -186,6 +237,22 @@ class RemoteFirewall:
             if done:
                 return bodies
         raise FirewallError("the enforcer has gone", lost=True)
+
+    def _read_all(self, connection: socket.socket) -> None:
+        """Take what has come, without waiting. Raises FirewallError when the connection is lost."""
+        while self._socket is connection:
+            try:
+                data = connection.recv(_PIECE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise self._lose(_why(error)) from error
+            if not data:
+                raise self._lose("it ended")
+            for kind, sequence, _body in self._read(data):
+                if sequence == self._owed and kind != wire.STANDING:
+                    self._owed = 0
+                    self._notices.append(Notice("firewall-answers"))
 
     def _read(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """The answers in `data`; notices are put aside."""
@@ -216,6 +283,8 @@ class RemoteFirewall:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+            self._owed = 0
+            self._waits.clear()
 
 
 def connect_to(path: str) -> Callable[[], socket.socket]:
@@ -264,6 +333,10 @@ def only_once(connection: socket.socket) -> Callable[[], socket.socket]:
         return left.pop()
 
     return connect
+
+
+def _why(error: OSError) -> str:
+    return "it takes nothing" if isinstance(error, BlockingIOError) else error.strerror or str(error)
 
 
 def _living(changes: Changes) -> Iterable[tuple[Key, float]]:

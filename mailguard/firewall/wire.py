@@ -36,6 +36,7 @@ ANSWERED = frozenset(range(ACK, NOTICE + 1))
 _BAN = struct.Struct("<BBBBdQQ")  # permanent (0 or 1), seconds, address
 _PLACE = struct.Struct("<BBBBQQ")  # 0, address
 _STANDING = struct.Struct("<BBBBdQQQQ")  # permanent, ends at, address, packets, bytes
+_ONE = struct.Struct("<2sBBIQBBBBdQQ")  # a whole `IMPOSE` of one ban
 ROWS = 16_384  # rows in one frame
 LONGEST = 10 * 366 * 86400.0  # seconds a ban may last that is not permanent
 _HALF = (1 << 64) - 1
@@ -57,7 +58,12 @@ class Frames:
         self._kinds = kinds
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    @property
+    def idle(self) -> bool:
+        """Nothing of a frame waits for its rest."""
+        return not self._buffer
+
+    def feed(self, data: bytes | memoryview) -> Iterator[tuple[int, int, bytes]]:
         """(type, sequence, body) of each frame that is complete now. Raises WireError."""
         buffer = self._buffer
         buffer += data
@@ -123,6 +129,31 @@ def pack_bans(bans: Iterable[tuple[Key, float]], now: float) -> Iterator[bytes]:
             yield b"".join(rows)
             rows = []
     yield b"".join(rows)
+
+
+def one_ban(sequence: int, key: Key, until: float, now: float) -> bytes:
+    """The whole frame that imposes one ban with an end, as `frame` and `pack_bans` make it."""
+    scope, address, prefix = key
+    family, high, low = _halves(address)
+    seconds = min(until - now, LONGEST)
+    return _ONE.pack(
+        MAGIC, VERSION, IMPOSE, _BAN.size, sequence, scope, family, prefix, 0, seconds, high, low
+    )
+
+
+def read_one(data: memoryview, now: float) -> tuple[int, Key, float] | None:
+    """(sequence, key, end) where `data` is exactly one frame that imposes one ban with an end; None: look at
+    it as at any other data. Raises WireError where the ban is none."""
+    if len(data) != _ONE.size:
+        return None
+    magic, version, kind, length, sequence, scope, family, prefix, permanent, seconds, high, low = (
+        _ONE.unpack(data)
+    )
+    if kind != IMPOSE or magic != MAGIC or version != VERSION or length != _BAN.size or permanent:
+        return None
+    if not 0.0 < seconds <= LONGEST:
+        raise WireError("a row's duration is none")
+    return sequence, (scope, _address(scope, family, prefix, high, low), prefix), now + seconds
 
 
 def unpack_bans(body: bytes, now: float) -> dict[Key, float]:
