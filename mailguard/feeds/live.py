@@ -162,4 +162,12 @@ def make_source(options: LogOptions, saved: Saved, clock: Clock) -> Source:
         from mailguard.feeds.stdin import StdinSource
 
         return StdinSource(options)
+    if options.kind == "syslog":
+        from mailguard.feeds.syslog import SyslogSource
+
+        return SyslogSource(options, saved, clock)
+    if options.kind == "synology-db":
+        from mailguard.feeds.synodb import SynologySource
+
+        return SynologySource(options, saved, clock)
     raise ValueError(f"unknown kind of log: {options.kind}")

@@ -103,12 +103,24 @@ class RecordedLog:
             self._cursor = cursor
         self.complete = True
 
+    def _rows(self) -> Iterator[Item]:
+        from mailguard.feeds.synodb import recorded_rows
+
+        try:
+            yield from recorded_rows(self.path, self.log, self.options, self.arrival)
+        except OSError as error:
+            yield self._unreadable(error)
+        self.complete = True
+
     unterminated_bytes = 0
 
     def _items(self, file: Any, begin: bytes) -> Iterator[Item]:
         """Blocks of lines, or the records of a journal's export: its beginning tells."""
         from mailguard.feeds import exported
 
+        if begin.startswith(b"SQLite format 3\0"):
+            yield from self._rows()
+            return
         if not exported.is_export(begin):
             yield from self._blocks(file)
             return
