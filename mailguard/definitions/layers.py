@@ -11,7 +11,7 @@ class Merged(Document):
     """Two documents as one: values of the upper, where it has them, with their lines."""
 
     def __init__(self, lower: Document, upper: Document, data: dict[str, Any]):
-        super().__init__(upper.path, data, upper.lines)
+        super().__init__(upper.path, data, lower.lines | upper.lines)
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
 

@@ -16,6 +16,7 @@ from ..core.policy import Rules
 from ..notation import parse_network
 from ..problems import Problem, ProblemsError
 from . import source
+from .assigned import assigned
 from .detectors import DetectorReader, check_together, duration
 from .layers import Merged, lay_over
 from .listening import listening
@@ -334,9 +335,11 @@ def load_settings(
     text: str | None = None,
     parsers: Iterable[str] | None = None,
     actions: Iterable[str] | None = None,
+    assignments: Sequence[str] = (),
 ) -> Settings:
     """The settings of the file at `path` (None: the defaults alone), laid over the shipped ones.
 
+    `assignments` are texts `KEY=VALUE` that are laid over both (see `assigned`).
     `text` is the content instead of what the file holds (then `path` is only its name). `parsers` and
     `actions` are the names there are; None: those in the definition folders. Raises ProblemsError with
     every problem.
@@ -346,6 +349,8 @@ def load_settings(
     if path is not None:
         upper = source.parse(text, str(path), True) if text is not None else source.load(path, True)
         document = lay_over(lower, upper)
+    if assignments:
+        document = lay_over(document, assigned(assignments))
     reader = _Reader(
         document,
         source.search("parsers") if parsers is None else parsers,
