@@ -29,7 +29,7 @@ from typing import NoReturn
 from mailguard.clock import Clock, SystemClock
 from mailguard.firewall import privileges, sockets, wire
 from mailguard.firewall.choose import choose
-from mailguard.firewall.desired import FOREVER, Changes, Key
+from mailguard.firewall.desired import FOREVER, Bans, Changes, Key
 from mailguard.firewall.driver import Driver
 from mailguard.firewall.interface import Firewall, FirewallError
 from mailguard.firewall.reconcile import Reconciler
@@ -61,6 +61,8 @@ class Enforcer:
         self._listener: socket.socket | None = None
         self._judge: socket.socket | None = None
         self._frames = wire.Frames(wire.ASKED)
+        self._buffer = bytearray(1 << 19)
+        self._view = memoryview(self._buffer)
         self._opening: dict[Key, float] | None = None
         self._notices: list[Notice] = []
         self._woken: socket.socket | None = None
@@ -154,15 +156,18 @@ class Enforcer:
         if judge is None:
             return
         try:
-            data = judge.recv(1 << 19)
+            size = judge.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self._farewell()
             return
+        data = self._view[:size]
         try:
+            if self._frames.idle and self._at_once(data):
+                return
             for kind, sequence, body in self._frames.feed(data):
                 self._handle(kind, sequence, body)
                 if self._judge is not judge:
@@ -171,12 +176,43 @@ class Enforcer:
             print(f"mailguard-enforcer: connection closed: {error}", file=sys.stderr)
             self._farewell()
 
+    def _at_once(self, data: memoryview) -> bool:
+        """The case that must not wait: one new ban. The kernel first, then the answer, then all else; False:
+        it is another case. Raises WireError."""
+        now = self.clock.now()
+        asked = wire.read_one(data, now)
+        if asked is None:
+            return False
+        sequence, key, until = asked
+        if not self.driver.at_once(key, until, now):
+            return False
+        self._send(wire.frame(wire.ACK, sequence))
+        bans = {key: until}
+        self.driver.desired.commit(bans)
+        self._banned(bans)
+        return True
+
+    def _banned(self, bans: Bans) -> None:
+        """What follows from bans that stand and were answered."""
+        self.reconciler.changed(bans)
+        if self.closer is not None:
+            self.closer.banned(bans, self.driver.ports, self.driver.allowed)
+
     def _send(self, data: bytes) -> None:
         if self._judge is None:
             return
         try:
+            sent = self._judge.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._farewell()
+            return
+        if sent == len(data):
+            return
+        try:
             self._judge.settimeout(_PATIENCE)
-            self._judge.sendall(data)
+            self._judge.sendall(memoryview(data)[sent:])
             self._judge.setblocking(False)
         except OSError:
             self._farewell()
@@ -197,9 +233,7 @@ class Enforcer:
                 bans = self._settled(wire.unpack_bans(body, now))
                 self.driver.change(dict(bans), now)
                 self._send(wire.frame(wire.ACK, sequence))
-                self.reconciler.changed(bans)
-                if self.closer is not None:
-                    self.closer.banned(bans, self.driver.ports, self.driver.allowed)
+                self._banned(bans)
                 return
             if kind == wire.OPEN:
                 if not self._open(body, now):

@@ -96,6 +96,11 @@ class Gate:
         self._lost = True
         return self.retry.failed(self._clock.monotonic())
 
+    def hurry(self) -> None:
+        """The firewall answers again: try at once what is owed."""
+        if self.retry.failing:
+            self.retry.at = self._clock.monotonic()
+
     def make_good(self, now: float) -> None:
         """Try everything that is owed; says so when the firewall is back."""
         owed = self._owed

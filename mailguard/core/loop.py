@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..model import Block, Effect, Events, Item, Notice, Records, Request
+from ..model import Block, Effect, Events, Item, Notice, Readings, Records, Request
 from .gate import Gate
 from .notes import Notes
 from .ports import Clock, Feed, Firewall, Judge, Ledger, Pace, Teller
@@ -73,7 +73,7 @@ class Loop:
             if isinstance(item, Block):
                 notes.dirty += item.end - item.start
                 records.append(item)
-            elif isinstance(item, Records | Events):
+            elif isinstance(item, Records | Events | Readings):
                 notes.dirty += 1000
                 records.append(item)
             elif isinstance(item, Request):
@@ -129,6 +129,9 @@ class Loop:
             self.stopping = True
         elif notice.id == "reload":
             asked.append(Request("reload"))
+            return
+        elif notice.id == "firewall-answers":
+            self.gate.hurry()
             return
         elif notice.id == "firewall-lost" and not self.gate.lost():
             return  # on purpose, or said already

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mailguard import enforcer
 from mailguard.enforcer import Enforcer, spawn
-from mailguard.firewall import wire
+from mailguard.firewall import remote, wire
 from mailguard.firewall.desired import Bans
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.nftables import Nftables
@@ -218,12 +218,56 @@ def test_an_enforcer_that_answers_nonsense_is_left(pair: tuple[socket.socket, so
     assert caught.value.lost
 
 
-def test_an_enforcer_that_does_not_answer_is_lost(pair: tuple[socket.socket, socket.socket]) -> None:
-    """Patience ends: the judge must not hang with it."""
-    firewall = RemoteFirewall(only_once(pair[0]), patience=0.2)
-    with pytest.raises(FirewallError) as caught:
+def test_an_enforcer_that_does_not_answer_is_not_waited_for(
+    pair: tuple[socket.socket, socket.socket], helpers: Any
+) -> None:
+    """Patience ends once: then calls fail at once and nothing more is sent, until the answer has come."""
+    ours, theirs = pair
+    firewall = RemoteFirewall(only_once(ours), patience=0.2)
+    with pytest.raises(FirewallError, match="does not answer") as caught:
         firewall.open([], time.time())
+    assert not caught.value.lost
+    theirs.setblocking(False)
+    asked = theirs.recv(4096)
+    begun = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(FirewallError, match="does not answer"):
+            firewall.impose([helpers.ban("192.0.2.7")], time.time())
+        with pytest.raises(FirewallError, match="does not answer"):
+            firewall.open([], time.time())
+        assert firewall.notices() == []
+    assert time.monotonic() - begun < 5
+    with pytest.raises(BlockingIOError):
+        theirs.recv(4096)
+    (_, sequence, _) = next(wire.Frames(wire.ASKED).feed(asked))
+    theirs.sendall(wire.frame(wire.ACK, sequence))
+    assert [notice.id for notice in firewall.notices()] == ["firewall-answers"]
+    answer = threading.Thread(target=_acknowledge, args=(theirs,))
+    answer.start()
+    firewall.impose([helpers.ban("192.0.2.7")], time.time())
+    answer.join()
+    assert firewall.notices() == []
+    firewall._hang_up()
+
+
+def _acknowledge(theirs: socket.socket) -> None:
+    """Answer one frame."""
+    theirs.settimeout(10)
+    ((_, sequence, _),) = wire.Frames(wire.ASKED).feed(theirs.recv(4096))
+    theirs.sendall(wire.frame(wire.ACK, sequence))
+
+
+def test_an_enforcer_that_takes_nothing_is_lost(helpers: Any) -> None:
+    """Part of a frame was sent and the rest found no room in time: nothing can follow it."""
+    ours, _theirs = socket.socketpair()
+    firewall = RemoteFirewall(only_once(ours), patience=0.2)
+    bans = [helpers.ban(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(3 * wire.ROWS)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remote, "_READING", 0.2)
+        with pytest.raises(FirewallError, match="takes nothing") as caught:
+            firewall.open(bans, time.time())
     assert caught.value.lost
+    assert [notice.id for notice in firewall.notices()] == ["firewall-lost"]
 
 
 @pytest.mark.kernel
