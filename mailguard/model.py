@@ -147,6 +147,16 @@ class Events(NamedTuple):
     events: list[Event]
 
 
+class Readings(NamedTuple):
+    """What was measured at a time: how many bytes each log has had so far (the smaller number of a log that
+    was begun anew tells that it was), and how many messages wait in each spool folder. What could not be
+    measured is not in it."""
+
+    time: float
+    bytes: dict[str, int]
+    messages: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What an administrator asks of the running guard; `reply` is called once with the answer."""
@@ -170,7 +180,7 @@ class Notice:
     blind: bool = False  # the guard may be missing attacks because of it
 
 
-Item = Block | Records | Events | Request | Notice
+Item = Block | Records | Events | Readings | Request | Notice
 
 # ---------------------------------------------------------------- what is found
 
@@ -207,7 +217,8 @@ class Offence:
     may_ban: bool = True
     sources: tuple[int, ...] = ()  # packed addresses that took part, newest last, bounded
     different: int = 0  # different values among the events, where the detector counts them ...
-    of: str = ""  # ... and of which field: "user", "recipient", "source", "network", ...
+    of: str = ""  # ... and of which field: "user", "recipient", "source", "network", ...; growth: its unit
+    facts: tuple[tuple[str, str], ...] = ()  # more that people should know, name and value
 
 
 @dataclass(frozen=True, slots=True)

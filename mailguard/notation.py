@@ -189,6 +189,10 @@ def _found(offence: Offence) -> str:
     kinds = "+".join(offence.kinds) or "event"
     values = f" of {offence.different} {offence.of}s" if offence.different else ""
     span = format_duration(offence.last - offence.first)
+    if offence.facts:
+        within = f" in {span}" if offence.last > offence.first else ""
+        facts = "".join(f", {name} {value}" for name, value in offence.facts)
+        return f"{offence.detector}: {offence.count} {offence.of}{within}{facts}"
     return f"{offence.detector}: {offence.count} {kinds}{values} in {span}"
 
 

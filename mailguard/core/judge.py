@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Protocol
 
-from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Records
+from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Readings, Records
 from ..notation import covers
 from . import state
 from .engine import Engine
+from .growth import ALARMS, HOURS, Growth
 from .networks import without
 from .requests import Answer, Requests
 from .scanner import Draft
@@ -58,6 +59,7 @@ class Judge:
         self.sessions = sessions
         self.engine = engine
         self.requests = Requests(engine)
+        self.growth: Growth | None = None  # watches over what logs and queues grow; None: nobody does
         self.evidence_dropped = 0
         self.observer: Any = None  # Callable[[Event], None]: sees every event, for reports; None: nobody
         self._keep = evidence
@@ -69,7 +71,20 @@ class Judge:
 
     def feed(self, items: list[Item], now: float) -> list[Effect]:
         """What follows from a batch of blocks, records and events; `now` is wall time in seconds."""
-        return self.engine.feed_many(self._alone(items[0]) if len(items) == 1 else self.events(items))
+        events = self._alone(items[0]) if len(items) == 1 else self.events(items)
+        if self.growth is None:
+            return self.engine.feed_many(events)
+        return self._grown(self.growth, items, list(events))
+
+    def _grown(self, growth: Growth, items: list[Item], events: list[Event]) -> list[Effect]:
+        """The effects of the events, and then what grew meanwhile."""
+        effects = self.engine.feed_many(events)
+        effects += growth.saw(events)
+        for item in items:
+            if type(item) is Readings:
+                effects += growth.read(item)
+        effects += self.engine.feed_many(self._noted(growth.take()))
+        return effects
 
     def _alone(self, item: Item) -> Iterable[Event]:
         """What `events` makes of a batch of one item, as nearly every live one is: there is nothing to put
@@ -212,6 +227,8 @@ class Judge:
         If that transaction fails, the changes are lost to the next: it must be full.
         """
         yield from state.save(self.engine, full)
+        if self.growth is not None:
+            yield from self.growth.checkpoint(full)
         for key, value in self.sessions.snapshot(full):
             yield _SESSION, key, value
         for table, running in ((_RUNNING, self.scanner.running()), (_ORDER, self._running)):
@@ -229,6 +246,9 @@ class Judge:
             for name, key, value in rows:
                 if name == _SESSION:
                     sessions.append((key, value))
+                elif name in (HOURS, ALARMS):
+                    if self.growth is not None:
+                        self.growth.restore(name, key, value)
                 elif name in (_RUNNING, _ORDER):
                     log, time = key.decode("utf-8", "surrogateescape"), _TIME.unpack(value)[0]
                     self._saved[name, log] = time

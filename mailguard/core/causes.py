@@ -1,0 +1,96 @@
+"""Who was busy just now, log by log: the sources and accounts behind most events, against a while before.
+
+Owns: counts of the last four spans of time, half a window each.
+Never: keeps a name that may be a mistyped password: of failed logins only names that exist here are counted.
+Limits: `MOST` sources and accounts of a log in one span. When there are more, the least busy half is
+forgotten; who causes a fair share of the events is never among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ..model import Event
+
+Who = TypeVar("Who", int, str)
+
+MOST = 1024
+SPANS = 4  # the last two are now, the two before are what now is compared with
+LONGEST = 64  # characters of an account that are shown
+
+Counts = dict[str, dict[int | str, int]]  # log -> who -> events
+
+
+class Causes:
+    """Fed with every event, asked when something grew."""
+
+    def __init__(self, window: float, exists: Callable[[str], bool], name_of: Callable[[str], str]):
+        """`window`: seconds that count as now. `exists`: is this a login name of somebody here? `name_of`:
+        under which name a log is known."""
+        self._span = window / 2
+        self._exists = exists
+        self._name_of = name_of
+        self._spans: list[Counts] = [{} for _ in range(SPANS)]
+        self._turn = float("-inf")
+
+    def saw(self, event: Event) -> None:
+        """Count one event."""
+        if event.time >= self._turn:
+            self._turn_over(event.time)
+        log = self._name_of(event.log)
+        counts = self._spans[-1].get(log)
+        if counts is None:
+            counts = self._spans[-1][log] = {}
+        if event.source is not None:
+            counts[event.source] = counts.get(event.source, 0) + event.weight
+        account = self._account(event)
+        if account:
+            counts[account] = counts.get(account, 0) + event.weight
+        if len(counts) > 2 * MOST:
+            _forget(counts)
+
+    def _account(self, event: Event) -> str:
+        fields = event.fields
+        user = fields.get("user")
+        if user:
+            if event.kind != "auth_success" and not self._exists(user):
+                return ""
+            return user[:LONGEST]
+        return fields.get("sender", "")[:LONGEST] if event.kind.startswith("mail_") else ""
+
+    def _turn_over(self, time: float) -> None:
+        passed = SPANS if self._turn == float("-inf") else int((time - self._turn) // self._span) + 1
+        for _ in range(min(passed, SPANS)):
+            del self._spans[0]
+            self._spans.append({})
+        self._turn = (time // self._span + 1) * self._span
+
+    def top(self, log: str | None, count: int = 3) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
+        """The sources and accounts that grew most in a log (None: in all), with how many events more."""
+        more: dict[int | str, int] = {}
+        for place, counts in enumerate(self._spans):
+            sign = 1 if place >= SPANS // 2 else -1
+            for name, found in counts.items():
+                if log is None or name == log:
+                    for who, number in found.items():
+                        more[who] = more.get(who, 0) + sign * number
+        sources = _busiest(((who, n) for who, n in more.items() if isinstance(who, int)), count)
+        accounts = _busiest(((who, n) for who, n in more.items() if isinstance(who, str)), count)
+        return sources, [(_printable(name), number) for name, number in accounts]
+
+
+def _busiest(found: Iterable[tuple[Who, int]], count: int) -> list[tuple[Who, int]]:
+    """Of those with a tenth of the greatest number at least, the first; a fixed order among equals."""
+    grown = sorted(((who, number) for who, number in found if number > 0), key=lambda one: (-one[1], one[0]))
+    return [one for one in grown[:count] if one[1] * 10 >= grown[0][1]]
+
+
+def _forget(counts: dict[int | str, int]) -> None:
+    kept = sorted(counts.items(), key=lambda one: (-one[1], isinstance(one[0], str), one[0]))[:MOST]
+    counts.clear()
+    counts.update(kept)
+
+
+def _printable(name: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in name)

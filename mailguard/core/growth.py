@@ -1,0 +1,357 @@
+"""Logs and queues that grow beyond what is normal for the hour of the week: what, by how much, and by whom.
+
+The size of a log is measured live, by `Readings`. Where there are none (recorded logs, and what is read
+before the first reading) it follows from the places of the events in it, at the times of their stamps: the
+same logs give the same findings however they are read. How many messages wait in a folder only readings tell.
+
+Owns: a profile for each thing (see `hours`), who was busy (see `causes`), and what grows right now.
+Never: asks the time, looks at a file; learns from hours in which something grew until a day has passed.
+Limits: `MOST_THINGS` logs and folders; what comes beyond is not watched and counted in `left_out`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from struct import Struct
+from typing import Any
+
+from ..model import Alert, Effect, Event, Offence, Readings
+from ..notation import format_address
+from .causes import Causes
+from .hours import Calendar, Hours, Normal
+from .table import Row
+
+BYTES, MESSAGES = "bytes", "messages"
+HOURS, ALARMS = "growth/hours", "growth/alarms"
+DETECTOR = "growth"
+MOST_THINGS = 200
+ENOUGH = 0.9  # of the time of learning: a few hours are always missed
+WHOLE = 0.75  # of an hour must have been seen to learn from it
+OVER_PEAK = 2.0  # what is told is also so many times the usual peak
+HOUR, DAY = 3600.0, 86400.0
+_DAY_BITS = 40  # positions in day-named files: hours since 2000 above, byte offset below
+_MOMENTS = 0x2000  # below so many hours a position is none of those but a moment in a journal
+_TIME = Struct("<d")
+_DAY_FILE = re.compile(r"/\d{6}(?:\d\d){0,2}\.log$", re.IGNORECASE)
+_ROTATED = re.compile(r"[._-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d{2,6})?)$")
+_PACKED = re.compile(r"\.(?:gz|xz|bz2|lzma|zst)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`[growth]` of the settings; seconds, bytes, numbers of messages."""
+
+    every: float = 60.0
+    within: float = 600.0
+    times: float = 6.0
+    least_bytes: int = 65536
+    least_messages: int = 200
+    learn: float = 604800.0
+    zone: tzinfo | None = None  # of the people who use the server; None: this host's
+
+
+def thing_of(log: str) -> str:
+    """The log that a file belongs to: rotated and compressed forms to the current one, day-named ones to
+    their folder."""
+    name = _PACKED.sub("", log)
+    folder = _DAY_FILE.sub("", name)
+    return folder if folder != name else _ROTATED.sub("", name) or log
+
+
+@dataclass(slots=True)
+class _Thing:
+    """One log or folder. `samples`, `total` and `peak` are those of the hour that is not over yet."""
+
+    unit: str
+    hours: Hours = field(default_factory=Hours)
+    steps: deque[tuple[float, float]] = field(default_factory=deque)
+    amount: float = 0.0  # bytes within the window, or messages
+    value: float | None = None  # the last reading; None: what comes next is where counting begins
+    read: float = 0.0  # ... and its time
+    samples: int = 0
+    total: float = 0.0
+    peak: float = 0.0
+    grew: bool = False  # in this hour, beyond what is normal
+    since: float | None = None  # it grows beyond what is normal since then
+    told: float = 0.0
+    calm: float | None = None  # back to normal since then
+
+    def moved(self, time: float, more: float, within: float) -> None:
+        """So many bytes more at this time."""
+        if more:
+            self.steps.append((time, more))
+            self.amount += more
+        while self.steps and self.steps[0][0] <= time - within:
+            self.amount -= self.steps.popleft()[1]
+        if not self.steps:
+            self.amount = 0.0  # sums of floats leave crumbs
+
+    def cut(self) -> None:
+        """Nobody knows what happened meanwhile."""
+        self.steps.clear()
+        self.amount, self.value = 0.0, None
+
+
+class Growth:
+    """Fed with events and readings; effects are alerts."""
+
+    def __init__(self, rules: Rules, exists: Callable[[str], bool]):
+        """`exists`: is this a login name of somebody here?"""
+        self.rules = rules
+        self.left_out = 0
+        self._told: list[Event] = []
+        self._things: dict[str, _Thing] = {}
+        self._calendar = Calendar(rules.zone)
+        self._names: dict[str, str] = {}
+        self._causes = Causes(rules.within, exists, self._name)
+        self._hour: tuple[int, int] | None = None
+        self._hour_steps = 0
+        self._places: dict[str, int] | None = {}  # log -> place of its last event; None: there are readings
+        self._pending: dict[str, float] = {}
+        self._clock = float("-inf")
+        self._step_at = float("inf")
+        self._changed: set[str] = set()  # alarms that a checkpoint does not have yet
+
+    def _name(self, log: str) -> str:
+        name = self._names.get(log)
+        if name is None:
+            if len(self._names) > 10 * MOST_THINGS:
+                self._names.clear()
+            name = self._names[log] = thing_of(log)
+        return name
+
+    def _thing(self, name: str, unit: str) -> _Thing | None:
+        thing = self._things.get(name)
+        if thing is None:
+            if len(self._things) >= MOST_THINGS:
+                self.left_out += 1
+                return None
+            thing = self._things[name] = _Thing(unit)
+        return thing
+
+    # ------------------------------------------------------------ events
+
+    def saw(self, events: Iterable[Event]) -> list[Effect]:
+        """Events in the order in which they count."""
+        effects: list[Effect] = []
+        causes = self._causes
+        for event in events:
+            if self._places is not None:
+                if event.time > self._clock:
+                    if event.time >= self._step_at or self._clock == float("-inf"):
+                        effects += self._steps_until(event.time)
+                    self._clock = event.time
+                self._placed(self._places, event.log, event.position)
+            causes.saw(event)
+        return effects
+
+    def _placed(self, places: dict[str, int], log: str, position: int) -> None:
+        """A log reached this place. A smaller one, or another day's, is in a new file."""
+        before = places.get(log)
+        if before == position:
+            return
+        places[log] = position
+        day = position >> _DAY_BITS
+        if day:
+            if day < _MOMENTS:
+                return
+            position &= (1 << _DAY_BITS) - 1
+            if before is not None:
+                before = before & ((1 << _DAY_BITS) - 1) if before >> _DAY_BITS == day else 0
+        if before is None:
+            return
+        name = self._name(log)
+        more = position - before if position >= before else position
+        self._pending[name] = self._pending.get(name, 0.0) + more
+
+    def _steps_until(self, time: float) -> list[Effect]:
+        """All steps that are due when an event of this time comes."""
+        every, effects = self.rules.every, list[Effect]()
+        if self._clock == float("-inf") or time - self._clock > HOUR + self.rules.within:
+            self._gap()
+            self._step_at = (time // every + 1) * every
+            return effects
+        while time >= self._step_at:
+            effects += self._step(self._step_at)
+            self._step_at += every
+        return effects
+
+    def _step(self, time: float) -> list[Effect]:
+        self._turn_hour(time - self.rules.every)
+        self._hour_steps += 1
+        effects: list[Effect] = []
+        pending, self._pending = self._pending, {}
+        for name in sorted(pending.keys() - self._things.keys()):
+            self._thing(name, BYTES)
+        for name, thing in self._things.items():
+            more = pending.get(name, 0.0)
+            if thing.unit == BYTES and (more or thing.amount):
+                thing.moved(time, more, self.rules.within)
+                effects += self._judge(name, thing, time)
+        return effects
+
+    def _gap(self) -> None:
+        """Nothing is known of the time that passed."""
+        for thing in self._things.values():
+            thing.cut()
+        self._pending.clear()
+        self._hour, self._hour_steps = None, 0
+
+    # ------------------------------------------------------------ readings
+
+    def read(self, readings: Readings) -> list[Effect]:
+        """The sizes of logs and how many messages wait, as of now."""
+        time, effects = readings.time, list[Effect]()
+        if self._places is not None and readings.bytes:
+            self._places = None
+            self._gap()
+        elif time < self._clock:  # the clock was set back
+            self._gap()
+        self._clock = time
+        self._turn_hour(time)
+        for name, size in readings.bytes.items():
+            thing = self._thing(self._name(name), BYTES)
+            if thing is None:
+                continue
+            known = thing.value is not None and size >= thing.value
+            if not known or time - thing.read > 3 * self.rules.every:
+                thing.cut()
+            else:
+                assert thing.value is not None
+                thing.moved(time, size - thing.value, self.rules.within)
+                effects += self._judge(self._name(name), thing, time)
+            thing.value, thing.read = float(size), time
+        for name, count in readings.messages.items():
+            thing = self._thing(name, MESSAGES)
+            if thing is None:
+                continue
+            thing.amount, thing.read = float(count), time
+            effects += self._judge(name, thing, time)
+        return effects
+
+    def take(self) -> list[Event]:
+        """What grew since the last call, as events."""
+        told, self._told = self._told, []
+        return told
+
+    # ------------------------------------------------------------ judging
+
+    def _judge(self, name: str, thing: _Thing, time: float) -> list[Effect]:
+        """Take a sample into the hour, and see whether it is too much."""
+        amount = thing.amount
+        thing.samples += 1
+        thing.total += amount
+        thing.peak = max(thing.peak, amount)
+        normal = thing.hours.normal(self._calendar.hour(time)[1])
+        if normal is None or thing.hours.learned * HOUR < self.rules.learn * ENOUGH:
+            return []
+        limit = self._limit(thing, normal)
+        if amount >= limit:
+            thing.calm, thing.grew = None, True
+            if thing.since is None:
+                thing.since = time
+                self._changed.add(name)
+            elif time - thing.told < DAY:
+                return []
+            thing.told = time
+            return [self._alert(name, thing, normal, time)]
+        if thing.since is not None and amount < limit / 2:
+            if thing.calm is None:
+                thing.calm = time
+            elif time - thing.calm >= self.rules.within:
+                thing.since = thing.calm = None
+                self._changed.add(name)
+        return []
+
+    def _limit(self, thing: _Thing, normal: Normal) -> float:
+        rules = self.rules
+        least = rules.least_bytes if thing.unit == BYTES else rules.least_messages
+        return max(normal.mean + least, rules.times * normal.mean, OVER_PEAK * normal.peak)
+
+    def _alert(self, name: str, thing: _Thing, normal: Normal, time: float) -> Alert:
+        sources, accounts = self._causes.top(name) if thing.unit == BYTES else ([], [])
+        if not sources and not accounts:
+            sources, accounts = self._causes.top(None)
+        facts = [("normal", f"{normal.mean:.0f}")]
+        if accounts:
+            facts.append(("accounts", ", ".join(f"{who} {count}" for who, count in accounts)))
+        if sources:
+            facts.append(("sources", ", ".join(f"{format_address(who)} {count}" for who, count in sources)))
+        first = time - self.rules.within if thing.unit == BYTES else time
+        found = Offence(
+            DETECTOR, name, first, time, int(thing.amount),
+            kinds=("growth",), sources=tuple(who for who, _ in sources), of=thing.unit, facts=tuple(facts),
+        )  # fmt: skip
+        size = {"size": str(int(thing.amount))}
+        self._told.append(Event("growth", time, None, f"growth/{thing.unit}", 1, size, name, 0))
+        return Alert(found, time, "alert")
+
+    # ------------------------------------------------------------ learning
+
+    def _turn_hour(self, time: float) -> None:
+        """When another hour has begun: learn from the one before, where it was seen and nothing grew."""
+        hour = self._calendar.hour(time)
+        if self._hour == hour:
+            return
+        before, self._hour = self._hour, hour
+        placed = self._places is not None
+        for name, thing in self._things.items():
+            lasting = thing.since is not None and time - thing.since > DAY
+            if before is not None and (not thing.grew or lasting):
+                samples = self._hour_steps if placed and thing.unit == BYTES else thing.samples
+                if samples * self.rules.every >= HOUR * WHOLE:
+                    thing.hours.learn(before[1], thing.total / samples, thing.peak)
+            thing.samples, thing.total, thing.peak = 0, 0.0, 0.0
+            thing.grew = thing.since is not None
+            if not placed and time - thing.read > HOUR:  # it is not there any more
+                thing.cut()
+                if thing.since is not None:
+                    thing.since = thing.calm = None
+                    self._changed.add(name)
+        self._hour_steps = 0
+
+    # ------------------------------------------------------------ what is known
+
+    def status(self) -> dict[str, Any]:
+        """For each thing: its unit, how much now, what is normal, since when it grows, and whether it is
+        still being learned."""
+        found = {}
+        slot = None if self._hour is None else self._hour[1]
+        for name, thing in sorted(self._things.items()):
+            normal = None if slot is None else thing.hours.normal(slot)
+            found[name] = {
+                "unit": thing.unit,
+                "now": int(thing.amount),
+                "normal": None if normal is None else int(normal.mean),
+                "since": thing.since,
+                "learning": thing.hours.learned * HOUR < self.rules.learn * ENOUGH,
+            }
+        return found
+
+    def checkpoint(self, full: bool = False) -> Iterator[Row]:
+        """Rows that changed since the last call, or all."""
+        for name, thing in self._things.items():
+            key = f"{thing.unit}\0{name}\0".encode("utf-8", "surrogateescape")
+            for slot, value in thing.hours.rows(full):
+                yield HOURS, key + bytes([slot]), value
+            if name in self._changed or (full and thing.since is not None):
+                yield ALARMS, key, None if thing.since is None else _TIME.pack(thing.since)
+        self._changed.clear()
+
+    def restore(self, table: str, key: bytes, value: bytes) -> None:
+        """Take a row back."""
+        slot = -1
+        if table == HOURS and key:
+            key, slot = key[:-1], key[-1]
+        unit, _, name = key.removesuffix(b"\0").decode("utf-8", "surrogateescape").partition("\0")
+        if unit not in (BYTES, MESSAGES) or (thing := self._thing(name, unit)) is None:
+            return
+        if table == HOURS:
+            thing.hours.restore(slot, value)
+        elif len(value) == _TIME.size:
+            thing.since = thing.told = _TIME.unpack(value)[0]
+            thing.grew = True
