@@ -2,11 +2,12 @@
 
 Called by pip and `python -m build` as a build hook of hatchling, and by people as a command:
 
-    python hatch_build.py            build in place every mailguard/core/native/*.pyx (`make native`)
-    python hatch_build.py --asan     the same with AddressSanitizer, for tests/fuzz
+    python hatch_build.py [NAME]...             build in place mailguard/core/native/NAME.pyx; without a name
+                                                all of them (`make native`)
+    python hatch_build.py --sanitize [NAME]...  the same with AddressSanitizer, for bench/fuzz.py
 
-The compiled modules only make the guard faster: each is the equal twin of Python code that is always there. So
-nothing here may stop an installation. `mailguard check` and `mailguard status` say which of both is in use.
+The compiled modules only make the guard faster: each is the equal twin of Python code that is always there.
+So nothing here may stop an installation. `mailguard check` and `mailguard status` say which is in use.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 FOLDER = Path("mailguard/core/native")
 GENERATED = "build/native"  # the C that Cython makes, and objects
-FLAGS = ("-O2", "-g0", "-fwrapv", "-fno-strict-aliasing", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2")
-ASAN = ("-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE")
+FLAGS = (
+    "-O2",
+    "-g0",
+    "-fwrapv",
+    "-ffp-contract=off",  # times are added as Python adds them
+    "-fno-strict-aliasing",
+    "-fstack-protector-strong",
+)
+SANITIZE = ("-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer", "-U_FORTIFY_SOURCE")
 DIRECTIVES = {"language_level": 3, "boundscheck": True, "wraparound": False, "binding": False}
 
 try:
@@ -35,8 +43,8 @@ def sources() -> list[Path]:
     return sorted((ROOT / FOLDER).glob("*.pyx"))
 
 
-def build(*, asan: bool = False) -> list[Path]:
-    """Compile all of them in place, those that changed; the files made, relative to the top of the project.
+def build(source: Path, *, sanitize: bool = False) -> Path:
+    """Compile one of them in place, if it changed; the file made, relative to the top of the project.
 
     Raises whatever Cython, setuptools or the compiler raise.
     """
@@ -44,31 +52,27 @@ def build(*, asan: bool = False) -> list[Path]:
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    flags = list(ASAN if asan else FLAGS)
     before = Path.cwd()
     os.chdir(ROOT)
     try:
-        shared = [str(path.relative_to(ROOT)) for path in (ROOT / FOLDER).glob("*.p[xy][di]")]
-        modules = [
-            Extension(
-                ".".join(path.relative_to(ROOT).with_suffix("").parts),
-                [str(path.relative_to(ROOT))],
-                depends=shared,
-                extra_compile_args=flags,
-                extra_link_args=["-fsanitize=address"] if asan else [],
-            )
-            for path in sources()
-        ]
-        extensions = cythonize(modules, compiler_directives=DIRECTIVES, build_dir=GENERATED, quiet=True)
+        path = source.relative_to(ROOT)
+        module = Extension(
+            ".".join(path.with_suffix("").parts),
+            [str(path)],
+            extra_compile_args=list(SANITIZE if sanitize else FLAGS),
+            extra_link_args=["-fsanitize=address"] if sanitize else [],
+        )
+        generated = GENERATED + ("-sanitize" if sanitize else "")
+        (extension,) = cythonize([module], compiler_directives=DIRECTIVES, build_dir=generated, quiet=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # setuptools warns of commands that nobody runs here
-            command = build_ext(Distribution({"ext_modules": extensions}))
+            command = build_ext(Distribution({"ext_modules": [extension]}))
             command.inplace = True
-            command.build_temp = GENERATED
-            command.force = asan
+            command.build_temp = generated
+            command.force = sanitize
             command.ensure_finalized()
             command.run()
-        return [Path(command.get_ext_fullpath(module.name)).relative_to(ROOT) for module in extensions]
+        return Path(command.get_ext_fullpath(extension.name)).relative_to(ROOT)
     finally:
         os.chdir(before)
 
@@ -82,14 +86,17 @@ class NativeHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignor
         """See hatchling: called before a wheel is built; `version` is "standard" or "editable"."""
         if self.target_name != "wheel":
             return
-        try:
-            made = build()
-        except (Exception, SystemExit) as problem:
-            # No compiler, no headers, no room: the Python code does the same, more slowly.
-            self.app.display_warning(
-                f"mailguard: the compiled core was not built ({type(problem).__name__}: {problem}); "
-                "going on without it: same events, more time."
-            )
+        made = []
+        for source in sources():
+            try:
+                made.append(build(source))
+            except (Exception, SystemExit) as problem:
+                # No compiler, no headers, no room: the Python code does the same, more slowly.
+                self.app.display_warning(
+                    f"mailguard: the compiled core ({source.stem}) was not built: {type(problem).__name__}: "
+                    f"{problem}; going on without it: same events, more time."
+                )
+        if not made:
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
@@ -98,19 +105,23 @@ class NativeHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignor
 
 
 def main() -> int:
-    """Build in place and say what was built; 1 when it failed."""
-    try:
-        made = build(asan="--asan" in sys.argv[1:])
-    except (Exception, SystemExit) as problem:
-        print(f"The compiled core was not built: {type(problem).__name__}: {problem}", file=sys.stderr)
-        print(
-            "mailguard works without it: same events, more time. It wants gcc, Python's headers",
-            file=sys.stderr,
-        )
-        print("(python3-dev) and Cython (pip install cython setuptools).", file=sys.stderr)
-        return 1
-    print("compiled:", *made)
-    return 0
+    """Build in place and say what was built; 1 when something failed."""
+    names = [name for name in sys.argv[1:] if not name.startswith("-")]
+    failed = False
+    for source in sources():
+        if names and source.stem not in names:
+            continue
+        try:
+            print("compiled:", build(source, sanitize="--sanitize" in sys.argv[1:]))
+        except (Exception, SystemExit) as problem:
+            failed = True
+            print(
+                f"The compiled core ({source.stem}) was not built: {type(problem).__name__}: {problem}\n"
+                "mailguard works without it: same events, more time. It wants a C compiler (gcc), Python's\n"
+                "headers (python3-dev) and Cython (pip install cython setuptools).",
+                file=sys.stderr,
+            )
+    return int(failed)
 
 
 if __name__ == "__main__":

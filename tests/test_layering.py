@@ -64,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 PURE = {
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "calendar", "codecs", "collections",
     "contextlib", "copy", "dataclasses", "datetime", "difflib", "enum", "functools", "hashlib", "heapq",
+    "importlib",  # core.native finds its own compiled modules
     "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing",
     "weakref", "zlib", "zoneinfo", "random",
 }  # fmt: skip

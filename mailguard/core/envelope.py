@@ -74,7 +74,8 @@ _EPOST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\](,?) ?")
 _STAMP = re.compile(rb"\[?(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\]?")
 _REPEATED = re.compile(rb"message repeated (\d{1,6}) times: \[ ?")
 _NULS = re.compile(rb"\0*")
-_SCALE = [10.0**-digits for digits in range(10)]
+#: What a fraction of a second is multiplied by, by its number of digits.
+SCALE = [10.0**-digits for digits in range(10)]
 
 _new = tuple.__new__
 
@@ -82,12 +83,12 @@ _new = tuple.__new__
 class Opener:
     """Opens the lines of one log. Call `arrive` before the lines of a block."""
 
-    __slots__ = ("_dovecot", "_epost", "_syslog", "stamps")
+    __slots__ = ("_dovecot", "epost", "stamps", "syslog")
 
     def __init__(self, styles: tuple[str, ...] = STYLES, zone: str = ""):
-        self._syslog = SYSLOG in styles
+        self.syslog = SYSLOG in styles
         self._dovecot = DOVECOT in styles
-        self._epost = EPOST in styles or EPOST_LINE in styles
+        self.epost = EPOST in styles or EPOST_LINE in styles
         self.stamps = Stamps(zone)
 
     def arrive(self, arrival: float, live: bool, year: int | None = None) -> None:
@@ -105,7 +106,7 @@ class Opener:
         stamps = self.stamps
         first = data[start]
         if first >= 65:
-            common = _COMMON_1.match(data, start, end) if self._syslog else None
+            common = _COMMON_1.match(data, start, end) if self.syslog else None
             if common is not None:
                 key, second, host, program, pid = common.groups()
                 base = stamps.yearless(key)
@@ -119,9 +120,9 @@ class Opener:
                     (time, host, program, int(pid) if pid else 0, common.end(), end, SYSLOG, 1, None),
                 )
             if first == 91:  # [
-                return self._open_epost(data, start, end) if self._epost else None
+                return self._open_epost(data, start, end) if self.epost else None
         else:  # a digit or <
-            common = _COMMON_2.match(data, start, end) if self._syslog else None
+            common = _COMMON_2.match(data, start, end) if self.syslog else None
             if common is not None:
                 key, second, fraction, zone, host, program, pid = common.groups()
                 base = stamps.dated(key, zone)
@@ -129,7 +130,7 @@ class Opener:
                     return None
                 time = base + SECONDS[second]
                 if fraction:
-                    time += int(fraction) * _SCALE[len(fraction)]
+                    time += int(fraction) * SCALE[len(fraction)]
                 return self._opened(time, host, program, pid, common.end(), data, end)
             start = _PRI.match(data, start, end).end()  # type: ignore[union-attr]
             if data[start : start + 2] == b"1 ":
@@ -162,14 +163,14 @@ class Opener:
             return None
         time = base + SECONDS[second]
         if fraction:
-            time += int(fraction) * _SCALE[len(fraction)]
+            time += int(fraction) * SCALE[len(fraction)]
         if self._dovecot:
             process = _PROCESS.match(data, rest, end)
             if process is not None:
                 level = _LEVEL.search(data, process.end(1), end)
                 if level is not None:
                     return self._open_dovecot(data, rest + 1, end, time, level)
-        if not self._syslog:
+        if not self.syslog:
             return None
         tag = _SYSLOG.match(data, rest, end) or _BLANK_TAG.match(data, rest, end)
         if tag is None:
@@ -226,7 +227,7 @@ class Opener:
 
     def _open_5424(self, data: bytes, start: int, end: int) -> Opened | None:
         """RFC 5424. A nil stamp counts as the arrival; a nil host or program is empty."""
-        if not self._syslog:
+        if not self.syslog:
             return None
         match = _RFC5424.match(data, start, end)
         if match is None:
@@ -244,7 +245,7 @@ class Opener:
                 return None
             time = base + SECONDS[second]
             if fraction:
-                time += int(fraction) * _SCALE[len(fraction)]
+                time += int(fraction) * SCALE[len(fraction)]
         return Opened(
             self.stamps.settle(time),
             b"" if host == b"-" else host,

@@ -26,7 +26,7 @@ SECONDS = {b"%02d" % second: float(min(second, 59)) for second in range(61)}
 
 _DAY = 86400.0
 _TOLERANCE = 2 * _DAY  # how far ahead of the arrival a year-less stamp may be
-_HALF_YEAR = 183 * _DAY
+HALF_YEAR = 183 * _DAY  # a jump back by more is a new year
 _AHEAD = 60.0  # a live stamp further ahead than this counts as now
 _CACHE = 8192  # minutes kept; about 1 MB
 
@@ -109,6 +109,15 @@ class Stamps:
         """When the lines arrived."""
         return self._arrival
 
+    @property
+    def counts_years(self) -> bool:
+        """The years follow from a stated first one: what a stamp means depends on the lines before."""
+        return self._year is not None
+
+    def remembers(self, key: bytes) -> bool:
+        """Whether that minute was worked out and means the same on the next line."""
+        return key in self._cache
+
     def settle(self, time: float) -> float:
         """The time that counts for a stamp: a live stamp far ahead counts as its arrival. Moves `running`."""
         if time > self.limit:
@@ -124,7 +133,7 @@ class Stamps:
         """Start of the minute `Nov  2 09:05` (one or two blanks, or a zero before the day); None: no such
         minute."""
         base = self._cache.get(key)
-        if base is not None and (self._year is None or base >= self.running - _HALF_YEAR):
+        if base is not None and (self._year is None or base >= self.running - HALF_YEAR):
             return base
         month = MONTHS.get(key[:3])
         if month is None:
@@ -214,11 +223,11 @@ class Stamps:
         found = self._in_year(year, month, day, hour, minute)
         if self.running == 0.0:
             return found
-        if found[0] < self.running - _HALF_YEAR:
+        if found[0] < self.running - HALF_YEAR:
             self._year = year + 1
             self._cache.clear()
             return self._in_year(year + 1, month, day, hour, minute)
-        if found[0] > self.running + _HALF_YEAR:
+        if found[0] > self.running + HALF_YEAR:
             before = self._in_year(year - 1, month, day, hour, minute)
             if abs(before[0] - self.running) <= _TOLERANCE:
                 return before[0], False  # a line of the old year that came late

@@ -1,0 +1,76 @@
+"""The tables of the compiled literal search: which three bytes of each literal announce it.
+
+Of a literal of five bytes or more, three neighbouring *grams* (pieces of three bytes) go into a table.
+Wherever the literal stands, one of the three stands at a place that is divisible by three; so the search
+looks at every third place only. A shorter literal is searched for by its rarest byte.
+
+Owns: the choice, so that the grams are rare in logs and few literals share one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+GRAM = 3  # bytes
+STRIDE = 3  # places from one look to the next
+LEAST = GRAM + STRIDE - 1  # bytes a literal must have to be found by its grams
+BITS = 16
+#: Bytes of mail logs, the commonest first.
+_COMMON = b" e0123456789-:.,tarsnoilmdpcu=/f<>[]hgbxv()@wy_k"
+_RANK = {byte: 1.0 / (2 + rank) for rank, byte in enumerate(_COMMON)}
+_RARE = 0.01
+_SHARED = 4.0  # how much dearer a gram is for each literal that has it already
+
+
+class Short(NamedTuple):
+    """A literal too short for grams: its number, and its rarest byte at its place."""
+
+    number: int
+    byte: int
+    at: int
+
+
+class Grams(NamedTuple):
+    """`table`: for each gram the literals that it announces, as (number, place of the gram in it)."""
+
+    table: dict[bytes, list[tuple[int, int]]]
+    short: tuple[Short, ...]
+
+
+def rarity(text: bytes) -> float:
+    """How often these bytes may be expected, for comparing only."""
+    price = 1.0
+    for byte in text:
+        price *= _RANK.get(byte, _RARE)
+    return price
+
+
+def grams(literals: Sequence[bytes]) -> Grams:
+    """The tables for these literals, none of them empty."""
+    table: dict[bytes, list[tuple[int, int]]] = {}
+    short: list[Short] = []
+    used: Counter[bytes] = Counter()
+    for number, text in sorted(enumerate(literals), key=lambda one: (len(one[1]), one)):
+        if len(text) < LEAST:
+            at = min(range(len(text)), key=lambda place: _RANK.get(text[place], _RARE))
+            short.append(Short(number, text[at], at))
+            continue
+
+        def price(place: int, text: bytes = text) -> float:
+            pieces = [text[at : at + GRAM] for at in range(place, place + STRIDE)]
+            return sum(rarity(piece) * (1 + _SHARED * used[piece]) for piece in pieces)
+
+        best = min(range(len(text) - LEAST + 1), key=price)
+        for at in range(best, best + STRIDE):
+            piece = text[at : at + GRAM]
+            used[piece] += 1
+            table.setdefault(piece, []).append((number, at))
+    return Grams(table, tuple(sorted(short)))
+
+
+def place_of(gram: bytes) -> int:
+    """Where a gram stands in the bitmap of 2**`BITS` bits; `scan.pyx` counts the same way."""
+    value = int.from_bytes(gram, "little")
+    return value * 0x9E3779B1 % 2**32 >> 32 - BITS

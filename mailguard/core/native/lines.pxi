@@ -1,0 +1,378 @@
+# The lines of a block: the twin of `Scanner._scan_lines`, `Scanner.line` and `Taker.take`.
+
+cdef enum:
+    MOST_WORDS = 16  # of 64 literals
+    PLANS = 1024  # places for kinds of lines that are remembered
+    NEAR = 8  # places that a kind may have
+    MOST_KEPT = 4096
+    LONGEST_PROGRAM = 128
+
+
+cdef class Plan:
+    """The rules to ask about one kind of line, and the scopes of their events; see `compiled.Plan`."""
+
+    cdef tuple rules, scopes
+    cdef bint check, known, covered
+
+
+cdef struct Place:
+    # A kind of line that was met.
+    unsigned long long mixed
+    int style, length, plan  # -1: free
+    unsigned long long words[MOST_WORDS]
+    char program[LONGEST_PROGRAM]
+
+
+cdef class Machine:
+    """The rules of a scanner for the machine, made when first needed."""
+
+    cdef object pool
+    cdef dict rules
+    cdef bytes _planes, _texts, _choices
+
+    def __init__(self):
+        self.pool = Pool()
+        self.rules = {}
+
+    cdef Rule rule(self, entry):
+        """The rule of an `Entry`."""
+        made = self.rules.get(entry)
+        if made is None:
+            made = self.rules[entry] = Rule(entry, self.pool)
+            (<Rule> made).before = tuple([self.rule(other) for other in entry.before])
+            self._planes = None
+        return made
+
+    cdef pour(self):
+        """Make what the code of all rules shares ready."""
+        if self._planes is None:
+            self._planes, self._texts = bytes(self.pool.planes), bytes(self.pool.texts)
+            self._choices = self.pool.choices.tobytes()
+
+    def give_counts(self):
+        """Add to `Entry.count` how many lines each rule took."""
+        cdef Rule rule
+        for entry, rule in self.rules.items():
+            entry.count += rule.count
+            rule.count = 0
+
+
+cdef class Lines:
+    """Scans the blocks of logs that are read by the same parsers."""
+
+    cdef object scanner, plans, names, taker, doubts, bits
+    cdef Machine machine
+    cdef readonly Finder finder
+    cdef Source source, other
+    cdef list kept
+    cdef Place places[PLANS]
+    cdef unsigned long long named[MOST_WORDS]
+    cdef unsigned long long epost[MOST_WORDS]
+    cdef int words
+    cdef bint keep_lines
+    cdef object scale
+    cdef dict envelopes
+
+    def __init__(self, scanner, Machine machine, search, names, scale):
+        """`search`: what announces the lines of the parsers called `names`. Raises ValueError for more literals
+        than 1024."""
+        cdef int number
+        if len(search.literals) > 64 * MOST_WORDS:
+            raise ValueError(f"more than {64 * MOST_WORDS} literals")
+        self.scanner, self.plans, self.names = scanner, scanner.plans, names
+        self.taker, self.doubts = scanner.taker, scanner.taker.doubts
+        self.keep_lines = scanner.maker.keep_lines
+        self.machine = machine
+        self.finder = Finder(search.literals)
+        self.source, self.other = Source(scanner.maker.addresses), Source(scanner.maker.addresses)
+        self.bits = search.bits
+        self.words = self.finder.words
+        self.scale = scale
+        self.envelopes = {}
+        memset(self.named, 0, sizeof(self.named))
+        memset(self.epost, 0, sizeof(self.epost))
+        for number, bit in enumerate(search.bits):
+            if bit & search.named:
+                self.named[number >> 6] |= <unsigned long long> 1 << (number & 63)
+            if bit & search.epost:
+                self.epost[number >> 6] |= <unsigned long long> 1 << (number & 63)
+        self.forget()
+
+    cdef forget(self):
+        cdef int at
+        self.kept = []
+        for at in range(PLANS):
+            self.places[at].plan = -1
+
+    # ------------------------------------------------------------ plans
+
+    cdef Plan plan(self, const unsigned char *data, Prefix *prefix, unsigned long long *mask):
+        """The rules to ask about a line of that style and program on which those literals were found."""
+        cdef int length = prefix.program_end - prefix.program, at, first
+        cdef unsigned long long mixed = prefix.style + 1
+        cdef Place *place
+        for at in range(self.words):
+            mixed = (mixed ^ mask[at]) * 0x9E3779B97F4A7C15ull
+        for at in range(length):
+            mixed = (mixed ^ data[prefix.program + at]) * 0x100000001B3ull
+        first = (mixed >> 40) % PLANS
+        for at in range(NEAR):
+            place = &self.places[(first + at) % PLANS]
+            if place.plan < 0:
+                break
+            if (
+                place.mixed == mixed
+                and place.style == prefix.style
+                and place.length == length
+                and memcmp(place.words, mask, self.words * sizeof(unsigned long long)) == 0
+                and memcmp(place.program, data + prefix.program, length) == 0
+            ):
+                return <Plan> self.kept[place.plan]
+        else:
+            place = &self.places[first]
+        made = self.make_plan(PyBytes_FromStringAndSize(<const char *> data + prefix.program, length), prefix.style, mask)
+        if len(self.kept) >= MOST_KEPT:
+            self.forget()
+        place.mixed, place.plan = mixed, len(self.kept)
+        self.kept.append(made)
+        place.style, place.length = prefix.style, length
+        memcpy(place.words, mask, self.words * sizeof(unsigned long long))
+        memcpy(place.program, data + prefix.program, length)
+        return made
+
+    cdef Plan make_plan(self, bytes program, int style, unsigned long long *mask):
+        cdef Plan made = Plan()
+        cdef int number
+        bits = 0
+        for number in range(len(self.bits)):
+            if mask[number >> 6] >> (number & 63) & 1:
+                bits |= self.bits[number]
+        plan = self.plans.plan(style_name(style), program, bits, self.names)
+        rules = [self.machine.rule(entry) for entry in plan.entries]
+        made.rules = tuple(rules)
+        made.scopes = tuple([entry.scope_of(program) if entry.scopes else entry.scope for entry in plan.entries])
+        made.check, made.known = plan.check, plan.known
+        made.covered = all([covered(rule) for rule in rules])
+        self.machine.pour()
+        return made
+
+    # ------------------------------------------------------------ blocks
+
+    def scan(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts, list found):
+        """The events of the lines in data[start:end], appended to `found`; `cuts`: begins of lines that were
+        cut."""
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
+        cdef Clock clock = Clock()
+        cdef Envelope envelope = self.envelopes.get((opener.syslog, opener.epost))
+        cdef Py_ssize_t base = block.position - start
+        cdef Py_ssize_t begin = start, stop = start - 1, at, hit
+        cdef unsigned long long mask[MOST_WORDS]
+        cdef int number
+        cdef bint some = False
+        cdef object cut = cuts if cuts else None
+        cdef Totals totals
+        if not 0 <= start <= end <= PyBytes_GET_SIZE(data):
+            raise ValueError("a block outside its data")
+        if envelope is None:
+            envelope = self.envelopes[opener.syslog, opener.epost] = Envelope(opener.syslog, opener.epost, self.scale)
+        memset(&totals, 0, sizeof(totals))
+        clock.pull(opener.stamps)
+        self.finder.search(text, start, end)
+        try:
+            for hit in range(self.finder.count):
+                at = <Py_ssize_t> (self.finder.hits[hit] >> SHIFT) - 1
+                number = self.finder.hits[hit] & (1 << SHIFT) - 1
+                if at > stop:
+                    if some:
+                        self.line(block, opener, clock, envelope, data, begin, stop, base, mask, cut, found, &totals)
+                    begin = line_begin(text, stop + 1, at)
+                    stop = line_end(text, at, end)
+                    memset(mask, 0, self.words * sizeof(unsigned long long))
+                    some = True
+                mask[number >> 6] |= <unsigned long long> 1 << (number & 63)
+            if some:
+                self.line(block, opener, clock, envelope, data, begin, stop, base, mask, cut, found, &totals)
+        finally:
+            clock.push()
+            counters = self.scanner.counters
+            counters.hits += totals.hits
+            counters.ambiguous += totals.ambiguous
+            counters.sourceless += totals.sourceless
+
+    cdef int line(self, block, opener, Clock clock, Envelope envelope, bytes data, Py_ssize_t begin,
+                  Py_ssize_t stop, Py_ssize_t base, unsigned long long *mask, cuts, list found,
+                  Totals *totals) except -1:
+        """One line on which literals were found; see `Scanner.line`."""
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
+        cdef Prefix prefix
+        cdef Plan plan = None
+        cdef bint wanted
+        if stop - begin > LINE_LIMIT or (cuts is not None and begin in cuts):
+            return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
+        if not envelope.open(text, begin, stop, clock, &prefix):
+            return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
+        wanted = meets(mask, &self.epost[0] if text[begin] == 91 else &self.named[0], self.words)
+        if wanted:
+            plan = self.plan(text, &prefix, mask)
+            if not plan.covered:
+                return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
+        totals.hits += 1
+        prefix.time = clock.settle(prefix.time)
+        if not wanted:
+            return 0
+        if len(plan.rules):
+            if self.take(plan, block, data, begin, stop, base, &prefix, found, totals):
+                return 0
+        if plan.known:
+            self.unmatched(data, &prefix)
+        return 0
+
+    cdef int slow(self, block, opener, Clock clock, bytes data, Py_ssize_t begin, Py_ssize_t stop,
+                  Py_ssize_t base, unsigned long long *mask, cuts, list found) except -1:
+        """The line by the Python path."""
+        cdef int number
+        bits = 0
+        for number in range(len(self.bits)):
+            if mask[number >> 6] >> (number & 63) & 1:
+                bits |= self.bits[number]
+        clock.push()
+        self.scanner.line(block, opener, (data, begin, stop), base + begin, bits,
+                          cuts is not None and begin in cuts, found)
+        clock.pull(opener.stamps)
+        return 0
+
+    cdef int unmatched(self, bytes data, Prefix *prefix) except -1:
+        """Count a line that no rule took."""
+        if self.doubts.skips():
+            return 0
+        cdef const char *text = PyBytes_AS_STRING(data)
+        opened = Opened(
+            prefix.time,
+            PyBytes_FromStringAndSize(text + prefix.host, prefix.host_end - prefix.host),
+            PyBytes_FromStringAndSize(text + prefix.program, prefix.program_end - prefix.program),
+            prefix.pid, prefix.start, prefix.end, style_name(prefix.style),
+        )
+        self.taker.unmatched(opened, data, False, self.names)
+        return 0
+
+    cdef bint take(self, Plan plan, block, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
+                   Prefix *prefix, list found, Totals *totals) except -1:
+        """Ask the rules in order; the first that fits takes the line. False when none does."""
+        cdef Reading on, second
+        cdef Rule rule, other
+        cdef Py_ssize_t number
+        self.ready(&on, data, prefix)
+        for number in range(len(plan.rules)):
+            rule = <Rule> plan.rules[number]
+            if not reads(rule, &on, self.source):
+                continue
+            if len(rule.before):
+                self.ready(&second, data, prefix)
+                for other in rule.before:
+                    if reads(other, &second, self.other):
+                        return True
+            if plan.check and self.doubtful(plan, rule, &on, data, prefix):
+                totals.ambiguous += 1
+                return True
+            rule.count += 1
+            if not rule.silent:
+                self.make(rule, plan.scopes[number], block, data, begin, stop, base, prefix, &on, found, totals)
+            return True
+        return False
+
+    cdef inline void ready(self, Reading *on, bytes data, Prefix *prefix) noexcept:
+        on.data = <const unsigned char *> PyBytes_AS_STRING(data)
+        on.start, on.end = prefix.start, prefix.end
+        on.planes = <const unsigned char *> PyBytes_AS_STRING(self.machine._planes)
+        on.texts = <const unsigned char *> PyBytes_AS_STRING(self.machine._texts)
+        on.choices = <const int *> PyBytes_AS_STRING(self.machine._choices)
+
+    cdef bint doubtful(self, Plan plan, Rule first, Reading *on, bytes data, Prefix *prefix) except -1:
+        """See `Taker.doubtful`."""
+        cdef Reading second
+        cdef Rule rule
+        cdef Py_ssize_t length
+        if first.source < 0 or on.begins[first.source] < 0:
+            return False
+        length = on.ends[first.source] - on.begins[first.source]
+        self.ready(&second, data, prefix)
+        for rule in plan.rules:
+            if rule.source < 0 or rule.parser == first.parser or (rule.guessed and not first.guessed):
+                continue
+            if reads(rule, &second, self.other) and second.begins[rule.source] >= 0 and (
+                second.ends[rule.source] - second.begins[rule.source] != length
+                or memcmp(second.data + second.begins[rule.source], on.data + on.begins[first.source], length) != 0
+            ):
+                return True
+        return False
+
+    cdef int make(self, Rule rule, scope, block, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
+                  Prefix *prefix, Reading *on, list found, Totals *totals) except -1:
+        """Append the event of a line that `rule` took, unless it makes none; see `Maker.make`."""
+        cdef long weight = rule.weight
+        cdef tuple field
+        cdef int at
+        cdef bytes host
+        cdef const char *text = PyBytes_AS_STRING(data)
+        source = self.source.packed if rule.source >= 0 else None
+        if source is None and rule.hostile and not rule.stateful and rule.source >= 0:
+            totals.sourceless += 1
+            return 0
+        fields = {}
+        for field in rule.fields:
+            at = field[0]
+            if on.begins[at] >= 0:
+                fields[field[1]] = text_of(on.data + on.begins[at], on.ends[at] - on.begins[at])
+        if rule.attempts >= 0:
+            weight = number_of(on, rule.attempts) - rule.minus
+            if rule.less >= 0:
+                weight -= number_of(on, rule.less)
+        if weight <= 0 and not rule.stateful:
+            return 0
+        event = row_of(_Event, (
+            rule.kind, prefix.time, source, rule.full_name, weight, fields, block.log, base + begin, scope,
+            block.may_ban and not rule.guessed, rule.proved,
+            data[begin:stop] if self.keep_lines and rule.hostile else b"",
+        ))
+        if rule.stateful:
+            if prefix.host_end > prefix.host:
+                host = PyBytes_FromStringAndSize(text + prefix.host, prefix.host_end - prefix.host)
+            else:
+                host = family(block.log)
+            event = row_of(_Draft, (event, keys_of(rule, on, host, prefix.pid)))
+        found.append(event)
+        return 0
+
+
+cdef struct Totals:
+    long hits, ambiguous, sourceless
+
+
+cdef bint covered(Rule rule):
+    cdef Rule other
+    return rule.covered and all([covered(other) for other in rule.before])
+
+
+cdef inline bint meets(unsigned long long *mask, unsigned long long *bits, int words) noexcept nogil:
+    cdef int at
+    for at in range(words):
+        if mask[at] & bits[at]:
+            return True
+    return False
+
+
+cdef inline str style_name(int style):
+    return SYSLOG if style == SYSLOG_LINE else EPOST if style == EPOST_COMMA else EPOST_LINE
+
+
+cdef inline Py_ssize_t line_begin(const unsigned char *data, Py_ssize_t begin, Py_ssize_t at) noexcept nogil:
+    """Behind the last line feed inside data[begin:at], or `begin`."""
+    while at > begin and data[at - 1] != 10:
+        at -= 1
+    return at if at > begin else begin
+
+
+cdef inline Py_ssize_t line_end(const unsigned char *data, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """The first line feed inside data[at:end], or `end`."""
+    cdef const void *found = memchr(data + at, 10, end - at)
+    return end if found == NULL else <const unsigned char *> found - data

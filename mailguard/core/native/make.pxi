@@ -1,0 +1,187 @@
+# From a reading of a line to its event or draft; the twin of core/making.py.
+
+cdef class Rule:
+    """A rule made ready for the machine: an `Entry` in numbers."""
+
+    cdef object entry, full_name, kind, proved, parser, scope
+    cdef tuple fields, keys, shapes, before
+    cdef bint covered  # False: its lines are for the Python path
+    cdef bint hostile, stateful, silent, guessed, scoped
+    cdef int source, attempts, less, captures
+    cdef long weight, minus, count
+
+    def __init__(self, entry, pool):
+        rule = entry.rule
+        self.entry = entry
+        self.full_name, self.kind, self.proved = entry.full_name, entry.kind, entry.proved
+        self.parser, self.scope, self.scoped = rule.parser, entry.scope, bool(entry.scopes)
+        self.fields = entry.fields
+        self.keys = entry.keys
+        self.hostile, self.stateful, self.guessed = entry.hostile, entry.stateful, entry.guessed
+        self.silent = entry.kind == IGNORE and not entry.stateful
+        self.source, self.attempts, self.less = entry.source, entry.attempts, entry.less
+        self.weight, self.minus = entry.weight, entry.minus
+        self.captures = len(rule.pattern.names)
+        self.count = 0
+        made = shapes(rule.pattern, pool)
+        self.covered = made is not None
+        self.shapes = tuple([Shape(one) for one in made or ()])
+        self.before = ()
+
+
+cdef class Source:
+    """The address that a reading captured."""
+
+    cdef object addresses  # text: packed address, for those that are not plain IPv4
+    cdef object packed  # None: there is none
+
+    def __init__(self, addresses):
+        self.addresses = addresses
+        self.packed = None
+
+    cdef bint take(self, const unsigned char *text, Py_ssize_t length) except -1:
+        """Pack the address; False: the text is none."""
+        cdef unsigned int value = 0, part
+        cdef Py_ssize_t at = 0
+        cdef int dots = 0, digits
+        while 7 <= length <= 15:
+            part = 0
+            digits = 0
+            while at < length and digit(text[at]) and digits < 3:
+                part = 10 * part + text[at] - 48
+                digits += 1
+                at += 1
+            if digits == 0 or part > 255 or (digits > 1 and text[at - digits] == 48):
+                break
+            value = value << 8 | part
+            if at == length:
+                if dots != 3:
+                    break
+                self.packed = value
+                return True
+            if text[at] != 46 or dots == 3:
+                break
+            dots += 1
+            at += 1
+        self.packed = self.addresses[PyBytes_FromStringAndSize(<const char *> text, length)]
+        return self.packed is not None
+
+
+cdef bint reads(Rule rule, Reading *on, Source source) except -1:
+    """Whether the rule takes the message; the twin of `Pattern.match`. `source` then holds its source."""
+    cdef Shape shape
+    cdef Py_ssize_t length
+    cdef int at = rule.source, number
+    for shape in rule.shapes:
+        for number in range(rule.captures):
+            on.begins[number] = -1
+        if shape.kind != REPEATED:
+            if fits(on, shape) and (
+                at < 0 or on.begins[at] < 0 or source.take(on.data + on.begins[at], on.ends[at] - on.begins[at])
+            ):
+                if at < 0 or on.begins[at] < 0:
+                    source.packed = None
+                return True
+            continue
+        length = fits_repeated(on, shape, -1)
+        while length >= 0:
+            if at < 0 or on.begins[at] < 0:
+                source.packed = None
+                return True
+            if source.take(on.data + on.begins[at], on.ends[at] - on.begins[at]):
+                return True
+            length = fits_repeated(on, shape, length + 2)
+    return False
+
+
+cdef object text_of(const unsigned char *data, Py_ssize_t length):
+    """A captured field as text; see `rules.decode`."""
+    cdef Py_ssize_t at
+    for at in range(length):
+        if not 32 <= data[at] <= 126:
+            return decode(PyBytes_FromStringAndSize(<const char *> data, length))
+    return PyUnicode_DecodeASCII(<const char *> data, length, NULL)
+
+
+cdef long number_of(Reading *on, int capture) noexcept:
+    """A captured count, bounded; 0 when the slot was absent. See `making.number`."""
+    cdef Py_ssize_t at = on.begins[capture], end = on.ends[capture]
+    cdef long value = 0
+    cdef int digits = 0
+    if at < 0 or at >= end:
+        return 0
+    while at < end:
+        if not digit(on.data[at]):
+            return 0
+        if digits < 9:
+            value = 10 * value + on.data[at] - 48
+            digits += 1
+        at += 1
+    return value if value < MOST_ATTEMPTS else MOST_ATTEMPTS
+
+
+cdef inline object row_of(type kind, tuple values):
+    """`tuple.__new__(kind, values)` for a named tuple, not tracked by the collector of cycles: what an event or a
+    draft holds (text, numbers, bytes, a dictionary and a set of text) can never lead back to it, and looking
+    through hundreds of thousands of them again and again would cost more than making them."""
+    cdef object row = PyType_GenericAlloc(kind, PyTuple_GET_SIZE(values))
+    cdef Py_ssize_t at
+    for at in range(PyTuple_GET_SIZE(values)):
+        value = <object> PyTuple_GET_ITEM(values, at)
+        Py_INCREF(value)
+        PyTuple_SET_ITEM(row, at, value)
+    PyObject_GC_UnTrack(<void *> row)
+    return row
+
+
+cdef inline tuple keys_of(Rule rule, Reading *on, bytes host, long long pid):
+    """The keys of a line's sessions; see `making.keys`."""
+    cdef tuple found
+    if PyTuple_GET_SIZE(rule.keys) == 1:
+        found = (key_of(<tuple> rule.keys[0], on, host, pid),)
+    else:
+        found = tuple([key_of(<tuple> one, on, host, pid) for one in rule.keys])
+    PyObject_GC_UnTrack(<void *> found)
+    return found
+
+
+cdef bytes key_of(tuple declared, Reading *on, bytes host, long long pid):
+    """One key of a session: host, declaration, values; b"" where a slot of it is absent. See `making.keys`."""
+    cdef bytes prefix = <bytes> declared[0], key
+    cdef tuple parts = <tuple> declared[1]
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(host) + PyBytes_GET_SIZE(prefix)
+    cdef char digits[24]
+    cdef int count = 0, at
+    cdef char *out
+    for part in parts:
+        if type(part) is int:
+            at = part
+            if on.begins[at] < 0:
+                return b""
+            length += 1 + on.ends[at] - on.begins[at]
+        elif part == "pid":
+            if count == 0:
+                while True:
+                    count += 1
+                    digits[24 - count] = 48 + pid % 10
+                    pid //= 10
+                    if pid == 0:
+                        break
+            length += 1 + count
+    key = PyBytes_FromStringAndSize(NULL, length)
+    out = PyBytes_AS_STRING(key)
+    memcpy(out, PyBytes_AS_STRING(host), PyBytes_GET_SIZE(host))
+    out += PyBytes_GET_SIZE(host)
+    memcpy(out, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
+    out += PyBytes_GET_SIZE(prefix)
+    for part in parts:
+        if type(part) is int:
+            at = part
+            out[0] = 0
+            memcpy(out + 1, on.data + on.begins[at], on.ends[at] - on.begins[at])
+            out += 1 + on.ends[at] - on.begins[at]
+        elif part == "pid":
+            out[0] = 0
+            memcpy(out + 1, digits + 24 - count, count)
+            out += 1 + count
+    return key

@@ -1,0 +1,70 @@
+"""The compiled scan: the equal twin of the Python path of `core/scanner.py`.
+
+Finds the literals of a block, bounds its lines, opens the common prefixes, asks the rules and builds their
+events. Whatever is not common (a cut line, another prefix, a message repeated N times, a pattern the machine
+does not cover) is handed, as a whole line, to the Python path, before anything was counted or changed; so every
+line is read by one of two paths that read alike.
+
+Memory: a block is bytes that this module holds while it looks at them; every index into it is compared with the
+end of the line or of the block before it is used. What it allocates is freed when its objects go.
+Limits: at most 1024 literals (`Lines` then raises ValueError, and the Python path is used).
+"""
+
+from array import array
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+from ...model import HOSTILE
+from ...model import Event as _Event
+from ..envelope import EPOST, EPOST_LINE, SYSLOG, Opened
+from ..grams import BITS as _BITS
+from ..grams import STRIDE as _STRIDE
+from ..grams import grams as make_grams
+from ..grams import place_of
+from ..items import LINE_LIMIT as _LINE_LIMIT
+from ..items import MOST_ATTEMPTS as _MOST_ATTEMPTS
+from ..items import Draft as _Draft
+from ..items import family
+from ..pattern.program import Pool, shapes
+from ..rules import IGNORE, decode
+from ..stamps import HALF_YEAR as _HALF_YEAR
+
+cdef extern from *:
+    """
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    #define little(value) __builtin_bswap32(value)
+    #else
+    #define little(value) (value)
+    #endif
+    """
+    unsigned int little(unsigned int) nogil
+
+cdef extern from "Python.h":
+    object PyType_GenericAlloc(type, Py_ssize_t)
+    void PyObject_GC_UnTrack(void *)
+
+INTERFACE = 1
+
+cdef enum:
+    BITS = 16
+    STRIDE = 3
+    LINE_LIMIT = 8192
+    MOST_ATTEMPTS = 65535
+
+cdef double HALF_YEAR = _HALF_YEAR
+
+if (BITS, STRIDE, LINE_LIMIT, MOST_ATTEMPTS) != (_BITS, _STRIDE, _LINE_LIMIT, _MOST_ATTEMPTS):
+    raise ImportError("compiled from another version of mailguard")
+
+include "search.pxi"
+include "match.pxi"
+include "open.pxi"
+include "make.pxi"
+include "lines.pxi"
