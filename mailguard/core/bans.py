@@ -262,7 +262,10 @@ class Ordinals:
         self.table.drop(pack_network(network))
 
     def sweep(self, clock: float) -> int:
-        return self.table.sweep(lambda value: bool(clock - _ORDINAL.unpack(value)[1] < self.forget))
+        forget = self.forget
+        return self.table.sweep(
+            lambda keys: [key for key, value in keys.items() if clock - _ORDINAL.unpack(value)[1] >= forget]
+        )
 
     def changes(self, full: bool) -> Iterator[Row]:
         return self.table.changes(full)

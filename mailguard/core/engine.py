@@ -31,7 +31,7 @@ from .detectors import (
     Lane,
     event_flags,
 )
-from .names import Hasher, Names
+from .names import UNNAMED, Hasher, Names
 from .networks import NetworkMap, source_network, source_of_value, source_value, wide_network
 from .policy import Policy, Rules
 from .quota import Quota
@@ -46,6 +46,7 @@ _OTHER_SHARE = 1
 _EXCUSED = frozenset({"auth_failure", "locked_out"})
 _FAILURE = KIND_NUMBER["auth_failure"]
 _SWEEP_LEAST = 64
+_new = tuple.__new__  # `Evidence(...)` takes four times as long
 
 
 def short_name(user: str) -> str:
@@ -125,6 +126,9 @@ class Engine:
             return
         self._gather()
         self._feeder = self._twin.Feeder(self)
+        self.book.stale = self._twin.stale_earned, self._twin.stale_logins
+        for lane in self.lanes:
+            lane.history.stale = self._twin.stale_histories
         # In place of the methods, so that no call goes through Python on its way.
         self.feed, self.feed_many = self._feeder.feed, self._feeder.feed_many  # type: ignore[method-assign]
 
@@ -301,9 +305,9 @@ class Engine:
         last).
         """
         view, span, detector = fired.view, fired.span, fired.watch.detector
-        records = [view.record(index) for index in span.indexes]
+        records = view.records(span.indexes)
         seen = {record[6] for record in records}
-        scope = max(record[7] & SCOPE for record in records)
+        scope = max([record[7] & SCOPE for record in records])
         if lane.form == "source":
             sources = [] if event.source is None else [event.source]
         else:
@@ -311,9 +315,12 @@ class Engine:
             sources = [source_of_value(value) for value in reversed(values)]
             if detector.then and event.source is not None:  # who completed it is not among them
                 sources = [*(source for source in sources if source != event.source), event.source]
+        rules, logs = self.rules.names, self.logs.names
         evidence = tuple(
-            Evidence(time, self.rules.name(rule), self.logs.name(log), position, weight)
-            for time, position, _, log, rule, weight, _, _ in records[-MAX_EVIDENCE:]
+            [
+                _new(Evidence, (time, rules.get(rule, UNNAMED), logs.get(log, UNNAMED), position, weight))
+                for time, position, _, log, rule, weight, _, _ in records[-MAX_EVIDENCE:]
+            ]
         )
         kinds = tuple(kind for kind in detector.on if KIND_NUMBER[kind] in seen)
         offence = Offence(

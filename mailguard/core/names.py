@@ -14,6 +14,7 @@ from hashlib import blake2b
 from .table import Row
 
 OTHER = 0xFFFF
+UNNAMED = "(other)"
 _CACHE = 16_384
 
 
@@ -23,35 +24,35 @@ class Names:
     def __init__(self, table: str):
         self.table = table
         self._number: dict[str, int] = {}
-        self._name: dict[int, str] = {}
+        self.names: dict[int, str] = {}  # by number; a missing one is UNNAMED
         self._new: list[int] = []
 
     def number(self, name: str) -> int:
         """The number of `name`; a new one when it was never seen."""
         number = self._number.get(name)
         if number is None:
-            number = len(self._name)
+            number = len(self.names)
             if number >= OTHER:
                 return OTHER
             self._number[name] = number
-            self._name[number] = name
+            self.names[number] = name
             self._new.append(number)
         return number
 
     def name(self, number: int) -> str:
-        return self._name.get(number, "(other)")
+        return self.names.get(number, UNNAMED)
 
     def changes(self, full: bool = False) -> Iterator[Row]:
         """Rows for the checkpoint: numbers given since the last call, or all."""
-        numbers = list(self._name) if full else self._new
+        numbers = list(self.names) if full else self._new
         self._new = []
         for number in numbers:
-            yield self.table, number.to_bytes(2, "big"), self._name[number].encode("utf-8", "surrogateescape")
+            yield self.table, number.to_bytes(2, "big"), self.names[number].encode("utf-8", "surrogateescape")
 
     def restore(self, key: bytes, value: bytes) -> None:
         number, name = int.from_bytes(key, "big"), value.decode("utf-8", "surrogateescape")
         self._number[name] = number
-        self._name[number] = name
+        self.names[number] = name
 
 
 class Hasher(dict[str, int]):

@@ -87,6 +87,24 @@ def _later(first: float, last: float, days: int, time: float) -> tuple[float, fl
     return min(first, time), last, min(days + (time // DAY < first // DAY), 0xFFFF)
 
 
+Stale = Callable[[dict[int, bytes], float], list[int]]
+
+
+def stale_earned(keys: dict[int, bytes], oldest: float) -> list[int]:
+    """Sources or networks of which nothing good is known since `oldest`."""
+    found = []
+    for key, value in keys.items():
+        _, mail, _, login, _, _, _ = _RECORD.unpack_from(value)
+        if max(mail, login) < oldest:
+            found.append(key)
+    return found
+
+
+def stale_logins(keys: dict[int, bytes], oldest: float) -> list[int]:
+    """Users, or users at networks, whose last login was before `oldest`."""
+    return [key for key, value in keys.items() if _LOGIN.unpack(value)[1] < oldest]
+
+
 class Book:
     """Standing of sources, networks and users at networks."""
 
@@ -97,6 +115,9 @@ class Book:
         self.users = Table("standing/user", max(8, cap // 2), salt, track)
         self.tables = (self.sources, self.networks, self.logins, self.users)
         self._turn = 0
+        #: which keys of the first two tables, and of the others, are older than a time; the compiled engine
+        #: puts its own here
+        self.stale: tuple[Stale, Stale] = (stale_earned, stale_logins)
 
     # ------------------------------------------------------------ earning
 
@@ -244,15 +265,8 @@ class Book:
         oldest = clock - AGE
         self._turn = (self._turn + 1) % 4
 
-        def live(value: bytes) -> bool:
-            _, mail, _, login, _, _, _ = _RECORD.unpack_from(value)
-            return bool(max(mail, login) >= oldest)
-
-        def live_login(value: bytes) -> bool:
-            _, last, _ = _LOGIN.unpack(value)
-            return bool(last >= oldest)
-
-        return self.tables[self._turn].sweep(live if self._turn < 2 else live_login)
+        stale = self.stale[self._turn >= 2]
+        return self.tables[self._turn].sweep(lambda keys: stale(keys, oldest))
 
     def changes(self, full: bool) -> Iterator[Row]:
         for table in self.tables:

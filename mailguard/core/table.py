@@ -149,15 +149,15 @@ class Table:
 
     # ------------------------------------------------------------ housekeeping
 
-    def sweep(self, keep: Callable[[bytes], bool]) -> int:
-        """Visit the next shard, drop what `keep` does not want, and say how many keys were looked at."""
+    def sweep(self, stale: Callable[[dict[int, bytes]], list[int]]) -> int:
+        """Visit the next shard, drop the keys of it that `stale` names, and say how many were looked at."""
         shard = self._cursor
         self._cursor = (shard + 1) % self._count
         looked = 0
         for shards in (self._strong, self._weak):
             keys = shards[shard]
             looked += len(keys)
-            leaving = [key for key, value in keys.items() if not keep(value)]
+            leaving = stale(keys)
             if leaving:
                 for key in leaving:
                     del keys[key]

@@ -21,7 +21,7 @@ machines.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
@@ -46,6 +46,10 @@ _BUCKET = 0xFF ^ SCOPE ^ HEAVY
 
 #: An event this much older than the newest one still finds everything it may belong to.
 LATENESS = 3600.0
+
+
+#: time, position, value, log, rule, weight, kind, flags
+Unpacked = tuple[float, int, int, int, int, int, int, int]
 
 
 class Need(NamedTuple):
@@ -137,10 +141,17 @@ class View:
             self._weights = self._memory.cast("H")[14::16].tolist()
         return self._weights
 
-    def record(self, index: int) -> tuple[float, int, int, int, int, int, int, int]:
-        """Record `index`: time, position, value, log, rule, weight, kind, flags."""
-        found: tuple[float, int, int, int, int, int, int, int] = RECORD.unpack_from(self.buffer, index * SIZE)
+    def record(self, index: int) -> Unpacked:
+        """Record `index`."""
+        found: Unpacked = RECORD.unpack_from(self.buffer, index * SIZE)
         return found
+
+    def records(self, indexes: Sequence[int]) -> list[Unpacked]:
+        """These records."""
+        if isinstance(indexes, range) and indexes.step == 1:
+            whole = self._memory[indexes.start * SIZE : indexes.stop * SIZE]
+            return list(RECORD.iter_unpack(whole))  # type: ignore[arg-type]
+        return [self.record(index) for index in indexes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +244,12 @@ def find(view: View, place: int, ask: Ask, mark: float, untrusted: bool) -> Span
     return None
 
 
+def stale_histories(keys: dict[int, bytes], oldest: float) -> list[int]:
+    """The keys whose newest record is older than `oldest`."""
+    newest = _TIME.unpack_from
+    return [key for key, buffer in keys.items() if newest(buffer, len(buffer) - SIZE)[0] < oldest]
+
+
 class History:
     """The shared history of one form of key."""
 
@@ -240,6 +257,8 @@ class History:
         self.table = table
         self.needs = needs
         self.late = 0  # events that arrived after a newer one of their key
+        #: which keys have no record since a time; the compiled engine puts its own here
+        self.stale: Callable[[dict[int, bytes], float], list[int]] = stale_histories
         self._widest = max((need.within for need in needs.values()), default=0.0)
 
     def add(self, key: int, packed: bytes, time: float, clock: float) -> tuple[bytes, int]:
@@ -332,10 +351,7 @@ class History:
         """
         oldest = clock - self._widest - LATENESS
 
-        def live(buffer: bytes) -> bool:
-            return bool(_TIME.unpack_from(buffer, len(buffer) - SIZE)[0] >= oldest)
-
-        return self.table.sweep(live)
+        return self.table.sweep(lambda keys: self.stale(keys, oldest))
 
 
 def needs_of(asks: Iterable[Ask]) -> dict[int, Need]:

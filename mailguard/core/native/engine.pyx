@@ -9,6 +9,7 @@ Bounds: an index that depends on outside data runs over a `bytes` object whose l
 window.pxi and standing.pxi); kinds are numbers below 256 in arrays of 256.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.float cimport PyFloat_AsDouble
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_AsUnsignedLongLongMask
@@ -36,6 +37,7 @@ include "table.pxi"
 include "who.pxi"
 include "standing.pxi"
 include "window.pxi"
+include "sweep.pxi"
 
 cdef frozenset EXCUSED = frozenset({"auth_failure", "locked_out"})  # as engine._EXCUSED
 
@@ -177,6 +179,7 @@ cdef class Feeder:
         """Python code is about to look at these."""
         self.engine.clock, self.engine._sweep_in = self.clock, self.sweep_in
 
+    @cython.boundscheck(False)  # `told` has twelve items, which is looked at before; nothing else is indexed
     cdef int one(self, object event, list effects) except -1:
         """`Engine.feed`."""
         cdef Happening here = self.event

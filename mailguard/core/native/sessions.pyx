@@ -5,6 +5,7 @@ restore and everything rare stays there. A rule that uses a session in a way tha
 `Sessions._join`, on the same objects.
 """
 
+cimport cython
 from cpython.object cimport PyObject
 
 from ...model import HOSTILE, Event
@@ -150,6 +151,7 @@ cdef class Joiner:
                 events.append(event)
         return events
 
+    @cython.boundscheck(False)  # `told` has twelve items and `uses` as many as `keys`: both are looked at before
     cdef object one(self, object draft):
         cdef tuple told, keys, uses
         cdef object event, kind, source, fields, proved, first, weigh

@@ -1,0 +1,102 @@
+"""Logs for the benches, made up: a mail server's day, with ground known.
+
+`rich`: of 100 lines about 15 are hostile, about 30 carry accepted mail and logins, the rest nobody asks for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+OTHERS = (
+    "mail1 rspamd[77]: <a1b2c3>; task; rspamd_task_write_log: id: <d1@example.org>, from: <a@example.org>",
+    "mail1 postfix/cleanup[%d]: %s: message-id=<doc1@example.org>",
+    "mail1 systemd[1]: Started Daily apt download activities of the example host with a name of some length.",
+    "mail1 CRON[%d]: (root) CMD (test -x /usr/sbin/anacron || run-parts --report /etc/cron.daily)",
+)
+
+
+def v4(number: int) -> str:
+    """One of the 768 documentation addresses, then of those for benchmarks (198.18.0.0/15)."""
+    if number < 768:
+        return ("192.0.2.", "198.51.100.", "203.0.113.")[number // 256] + str(number % 256)
+    number = (number - 768) * 7919 & 0x1FFFF
+    return f"198.{18 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+
+def message(chance: random.Random) -> list[str]:
+    """A partner's message: eight lines, of which five carry it."""
+    partner, pid = chance.randrange(2000), chance.randrange(200, 400)
+    address, queue = v4(partner), f"{chance.getrandbits(44):011X}"
+    client = f"mail{partner}.example.org[{address}]"
+    return [
+        f"mail1 postfix/smtpd[{pid}]: connect from {client}",
+        f"mail1 postfix/smtpd[{pid}]: {queue}: client={client}",
+        f"mail1 postfix/cleanup[{pid + 1}]: {queue}: message-id=<{queue}@example.org>",
+        f"mail1 postfix/qmgr[99]: {queue}: from=<p{chance.randrange(4)}@x{partner}.example.org>, size=4711, nrcpt=1 "
+        "(queue active)",
+        f"mail1 postfix/smtpd[{pid}]: disconnect from {client} ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5",
+        f"mail1 postfix/lmtp[{pid + 2}]: {queue}: to=<u{chance.randrange(300)}@example.com>, relay=mail1[private/lmtp]"
+        ", delay=0.2, delays=0.1/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 Saved)",
+        f"mail1 postfix/qmgr[99]: {queue}: removed",
+    ]
+
+
+def login(chance: random.Random) -> list[str]:
+    """Somebody reads mail: at home, nearly always."""
+    user = chance.randrange(1500)
+    home = v4(1000 + user % 700 if chance.random() < 0.97 else chance.randrange(3000))
+    return [
+        f"mail1 dovecot: imap-login: Login: user=<u{user}@example.com>, method=PLAIN, rip={home}, lip=192.0.2.1, "
+        f"mpid={chance.randrange(9999)}, TLS, session=<{chance.getrandbits(60):015x}>"
+    ]
+
+
+def attack(chance: random.Random) -> list[str]:
+    """A try: many from few addresses, some from everywhere."""
+    address = v4(3000 + int(chance.random() ** 4 * 6000))
+    pid = chance.randrange(200, 400)
+    sort = chance.randrange(4)
+    if sort == 0:
+        user = f"u{chance.randrange(2000)}@example.com"
+        return [
+            f"mail1 dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<{user}>, method=PLAIN, "
+            f"rip={address}, lip=192.0.2.1, TLS, session=<{chance.getrandbits(60):015x}>"
+        ]
+    client = f"unknown[{address}]"
+    if sort == 1:
+        return [
+            f"mail1 postfix/smtpd[{pid}]: connect from {client}",
+            f"mail1 postfix/smtpd[{pid}]: NOQUEUE: reject: RCPT from {client}: 550 5.1.1 <n{chance.randrange(900)}"
+            f"@example.com>: Recipient address rejected: User unknown in virtual mailbox table; from=<a@example.org> "
+            f"to=<n{chance.randrange(900)}@example.com> proto=ESMTP helo=<x>",
+            f"mail1 postfix/smtpd[{pid}]: disconnect from {client} ehlo=1 mail=1 rcpt=0/1 quit=1 commands=3/4",
+        ]
+    return [
+        f"mail1 postfix/submission/smtpd[{pid}]: connect from {client}",
+        f"mail1 postfix/submission/smtpd[{pid}]: warning: {client}: SASL LOGIN authentication failed: "
+        f"UGFzc3dvcmQ6, sasl_username=u{chance.randrange(2000)}@example.com",
+        f"mail1 postfix/submission/smtpd[{pid}]: disconnect from {client} ehlo=1 auth=0/1 quit=1 commands=2/3",
+    ]
+
+
+def rich(count: int, seed: int = 7) -> Iterator[bytes]:
+    """About `count` lines, three a second, without LF."""
+    chance = random.Random(seed)
+    number = 0
+    while number < count:
+        draw = chance.random()
+        if draw < 0.075:
+            lines = message(chance)
+        elif draw < 0.17:
+            lines = login(chance)
+        elif draw < 0.35:
+            lines = attack(chance)
+        else:
+            text = chance.choice(OTHERS)
+            lines = [text.replace("%d", str(chance.randrange(999))).replace("%s", "4711AB")]
+        for line in lines:
+            second = number // 3
+            day, hour, minute = 1 + second // 86400 % 28, second // 3600 % 24, second // 60 % 60
+            yield f"Nov {day:2d} {hour:02d}:{minute:02d}:{second % 60:02d} {line}".encode()
+            number += 1
