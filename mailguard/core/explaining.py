@@ -6,15 +6,18 @@ Never: changes a counter or a running stamp. Limits: slow, for single lines.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..model import Block
 from .compiled import ALL, Captures, Entry
-from .envelope import NONE, Opened, Opener
+from .envelope import EPOST, NONE, Opened, Opener
 from .items import Item
 from .pattern import progress
 from .rules import Rule
 from .taking import Taker
+
+if TYPE_CHECKING:
+    from .dialogue import Reader
 
 
 class Tried(NamedTuple):
@@ -36,6 +39,7 @@ class Explanation:
     rule: Rule | None = None
     item: Item | None = None
     ambiguous: bool = False
+    shown: bytes | None = None  # what of the line may be shown, where not all of it; it can hold a password
 
 
 def explain(
@@ -95,6 +99,20 @@ def explain(
     item = taker.maker.make(entry, captures, local, origin, 0, (line, 0, len(line)))
     counters.sourceless = sourceless
     return Explanation(opened, message, names, tuple(tried), entry.rule, item)
+
+
+def explain_spoken(
+    reader: Reader, line: bytes, arrival: float, timezone: str, parsers: tuple[str, ...]
+) -> Explanation:
+    """How a line of a dialogue log is read, after those that were explained before it. Its text is not shown."""
+    line = line.rstrip(b"\r\n")
+    shown = reader.prefix(line)
+    event = reader.hear(line, arrival, timezone, parsers)
+    opener = Opener((EPOST,), timezone)
+    opener.arrive(arrival, False, None)
+    opened = opener.open(line, 0, len(line))
+    rule = None if event is None else reader.rules.get(event.rule)
+    return Explanation(opened, b"", reader.names(parsers), (), rule, event, False, shown + b"...")
 
 
 def _message(line: bytes, opened: Opened) -> bytes:

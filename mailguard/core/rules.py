@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..model import CONTEXT, HOSTILE
 from ..notation import parse_address
+from .dialogue_words import Dialogue
 from .envelope import SYSLOG
 from .pattern import Pattern
 
@@ -64,6 +65,7 @@ class SessionKind(NamedTuple):
     key: tuple[str, ...]
     lifetime: float = 3600.0
     cap: int = 100_000
+    shared: bool = False  # by all parsers that declare one of this name and share it, log by log of a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class Rule:
     forgeries: tuple[Sample, ...] = ()
     guard: str = ""  # who guarantees what prose and inline classes hold
     unproved: tuple[str, ...] = ()  # slots that the author knows to be ambiguous: never keys
+    covered_by: tuple[str, ...] = ()  # parsers of logs that tell the same act better; see `covered`
+    place: str = "reply"  # in a dialogue: where its line stands ...
+    answers: tuple[str, ...] = ()  # ... which commands it answers, () all ...
+    keep: tuple[str, ...] = ()  # ... slots remembered for later lines of the session ...
+    with_: tuple[str, ...] = ()  # ... and what of those its event tells
 
     @property
     def full_name(self) -> str:
@@ -125,6 +132,8 @@ class Parser:
     scopes: tuple[
         tuple[str, str], ...
     ] = ()  # part of a program's name: scope of its lines, whatever the rule's
+    log: str = ""  # what stands for this log in the paths of one server's logs
+    dialogue: Dialogue | None = None  # what client and server said, line by line
 
     def takes(self, program: bytes) -> bool:
         """True when lines of `program` (`postfix/submission/smtpd`) are this parser's: its last part

@@ -22,7 +22,7 @@ from . import native as compiled_core
 from . import prefilter as prefilters
 from .compiled import ALL, Plan, Plans, Search
 from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
-from .explaining import Explanation, Tried, explain
+from .explaining import Explanation, Tried, explain, explain_spoken
 from .items import LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
 from .making import Maker, Slice
 from .rules import Parser
@@ -313,6 +313,7 @@ class Scanner:
             del self._openers[key]
         self._restored.pop(log, None)
         self._sampled.pop(log, None)
+        self.dialogues.begin(log)
 
     # ------------------------------------------------------------ answers
 
@@ -321,7 +322,7 @@ class Scanner:
         if self._machine is not None:
             self._machine.give_counts()
         entries = (entry for ready in self.plans.entries.values() for entry in ready)
-        return {entry.full_name: entry.count for entry in entries if entry.count}
+        return {entry.full_name: entry.count for entry in entries if entry.count} | self.dialogues.taken()
 
     def ahead(self) -> int:
         """How many live stamps were more than a minute ahead and counted as now."""
@@ -345,6 +346,8 @@ class Scanner:
         parsers: tuple[str, ...] = (),
         fits: bool = True,
     ) -> Explanation:
-        """How one line is read; see `explaining.explain`."""
+        """How one line is read; see `explaining.explain`. Lines of a dialogue log follow each other."""
+        if self.dialogues.spoken(line, parsers):
+            return explain_spoken(self.dialogues, line, arrival, timezone, parsers)
         styles = self.search(parsers).styles
         return explain(self.taker, styles, line, arrival, log, timezone, year, parsers, fits)

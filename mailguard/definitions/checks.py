@@ -25,7 +25,7 @@ from ..core.sessions import Sessions
 from ..model import HOSTILE, Block, Event
 from ..notation import format_address
 from ..problems import Problem
-from . import source
+from . import dialogues, source
 
 #: The arrival of the lines inside definitions: 2026-12-31, so that year-less stamps fall into 2026.
 ARRIVAL = 1_798_675_200.0
@@ -149,7 +149,8 @@ def _demands(parser: Parser) -> list[Problem]:
                     "Add [[rule.sample]] with a line and what to expect.",
                 )
             )
-        if rule.pattern.foreign and not rule.forgeries and ("source" in rule.pattern.names or rule.sessions):
+        laid = "source" in rule.pattern.names or rule.sessions or parser.dialogue is not None
+        if rule.pattern.foreign and not rule.forgeries and laid:
             problems.append(
                 Problem(
                     rule.where,
@@ -175,7 +176,8 @@ def _demands(parser: Parser) -> list[Problem]:
                     'Say who writes it: guard = "..." in the rule, or once for the file.',
                 )
             )
-        if rule.event in HOSTILE and "source" not in rule.pattern.names and not rule.sessions:
+        told = rule.sessions or parser.dialogue is not None
+        if rule.event in HOSTILE and "source" not in rule.pattern.names and not told:
             problems.append(
                 Problem(
                     rule.where,
@@ -201,8 +203,10 @@ def _coverage(parser: Parser) -> list[Problem]:
             continue
         seen: list[frozenset[int]] = []
         for sample in rule.samples:
-            explained = scanner.explain(sample.line, ARRIVAL, fits=False)
-            taken = patterns.used(rule.pattern, explained.message)
+            message = scanner.explain(sample.line, ARRIVAL, fits=False).message
+            if parser.dialogue is not None:
+                message = dialogues.text_of(sample.line) or b""
+            taken = patterns.used(rule.pattern, message)
             if taken is not None:
                 seen.append(taken)
         if not seen:
@@ -302,6 +306,14 @@ def run_samples(parser: Parser) -> list[Problem]:
         for forgery in rule.forgeries:
             problems += _run_forgery(scanner, parser, rule, forgery)
     for line in parser.unmatched:
+        if parser.dialogue is not None:
+            if dialogues.feed(parser, line):
+                problems.append(
+                    Problem(
+                        line.where, "unmatched: this line makes an event", "the definition says it does not"
+                    )
+                )
+            continue
         explained = scanner.explain(line.line, ARRIVAL, fits=False)
         if explained.rule is not None:
             problems.append(
@@ -316,6 +328,8 @@ def run_samples(parser: Parser) -> list[Problem]:
 
 def _feed(scanner: Scanner, parser: Parser, sample: Sample) -> list[Event]:
     """The events of a sample's last line, after the lines before it."""
+    if parser.dialogue is not None:
+        return dialogues.feed(parser, sample)
     sessions = Sessions([parser])
     events: list[Event] = []
     position = 0
@@ -329,6 +343,8 @@ def _feed(scanner: Scanner, parser: Parser, sample: Sample) -> list[Event]:
 
 def _taken(scanner: Scanner, rule: Rule, sample: Sample, what: str) -> list[Problem]:
     """Problems when another rule, or none, takes the line."""
+    if scanner.parsers[0].dialogue is not None:
+        return dialogues.taken(scanner.parsers[0], rule, sample, what)
     explained = scanner.explain(sample.line, ARRIVAL, fits=False)
     about = f"rule {rule.name}: {what}"
     if explained.rule is not None and explained.rule.name == rule.name:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core import pattern as patterns
+from ..core.dialogue_words import Dialogue
 from ..core.envelope import NONE, STYLES, SYSLOG
 from ..core.rules import IGNORE, SCOPES, Parser, Rule, Sample, SessionKind, SessionUse, Weight
 from ..model import FIELDS, KINDS
 from ..notation import parse_duration
 from ..problems import Problem, ProblemsError
-from . import checks, source
+from . import checks, dialogues, source
 from .reading import Reading, near
 
 FORMAT = 1
@@ -32,11 +33,13 @@ _TOP = (
     "scopes",
     "guessed",
     "guard",
+    "log",
+    "dialogue",
     "session",
     "rule",
     "unmatched",
 )
-_SESSION = ("key", "lifetime", "cap", "about")
+_SESSION = ("key", "lifetime", "cap", "shared", "about")
 _RULE = (
     "name",
     "event",
@@ -49,6 +52,8 @@ _RULE = (
     "forgery",
     "about",
     "unproved",
+    "covered_by",
+    *dialogues.RULE,
 )
 _USE = ("open", "use", "close", "carry", "tally", "less", "otherwise", "once", "must")
 _LINE = ("line", "message", "program", "encoding", "after", "about")
@@ -125,6 +130,7 @@ class _Loader:
         self.reading = reading
         self.data = reading.document.data
         self.programs: tuple[str, ...] = ()
+        self.dialogue: Dialogue | None = None
 
     def parser(self, name: str) -> Parser:
         read, data = self.reading, self.data
@@ -157,6 +163,7 @@ class _Loader:
             )
         scope = self._scope(data, (), "parser", "mail")
         sessions = self._sessions()
+        self.dialogue = dialogues.read_dialogue(read)
         rules = self._rules(name, envelopes, scope, sessions)
         unmatched = tuple(
             sample
@@ -176,7 +183,30 @@ class _Loader:
             unmatched,
             read.document.path,
             self._scopes(data),
+            self._log(data, name),
+            self.dialogue,
         )
+
+    def _log(self, data: dict[str, Any], name: str) -> str:
+        """The name of the log's folder or file, which tells the logs of one server apart."""
+        read = self.reading
+        log = read.get(data, "log", str, "", (), "parser")
+        if log and not _NAME.match(log):
+            read.problem(
+                ("log",),
+                f"parser: {log!r} is no name of a log",
+                instead="Write the name of its folder, in small letters and digits.",
+            )
+        shared = [kind for kind, one in read.get(data, "session", dict, {}, (), "parser").items()
+                  if isinstance(one, dict) and one.get("shared") is True]  # fmt: skip
+        if shared and not log:
+            read.problem(
+                ("session", shared[0], "shared"),
+                f"session {shared[0]}: log is missing",
+                "what several logs of a server share is found by their paths without that name",
+                f'Write log = "{name.rpartition("-")[2]}" at the top.',
+            )
+        return str(log)
 
     def _scopes(self, data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Scopes by a part of the name of a program, for daemons that serve several ports."""
@@ -239,7 +269,8 @@ class _Loader:
             cap = read.get(table, "cap", int, 100_000, keys, about)
             if not 2 <= cap <= _LARGEST_CAP:
                 read.problem((*keys, "cap"), f"{about}: cap must be from 2 to {_LARGEST_CAP}")
-            found[name] = SessionKind(name, parts, lifetime or 3600.0, cap)
+            shared = read.get(table, "shared", bool, False, keys, about)
+            found[name] = SessionKind(name, parts, lifetime or 3600.0, cap, shared)
         return found
 
     # ------------------------------------------------------------ rules
@@ -323,6 +354,15 @@ class _Loader:
                 )
         samples = self._samples(table, "sample", keys, about, (*_LINE, "expect"))
         forgeries = self._samples(table, "forgery", keys, about, (*_LINE, "source"))
+        covered_by = read.texts(table, "covered_by", keys, about)
+        for other in covered_by:
+            if not _NAME.match(other) or other == parser:
+                read.problem(
+                    (*keys, "covered_by"),
+                    f"{about}: {other!r} is no other parser's name",
+                    "another log tells the same act better",
+                )
+        place, answers, keep, with_ = dialogues.read_rule(read, table, keys, about, self.dialogue, pattern)
         guard = read.get(table, "guard", str, "", keys, about) or read.get(
             self.data, "guard", str, "", (), "parser"
         )
@@ -339,6 +379,11 @@ class _Loader:
             forgeries,
             guard=guard,
             unproved=unproved,
+            covered_by=covered_by,
+            place=place,
+            answers=answers,
+            keep=keep,
+            with_=with_,
         )
 
     def _weight(self, table: dict[str, Any], keys: Keys, about: str, names: tuple[str, ...]) -> Weight:
