@@ -6,6 +6,8 @@ are made safe where they are written, not here.
 
 from __future__ import annotations
 
+from .messages_replay import REPLAY
+
 MESSAGES: dict[str, str] = {
     # errors
     "error.guard": "mailguard: {what}",
@@ -220,6 +222,8 @@ MESSAGES: dict[str, str] = {
     "install.done": "mailguard runs. See `mailguard status`; `mailguard enforce` switches bans on.",
     "install.done-no-start": "mailguard starts with the next boot, or by: systemctl start mailguard",
 }
+
+MESSAGES |= REPLAY
 
 
 def text(message: str, /, **arguments: object) -> str:

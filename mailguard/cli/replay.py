@@ -9,93 +9,139 @@ import click
 
 from mailguard.notation import format_duration, format_effect
 
-from .arguments import zone as zone_name
 from .completing import files as log_files
-from .config import config_option, settings_path
-from .definitions import parser_option
 from .messages import text
 from .moments import in_zone
-from .output import output_option, safe, write_json, write_line
+from .output import is_terminal, safe, write_json, write_line
+from .rehearsing import (
+    engine_maker,
+    ledger_option,
+    log_options,
+    part_options,
+    policy_options,
+    progress,
+    reading_options,
+    rehearsal,
+    settings_of,
+    shutouts_of,
+    tell,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailguard.replay.rehearsal import Rehearsal
 
-    from mailguard.core.judge import Judge
-    from mailguard.replay import Summary
-
-
-def make_judge(config: Path | None, parsers: tuple[str, ...]) -> Judge:
-    """A judge as the settings say, that bans. Own addresses of this host are not asked for: the same logs and
-    settings give the same effects on every host."""
-    from mailguard.core.engine import Engine
-    from mailguard.core.judge import Judge
-    from mailguard.core.scanner import Scanner
-    from mailguard.core.sessions import Sessions
-    from mailguard.definitions.parsers import load_parsers
-    from mailguard.definitions.settings import load_settings
-
-    settings = load_settings(config)
-    loaded = load_parsers(parsers or None)
-    guessed = [parser.name for parser in loaded if parser.guessed]
-    judge = Judge(Scanner(loaded), Sessions(loaded), Engine(settings.setup(guessed=guessed)), evidence=False)
-    judge.enforcing = True
-    return judge
+FORMS = ("auto", "plain", "json", "csv")
 
 
 @click.command("replay")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
-@config_option
-@parser_option
-@click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp.")
-@click.option("--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps.")
-@output_option
+@policy_options
+@reading_options
+@part_options
+@ledger_option
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(FORMS),
+    default="auto",
+    show_default=True,
+    help="auto: tables on a terminal, plain lines elsewhere; json: one object a line; csv: one ban a line.",
+)
 def command(
     files: tuple[str, ...],
     config: str | None,
+    assignments: tuple[str, ...],
+    only: tuple[str, ...],
     parsers: tuple[str, ...],
     year: int | None,
     timezone: str,
+    workers: int | None,
+    since: float | None,
+    until: float | None,
+    ledger: str | None,
     form: str,
-) -> None:
-    """Show what the policy would have done with logs.
+) -> int:
+    """Show what the policy would have done with logs, and whom it would have hurt.
 
-    The same engine reads them in the order of their stamps; nothing is banned and nothing is kept. The last
-    line of JSON is a summary; how long it took goes to standard error.
+    FILE is a log, a folder of logs, or a file that `mailguard events` wrote; compressed ones are read as
+    they are (.gz .xz .bz2 .zst), and - is standard input. The same engine reads them in the order of their
+    stamps; nothing is banned and nothing is kept. The last line of JSON is a summary; how long it took goes
+    to standard error.
     """
-    from mailguard.feeds.interface import LogOptions
-    from mailguard.feeds.recorded import RecordedLog
-    from mailguard.replay import Summary, replay, rows
+    from mailguard.definitions.parsers import load_parsers
 
     begun = time.monotonic()
-    judge = make_judge(settings_path(config), parsers)
-    options = LogOptions(year=year, timezone=timezone, parsers=parsers)
-    summary = Summary()
-    effects = replay([RecordedLog(path, options) for path in files], judge, summary)
+    settings = settings_of(config, assignments)
+    loaded = load_parsers(parsers or None)
+    rehearsed = rehearsal(
+        files,
+        loaded,
+        [engine_maker(settings, loaded, only)],
+        log_options(parsers, year, timezone),
+        workers=workers,
+        since=since,
+        until=until,
+        shutouts=shutouts_of(ledger, settings),
+    )
+    with progress(rehearsed):
+        rehearsed.run()
+    show(rehearsed, form, timezone)
+    report(rehearsed, time.monotonic() - begun)
+    return outcome(rehearsed)
+
+
+def outcome(rehearsed: Rehearsal) -> int:
+    """The exit code: 130 after Ctrl-C, 66 where there was no log to read."""
+    from mailguard.problems import EXIT_NO_INPUT
+
+    if rehearsed.interrupted:
+        return 130
+    return 0 if rehearsed.sources else EXIT_NO_INPUT
+
+
+def show(rehearsed: Rehearsal, form: str, timezone: str) -> None:
+    """The timeline on standard output."""
+    from mailguard.replay.rows import entry_row, summary_row
+    from mailguard.replay.timeline import BanRecord
+
+    from .verdicts import row_words
+
+    trial, moment = rehearsed.trials[0], in_zone(timezone)
+    entries = trial.timeline.entries
     if form == "json":
-        for row in rows(effects, timezone):
-            write_json(row)
-        write_json(summary.row())
+        for entry in entries:
+            write_json(row_words(entry, entry_row(entry, moment)))
+        write_json(summary_row(rehearsed, trial, moment))
+    elif form == "csv":
+        from .timelines import write_csv
+
+        write_csv(entries, moment)
+    elif form == "auto" and is_terminal():
+        from .timelines import write_tables
+
+        write_tables(rehearsed, trial, timezone)
     else:
-        moment = in_zone(timezone)
-        for effect in effects:
+        for entry in entries:
+            effect = entry.effect if isinstance(entry, BanRecord) else entry
             write_line(f"{moment(effect.time)} {format_effect(effect)}")
-    report(summary, time.monotonic() - begun)
 
 
-def report(summary: Summary, seconds: float) -> None:
+def report(rehearsed: Rehearsal, seconds: float) -> None:
     """What was seen and how long it took, on standard error."""
-    from mailguard.daemon.words import sentence
-
-    for notice in summary.notices:
-        click.echo(f"mailguard: {safe(sentence(notice))}", err=True)
-    span = 0.0 if summary.first is None or summary.last is None else summary.last - summary.first
+    summary, trial = rehearsed.summary, rehearsed.trials[0]
+    tell(summary.notices, summary.untold)
+    if not rehearsed.sources:
+        click.echo(f"mailguard: {text('replay.nothing')}", err=True)
+    if rehearsed.interrupted:
+        click.echo(f"mailguard: {text('replay.interrupted')}", err=True)
     words = text(
         "replay.summary",
         records=summary.records,
-        span=format_duration(span),
+        span=format_duration(summary.seconds),
         events=summary.events,
-        imposed=summary.imposed,
-        alerts=summary.alerts,
+        imposed=trial.summary.imposed,
+        alerts=trial.summary.alerts,
         seconds=f"{seconds:.2f}",
     )
-    click.echo(words, err=True)
+    click.echo(safe(words), err=True)

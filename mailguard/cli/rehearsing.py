@@ -1,0 +1,207 @@
+"""What the commands that read recorded logs share: which logs, as which settings, with which workers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .arguments import moment as moment_of
+from .arguments import zone as zone_name
+from .completing import detectors as detector_names
+from .completing import files
+from .config import config_option, settings_path
+from .definitions import parser_option
+from .messages import text
+from .output import safe
+from .verdicts import notice_words
+
+if TYPE_CHECKING:
+    from mailguard.core.engine import Engine
+    from mailguard.core.rules import Parser
+    from mailguard.definitions.settings import Settings
+    from mailguard.feeds.interface import LogOptions
+    from mailguard.model import Notice
+    from mailguard.replay.rehearsal import Rehearsal
+    from mailguard.replay.shutouts import Shutouts
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _all(*options: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+#: How the lines of logs are read.
+reading_options = _all(
+    parser_option,
+    click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp."),
+    click.option(
+        "--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps."
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Processes that read lines. Default: one for each core.",
+    ),
+)
+#: Which part of them is judged.
+part_options = _all(
+    click.option("--from", "since", type=moment_of, metavar="TIME", help="Judge only events from then on."),
+    click.option("--until", type=moment_of, metavar="TIME", help="Judge only events before then."),
+)
+#: By which policy.
+policy_options = _all(
+    config_option,
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one setting, such as detector.password-guessing.count=3.",
+    ),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="DETECTOR",
+        shell_complete=detector_names,
+        help="Try only this detector.",
+    ),
+)
+ledger_option = click.option(
+    "--ledger",
+    metavar="PATH",
+    shell_complete=files,
+    help="The ledger that knows when somebody was shut out for real.",
+)
+
+
+def log_options(parsers: tuple[str, ...], year: int | None, timezone: str) -> LogOptions:
+    from mailguard.feeds.interface import LogOptions
+
+    return LogOptions(year=year, timezone=timezone, parsers=parsers)
+
+
+def settings_of(config: str | None, assignments: Sequence[str] = ()) -> Settings:
+    """The settings, with what `--set` changes. Raises ProblemsError."""
+    from mailguard.definitions.settings import load_settings
+
+    return load_settings(settings_path(config), assignments=assignments)
+
+
+def engine_maker(
+    settings: Settings, parsers: Sequence[Parser], only: tuple[str, ...]
+) -> Callable[[], Engine]:
+    """Makes an engine of those settings, with those detectors only (none named: all). Own addresses of this
+    host are not asked for: the same logs and settings give the same effects on every host."""
+    from dataclasses import replace
+
+    from mailguard.core.engine import Engine
+
+    names = [detector.name for detector in settings.detectors]
+    for name in only:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = text("usage.near", name=near[0]) if near else ""
+            raise click.UsageError(text("replay.only-unknown", name=safe(name), hint=hint))
+    setup = settings.setup(guessed=[parser.name for parser in parsers if parser.guessed])
+    if only:
+        kept = [detector for detector in setup.detectors if detector.name in only]
+        setup = replace(setup, detectors=kept)
+    return lambda: Engine(setup)
+
+
+def shutouts_of(ledger: str | None, settings: Settings) -> Shutouts:
+    """What the named ledger knows, else the guard's where it can be read, else nothing.
+
+    Raises LedgerError where one was named and cannot be read."""
+    from mailguard.ledger import LedgerError
+    from mailguard.replay.shutouts import Shutouts, from_ledger
+
+    if ledger is not None:
+        return from_ledger(Path(ledger))
+    path = settings.general.state / "ledger.db"
+    try:
+        return from_ledger(path) if path.exists() else Shutouts()
+    except (OSError, LedgerError):
+        click.echo(text("replay.no-ledger", path=path), err=True)
+        return Shutouts()
+
+
+def rehearsal(
+    paths: tuple[str, ...],
+    parsers: Sequence[Parser],
+    makers: Sequence[Callable[[], Engine]],
+    options: LogOptions,
+    **more: Any,
+) -> Rehearsal:
+    """A rehearsal on the logs that `paths` name. Raises OSError where one that was named cannot be read."""
+    from mailguard.replay.rehearsal import Rehearsal
+    from mailguard.replay.sources import find
+
+    since, until = more.get("since"), more.get("until")
+    if since is not None and until is not None and since >= until:
+        raise click.UsageError(text("replay.order", since="--from", until="--until"))
+    found = find(paths, options)
+    return Rehearsal(found.sources, parsers, makers, options, told=found.notices, **more)
+
+
+@contextmanager
+def progress(rehearsed: Rehearsal) -> Iterator[None]:
+    """A bar with rate and time left while standard error is a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    total = sum(source.size for source in rehearsed.sources)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        rehearsed.progress = _Bar(bar, total)
+        yield
+
+
+class _Bar:
+    """Tells a bar of rich how far it is."""
+
+    def __init__(self, bar: Any, total: int):
+        import time
+
+        self._bar = bar
+        self._clock = time.monotonic
+        self._begun = self._clock()
+        self._records = 0
+        self._task = bar.add_task(text("replay.reading"), total=total or None, rate="")
+
+    def advance(self, size: int, records: int) -> None:
+        self._records += records
+        rate = self._records / max(0.001, self._clock() - self._begun)
+        self._bar.update(self._task, advance=size, rate=text("replay.rate", rate=f"{rate:,.0f}"))
+
+
+def tell(notices: Sequence[Notice], untold: int = 0) -> None:
+    """What there is to say about the logs, on standard error."""
+    for notice in notices:
+        click.echo(f"mailguard: {safe(notice_words(notice))}", err=True)
+    if untold:
+        click.echo(f"mailguard: {text('notice.more', count=untold)}", err=True)

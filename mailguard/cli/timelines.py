@@ -1,0 +1,138 @@
+"""The ban timeline for people: tables on a terminal, and lines for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mailguard.model import HOSTILE
+
+from .messages import text
+from .moments import local, rough
+from .output import safe, write_line, write_table
+from .verdicts import row_words, words
+
+if TYPE_CHECKING:
+    from mailguard.replay.rehearsal import Rehearsal
+    from mailguard.replay.timeline import BanRecord, Entry
+    from mailguard.replay.trial import Trial
+
+SHOWN = 500  # bans shown in a table; -o json and csv have all
+_PLAIN = (
+    "time", "effect", "network", "detector", "until", "ordinal", "count", "first", "last", "key", "kinds",
+    "why", "hostile_first", "delay", "hostile_before", "stopped", "lifted",
+)  # fmt: skip
+_PHASES = ("before", "during", "after")
+_TALLY = ("messages", "pairs", "last_mail", "logins", "accounts", "last_login")
+
+
+def write_csv(entries: Sequence[Entry], moment: Callable[[float], str]) -> None:
+    """One line for each effect, with a heading; what an effect has not is empty."""
+    from mailguard.replay.rows import entry_row
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    phases = [f"{phase}_{name}" for phase in _PHASES for name in _TALLY]
+    writer.writerow([*_PLAIN, *phases, "hidden_seconds", "verdict"])
+    for entry in entries:
+        row = row_words(entry, entry_row(entry, moment))
+        collateral: dict[str, Any] = row["collateral"] or {}
+        cells = [row[name] for name in _PLAIN]
+        cells[_PLAIN.index("kinds")] = "+".join(row["kinds"] or ())
+        cells += [collateral.get(phase, {}).get(name) for phase in _PHASES for name in _TALLY]
+        cells += [collateral.get("hidden_seconds"), (row["verdict"] or {}).get("text")]
+        writer.writerow(["" if cell is None else _cell(cell) for cell in cells])
+
+
+def _cell(value: object) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    shown = safe(value)
+    return f"'{shown}" if shown[:1] in "=+-@" and not shown.lstrip("-").replace(".", "").isdigit() else shown
+
+
+def write_tables(rehearsed: Rehearsal, trial: Trial, timezone: str) -> None:
+    """Bans, detectors, kinds, and who was never banned."""
+    timeline, summary = trial.timeline, rehearsed.summary
+    bans = timeline.bans()
+    if bans:
+        columns = ("time", "network", "detector", "until", "after", "hostile", "stopped", "verdict")
+        _table("replay.bans", columns, [_ban(ban) for ban in bans[-SHOWN:]])
+        if len(bans) > SHOWN:
+            write_line(text("why.earlier", count=len(bans) - SHOWN))
+    scores = [(name, score) for name, score in sorted(timeline.scores.items()) if name]
+    if scores:
+        from statistics import median
+
+        rows = [
+            (
+                name,
+                score.bans,
+                score.alerts,
+                score.stopped,
+                rough(median(score.delays)) if score.delays else "",
+                score.hurt,
+            )
+            for name, score in scores
+        ]
+        _table("replay.detectors", ("detector", "bans", "alerts", "stopped", "median", "hurt"), rows)
+    kinds = [
+        (kind, count, timeline.stopped[kind], count - timeline.stopped[kind])
+        for kind, count in summary.by_kind.most_common()
+        if kind in HOSTILE
+    ]
+    if kinds:
+        _table("replay.kinds", ("kind", "events", "stopped", "through"), kinds)
+    _uncaught(trial)
+    stopped = sum(timeline.stopped.values())
+    hurt = sum(score.hurt for score in timeline.scores.values())
+    write_line(text("replay.hurt", hurt=hurt, bans=len(bans), stopped=stopped))
+    if timeline.forgotten:
+        write_line(text("replay.forgotten", count=timeline.forgotten))
+    if timeline.known.forgotten:
+        write_line(text("replay.known-forgotten", count=timeline.known.forgotten))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    write_table("auto", text(title), [text(f"column.{name}") for name in columns], rows)
+
+
+def _ban(record: BanRecord) -> tuple[object, ...]:
+    from mailguard.notation import format_network
+    from mailguard.replay.verdict import verdict
+
+    ban = record.effect.ban
+    return (
+        local(record.effect.time),
+        format_network(ban.network),
+        ban.offence.detector if ban.offence else "",
+        text("time.ever") if ban.until is None else local(ban.until),
+        "" if record.delay is None else rough(record.delay),
+        record.hostile_before,
+        record.stopped,
+        words(verdict(record)),
+    )
+
+
+def _uncaught(trial: Trial) -> None:
+    from mailguard.notation import format_network
+    from mailguard.replay.rows import WORST
+    from mailguard.replay.timeline import FIRST, KINDS, LAST, host_network, kinds_of, total
+
+    sources, events, worst = trial.timeline.uncaught(WORST)
+    if not sources:
+        return
+    rows = [
+        (
+            format_network(host_network(key)),
+            local(record[FIRST]),
+            local(record[LAST]),
+            total(record[KINDS]),
+            ", ".join(f"{count} {kind}" for kind, count in kinds_of(record[KINDS]).items()),
+        )
+        for key, record in worst
+    ]
+    name = "replay.uncaught-worst" if sources > len(worst) else "replay.uncaught"
+    title = text(name, sources=sources, events=events, shown=len(worst))
+    columns = ("source", "first", "last", "events", "kinds")
+    write_table("auto", title, [text(f"column.{name}") for name in columns], rows)
