@@ -81,6 +81,7 @@ class Bans:
         self._serial = 0
         self.soonest = NEVER_ENDS  # when `expire` has something to do
         self._dirty: set[Key] = set()
+        self._hit: set[Key] = set()  # met since the last checkpoint; the very same set always
 
     def __len__(self) -> int:
         return len(self._held) - len(self._ended)
@@ -203,7 +204,7 @@ class Bans:
         """A hostile event of somebody under this ban."""
         held.hits += 1
         held.last_hit = max(held.last_hit, time)
-        self._dirty.add(held.key)
+        self._hit.add(held.key)
 
     def overfull(self, wide: bool) -> list[Held]:
         """Who must give way so that one more ban (`wide`: of a network) fits; empty when there is room."""
@@ -230,9 +231,22 @@ class Bans:
     def changed(self, full: bool = False) -> Iterator[tuple[Key, Held | None]]:
         """Bans that changed since the last call (None: gone), or all."""
         keys = list(self._held) if full else sorted(self._dirty)
+        self._hit -= self._dirty  # those are told as a whole
         self._dirty.clear()
+        if full:
+            self._hit.clear()
         for key in keys:
             yield key, self._held.get(key)
+
+    def met(self) -> Iterator[Held]:
+        """Bans that somebody met since the last call, of those that `changed` did not tell. A ban is a large
+        row, and those that hold are met all the time."""
+        keys = list(self._hit)
+        self._hit.clear()
+        for key in keys:
+            held = self._held.get(key)
+            if held is not None:
+                yield held
 
 
 class Ordinals:

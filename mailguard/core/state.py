@@ -11,6 +11,7 @@ be full.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from struct import Struct
 from typing import Any
 
 from ..model import Network
@@ -21,7 +22,8 @@ from .networks import pack_network, unpack_network
 from .snapshot import Translation, Unless, ban_from_dict, ban_to_dict, dump, load
 from .table import Row, pack_key
 
-META, BAN, ALLOW = "engine", "ban", "allow"
+META, BAN, HITS, ALLOW = "engine", "ban", "ban/hits", "allow"
+_HITS = Struct("=Qd")  # how often the ban was met since it stands, and when last
 VERSION = 1
 
 
@@ -33,6 +35,11 @@ def _ban_key(key: Key) -> bytes:
 def save(engine: Engine, full: bool = False) -> Iterator[Row]:
     """Everything that changed since the last call (`full`: everything)."""
     for key, held in engine.bans.changed(full):
+        yield (
+            HITS,
+            _ban_key(key),
+            None if held is None or not held.hits else _HITS.pack(held.hits, held.last_hit),
+        )
         if held is None:
             yield BAN, _ban_key(key), None
         else:
@@ -43,6 +50,8 @@ def save(engine: Engine, full: bool = False) -> Iterator[Row]:
                 "serial": held.serial,
             }
             yield BAN, _ban_key(key), dump(told)
+    for held in engine.bans.met():
+        yield HITS, _ban_key(held.key), _HITS.pack(held.hits, held.last_hit)
     for network in engine.take_allow_changes(full):
         entry = dict(engine.allow).get(network)
         yield ALLOW, pack_key(pack_network(network)), None if entry is None else entry.encode()
@@ -77,6 +86,7 @@ def restore(engine: Engine, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[st
     }
     meta: dict[str, Any] = {}
     bans: list[dict[str, Any]] = []
+    hits: dict[bytes, tuple[int, float]] = {}
     for name, key, value in rows:
         if name in tables:
             tables[name].restore(key, value)
@@ -88,6 +98,8 @@ def restore(engine: Engine, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[st
             engine.rules.restore(key, value)
         elif name == BAN:
             bans.append(load(value))
+        elif name == HITS:
+            hits[key] = _HITS.unpack(value)
         elif name == ALLOW:
             network = unpack_network(int.from_bytes(key, "big"))
             engine.allow.add(Network(*network), value.decode())
@@ -95,7 +107,7 @@ def restore(engine: Engine, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[st
             meta = load(value)
     for told in sorted(bans, key=lambda found: int(found["serial"])):
         held = engine.bans.put(ban_from_dict(told), bool(told["simulated"]))
-        held.hits, held.last_hit = told["hits"], told["last_hit"]
+        held.hits, held.last_hit = hits.get(_ban_key(held.key), (told["hits"], told["last_hit"]))
     if meta:
         _restore_meta(engine, meta)
     engine.rewire()

@@ -150,7 +150,7 @@ class View:
         """These records."""
         if isinstance(indexes, range) and indexes.step == 1:
             whole = self._memory[indexes.start * SIZE : indexes.stop * SIZE]
-            return list(RECORD.iter_unpack(whole))  # type: ignore[arg-type]
+            return list(RECORD.iter_unpack(whole))
         return [self.record(index) for index in indexes]
 
 

@@ -114,7 +114,7 @@ cdef class Feeder:
 
     cdef object engine, bans, policy, slow
     cdef dict routes, logs, rules, scopes, index4, index6
-    cdef set dirty
+    cdef set met
     cdef list completing, pardoning
     cdef Ledger ledger
     cdef Hashing hashing
@@ -131,7 +131,7 @@ cdef class Feeder:
         self.logs, self.rules = engine.logs._number, engine.rules._number
         self.scopes = SCOPE_NUMBER
         self.index4, self.index6 = engine.bans._index
-        self.dirty = engine.bans._dirty
+        self.met = engine.bans._hit
         self.ledger = Ledger(engine.book)
         self.hashing = Hashing(engine.hasher, engine.hasher._secret)
         self.event = Happening(self.hashing)
@@ -235,7 +235,7 @@ cdef class Feeder:
                 held.hits += 1
                 if time > held.last_hit:
                     held.last_hit = time
-                self.dirty.add(held.key)
+                self.met.add(held.key)
             return 0
         if here.route.excused and here.has_user():
             known = self.ledger.known(here.user(), here.who, time)
