@@ -5,7 +5,7 @@ before the first reading) it follows from the places of the events in it, at the
 same logs give the same findings however they are read. How many messages wait in a folder only readings tell.
 
 Owns: a profile for each thing (see `hours`), who was busy (see `causes`), and what grows right now.
-Never: asks the time, looks at a file; learns from hours in which something grew until a day has passed.
+Never: asks the time, looks at a file.
 Limits: `MOST_THINGS` logs and folders; what comes beyond is not watched and counted in `left_out`.
 """
 
@@ -31,6 +31,7 @@ DETECTOR = "growth"
 MOST_THINGS = 200
 ENOUGH = 0.9  # of the time of learning: a few hours are always missed
 WHOLE = 0.75  # of an hour must have been seen to learn from it
+CREDIT = 2.0  # an hour in which it grew too much counts for no more than so many times the normal one
 OVER_PEAK = 2.0  # what is told is also so many times the usual peak
 HOUR, DAY = 3600.0, 86400.0
 _DAY_BITS = 40  # positions in day-named files: hours since 2000 above, byte offset below
@@ -72,6 +73,7 @@ class _Thing:
     amount: float = 0.0  # bytes within the window, or messages
     value: float | None = None  # the last reading; None: what comes next is where counting begins
     read: float = 0.0  # ... and its time
+    began: float | None = None  # when the window began to fill
     samples: int = 0
     total: float = 0.0
     peak: float = 0.0
@@ -93,7 +95,7 @@ class _Thing:
     def cut(self) -> None:
         """Nobody knows what happened meanwhile."""
         self.steps.clear()
-        self.amount, self.value = 0.0, None
+        self.amount, self.value, self.began = 0.0, None, None
 
 
 class Growth:
@@ -246,6 +248,8 @@ class Growth:
         thing.samples += 1
         thing.total += amount
         thing.peak = max(thing.peak, amount)
+        if thing.began is None:
+            thing.began = time
         normal = thing.hours.normal(self._calendar.hour(time)[1])
         if normal is None or thing.hours.learned * HOUR < self.rules.learn * ENOUGH:
             return []
@@ -259,7 +263,7 @@ class Growth:
                 return []
             thing.told = time
             return [self._alert(name, thing, normal, time)]
-        if thing.since is not None and amount < limit / 2:
+        if thing.since is not None and amount < limit / 2 and time - thing.began >= self.rules.within:
             if thing.calm is None:
                 thing.calm = time
             elif time - thing.calm >= self.rules.within:
@@ -268,9 +272,11 @@ class Growth:
         return []
 
     def _limit(self, thing: _Thing, normal: Normal) -> float:
-        rules = self.rules
-        least = rules.least_bytes if thing.unit == BYTES else rules.least_messages
-        return max(normal.mean + least, rules.times * normal.mean, OVER_PEAK * normal.peak)
+        usual = self.rules.times * normal.mean
+        return max(normal.mean + self._least(thing), usual, OVER_PEAK * normal.peak)
+
+    def _least(self, thing: _Thing) -> float:
+        return self.rules.least_bytes if thing.unit == BYTES else self.rules.least_messages
 
     def _alert(self, name: str, thing: _Thing, normal: Normal, time: float) -> Alert:
         sources, accounts = self._causes.top(name) if thing.unit == BYTES else ([], [])
@@ -293,26 +299,34 @@ class Growth:
     # ------------------------------------------------------------ learning
 
     def _turn_hour(self, time: float) -> None:
-        """When another hour has begun: learn from the one before, where it was seen and nothing grew."""
+        """When another hour has begun: learn from the one before, where most of it was seen."""
         hour = self._calendar.hour(time)
         if self._hour == hour:
             return
         before, self._hour = self._hour, hour
         placed = self._places is not None
         for name, thing in self._things.items():
-            lasting = thing.since is not None and time - thing.since > DAY
-            if before is not None and (not thing.grew or lasting):
-                samples = self._hour_steps if placed and thing.unit == BYTES else thing.samples
-                if samples * self.rules.every >= HOUR * WHOLE:
-                    thing.hours.learn(before[1], thing.total / samples, thing.peak)
+            samples = self._hour_steps if placed and thing.unit == BYTES else thing.samples
+            if before is not None and samples * self.rules.every >= HOUR * WHOLE:
+                self._learn(thing, before[1], thing.total / samples)
             thing.samples, thing.total, thing.peak = 0, 0.0, 0.0
             thing.grew = thing.since is not None
-            if not placed and time - thing.read > HOUR:  # it is not there any more
+            if not placed and thing.read and time - thing.read > HOUR:  # it is not there any more
                 thing.cut()
                 if thing.since is not None:
                     thing.since = thing.calm = None
                     self._changed.add(name)
         self._hour_steps = 0
+
+    def _learn(self, thing: _Thing, slot: int, mean: float) -> None:
+        """Of an hour in which it grew too much is learned a little: what stays becomes normal within weeks,
+        and what passes changes next to nothing."""
+        peak = thing.peak
+        if thing.grew and (normal := thing.hours.normal(slot)) is not None:
+            least = self._least(thing)
+            mean = min(mean, max(CREDIT * normal.mean, least))
+            peak = min(peak, max(CREDIT * normal.peak, least))
+        thing.hours.learn(slot, mean, peak)
 
     # ------------------------------------------------------------ what is known
 
