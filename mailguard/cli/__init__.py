@@ -61,6 +61,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "test": "Run the tests inside the definitions and settings.",
     },
     "Care": {
+        "epost": "Look at and after E-Post's own tables.",
         "purge": "Delete stored personal data.",
         "completion": "Print a shell completion script.",
     },

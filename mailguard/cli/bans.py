@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ import click
 from mailguard.model import Network
 from mailguard.notation import format_network, format_time
 
+from . import eposts
 from .arguments import moment, network
 from .client import question, socket_option
 from .completing import detectors
@@ -45,21 +46,33 @@ def standing(socket: str, **asked: Any) -> Iterator[dict[str, Any]]:
 def command(
     detector: str | None, since: float | None, contains: Network | None, socket: str, form: str
 ) -> None:
-    """List the bans that stand."""
+    """List the bans that stand, and E-Post's own lock-outs.
+
+    The latter are read from its tables where an action names them, see mailguard-action(5); their detector
+    is called epost.
+    """
     asked = {
         "detector": detector,
         "since": since,
         "contains": None if contains is None else format_network(contains),
     }
-    bans = standing(socket, **{name: value for name, value in asked.items() if value is not None})
+    bans: Iterable[dict[str, Any]] = ()
+    if detector != "epost":
+        bans = standing(socket, **{name: value for name, value in asked.items() if value is not None})
+    theirs = eposts.standing(contains, since) if detector in (None, "epost") else []
     if form == "json":
-        for ban in bans:
+        for ban in (*bans, *theirs):
             write_json(as_json(ban))
     elif form == "auto" and is_terminal():
-        table(list(bans))
+        if detector != "epost" or not theirs:
+            table(list(bans))
+        if theirs:
+            table(theirs, "epost.title")
     else:
         for ban in bans:
             write_line(as_line(ban))
+        for ban in theirs:
+            write_line(eposts.as_line(ban))
 
 
 def as_json(ban: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +88,7 @@ def as_line(ban: dict[str, Any]) -> str:
     return f"{ban['network']} {ban['scope']} until {until}{knocks}: {ban['text']}"
 
 
-def table(bans: list[dict[str, Any]]) -> None:
+def table(bans: list[dict[str, Any]], title: str = "bans.title") -> None:
     """For people: how long it lasts, and the reason without what other columns say."""
     if not bans:
         write_line(text("bans.none"))
@@ -85,14 +98,14 @@ def table(bans: list[dict[str, Any]]) -> None:
         (
             ban["network"],
             ban["scope"],
-            left(ban["until"]),
+            left(ban["until"]) if ban.get("ends_known", True) else text("epost.end-unknown"),
             None if ban["since"] is None else local(ban["since"]),
             ban.get("packets"),
             reason(ban["text"]),
         )
         for ban in bans
     ]
-    write_table("auto", text("bans.title", count=len(bans)), columns, rows)
+    write_table("auto", text(title, count=len(bans)), columns, rows)
 
 
 def reason(notation: str) -> str:

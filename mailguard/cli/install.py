@@ -107,7 +107,7 @@ def plan(config: str, mode: str, start: bool, action: Action, program: Path, pyt
             content = content.replace(placeholder, value)
         yield Write(place, content)
     more = UNITS / f"enforcer-{action.driver}.conf"
-    yield Write(DROP_IN, more.read_text(encoding="utf-8")) if more.exists() else Remove(DROP_IN)
+    yield Write(DROP_IN, drop_in(more, action)) if more.exists() else Remove(DROP_IN)
     for page in manual_pages():
         yield Write(f"{MANUALS}/man{page.suffix[1:]}/{page.name}", page.read_text(encoding="utf-8"))
     yield Command(("systemd-sysusers", "/etc/sysusers.d/mailguard.conf"))
@@ -118,6 +118,16 @@ def plan(config: str, mode: str, start: bool, action: Action, program: Path, pyt
         yield Command(("systemctl", "stop", "mailguard.service", "mailguard-enforcer.service"))
     verb = ("enable", "--now") if start else ("enable",)
     yield Command(("systemctl", *verb, "mailguard-enforcer.socket", "mailguard.service"))
+
+
+def drop_in(template: Path, action: Action) -> str:
+    """What the enforcer's unit allows beyond the least; for E-Post's tables exactly these files."""
+    content = template.read_text(encoding="utf-8")
+    if action.driver != "epost":
+        return content
+    from mailguard.definitions.eposttables import files
+
+    return content.replace("@TABLES@", " ".join(f'"-{path}"' for path in files(dict(action.options))))
 
 
 def chosen_action(config: str) -> Action:

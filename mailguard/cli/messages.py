@@ -6,6 +6,7 @@ are made safe where they are written, not here.
 
 from __future__ import annotations
 
+from .messages_epost import EPOST
 from .messages_replay import REPLAY
 
 MESSAGES: dict[str, str] = {
@@ -224,6 +225,7 @@ MESSAGES: dict[str, str] = {
 }
 
 MESSAGES |= REPLAY
+MESSAGES |= EPOST
 
 
 def text(message: str, /, **arguments: object) -> str:

@@ -10,7 +10,9 @@ import click
 from mailguard.model import Network
 from mailguard.notation import format_duration, format_network
 
+from . import eposts
 from .arguments import network as network_of
+from .bans import as_json
 from .client import question, socket_option
 from .messages import text
 from .moments import ago, left, local, timed
@@ -31,12 +33,17 @@ def command(network: Network, socket: str, form: str) -> None:
     it, and how to undo it.
     """
     answer = question(socket, "why", network=format_network(network))
+    theirs = list(eposts.lock_outs(network))
     if form == "json":
         hidden = ("ok", "id", "args")
         shown = {name: value for name, value in answer.items() if name not in hidden}
+        if theirs:
+            shown["epost"] = [as_json(eposts.as_ban(one)) for one in theirs]
         write_json({"network": format_network(network), **timed(shown)})
         return
     for line in explanation(format_network(network), answer):
+        write_line(line)
+    for line in eposts.explained(theirs):
         write_line(line)
 
 

@@ -22,6 +22,8 @@ OPTIONS: dict[str, type] = {
 }
 TABLES = ("smtp", "pop", "imap")
 UNKNOWN = "unknown"
+#: Where the driver keeps the list of its own rows.
+STATE = "/var/lib/mailguard-enforcer/epost.sqlite"
 #: Seconds; a longer lock time would need times before 1601.
 _LONGEST = 100 * 366 * 86400.0
 
@@ -64,6 +66,13 @@ def lock_time(text: str) -> float | bool | None:
     return False if seconds is None or seconds > _LONGEST else seconds
 
 
+def files(options: dict[str, Any]) -> list[str]:
+    """The paths of the files that the driver writes beside E-Post's programs."""
+    kinds = [*options.get("tables", TABLES), *(["effect"] if options.get("effect") else [])]
+    names = {kind: f"reject{kind}ip.dat" for kind in TABLES} | {"effect": "effect.dat"}
+    return [f"{options['program'].rstrip('/')}/{names[kind]}" for kind in kinds]
+
+
 def arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The options as the driver takes them."""
     kinds = [table for table in TABLES if table in options.get("tables", TABLES)]
@@ -78,5 +87,6 @@ def arguments(options: dict[str, Any]) -> dict[str, Any]:
         "locks": locks,
         "prefixes": options.get("ipv6_prefixes", True),
         "crlf": options.get("crlf", False),
+        "state": options.get("state", STATE),
     }
-    return given | ({"state": options["state"]} if "state" in options else {})
+    return given

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from mailguard.clock import Clock
+from mailguard.definitions.eposttables import STATE
 from mailguard.epost import effect, tables
 from mailguard.firewall.desired import FOREVER, Bans, Changes, Key
 from mailguard.firewall.driver import Differences, Driver, expires
@@ -29,7 +30,6 @@ from mailguard.model import Network, Notice
 from mailguard.notation import V6, format_duration, format_network
 
 FILES = {**tables.FILES, "effect": effect.FILE}
-STATE = "/var/lib/mailguard-enforcer/epost.sqlite"
 #: Ends of a row that differ by fewer seconds are the same.
 _SAME = 1.0
 

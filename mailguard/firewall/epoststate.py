@@ -105,7 +105,7 @@ class State:
                     else:
                         end = None if until == FOREVER else until
                         db.execute("INSERT OR REPLACE INTO bans VALUES (?, ?, ?)", (*place, end))
-                # A slot that was freed before may be among those taken again: what it will be is written last.
+                # A slot that was freed may be among those taken again: what it will be is written last.
                 for file, slot in changed:
                     self._put(db, file, slot, slot.live)
                 for file, slot in enforced:
