@@ -72,6 +72,10 @@ cdef class Lines:
     cdef bint keep_lines
     cdef object scale
     cdef dict envelopes
+    cdef object log, may_ban  # of the block
+    cdef double time  # of the line before ...
+    cdef object moment  # ... as an object
+    cdef bytes host
 
     def __init__(self, scanner, Machine machine, search, names, scale):
         """`search`: what announces the lines of the parsers called `names`. Raises ValueError for more literals
@@ -89,6 +93,7 @@ cdef class Lines:
         self.words = self.finder.words
         self.scale = scale
         self.envelopes = {}
+        self.host = b""
         memset(self.named, 0, sizeof(self.named))
         memset(self.epost, 0, sizeof(self.epost))
         for number, bit in enumerate(search.bits):
@@ -176,6 +181,7 @@ cdef class Lines:
         if envelope is None:
             envelope = self.envelopes[opener.syslog, opener.epost] = Envelope(opener.syslog, opener.epost, self.scale)
         memset(&totals, 0, sizeof(totals))
+        self.log, self.may_ban = block.log, block.may_ban
         clock.pull(opener.stamps)
         self.finder.search(text, start, end)
         try:
@@ -221,7 +227,7 @@ cdef class Lines:
         if not wanted:
             return 0
         if len(plan.rules):
-            if self.take(plan, block, data, begin, stop, base, &prefix, found, totals):
+            if self.take(plan, data, begin, stop, base, &prefix, found, totals):
                 return 0
         if plan.known:
             self.unmatched(data, &prefix)
@@ -255,7 +261,7 @@ cdef class Lines:
         self.taker.unmatched(opened, data, False, self.names)
         return 0
 
-    cdef bint take(self, Plan plan, block, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
+    cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
                    Prefix *prefix, list found, Totals *totals) except -1:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
         cdef Reading on, second
@@ -276,7 +282,7 @@ cdef class Lines:
                 return True
             rule.count += 1
             if not rule.silent:
-                self.make(rule, plan.scopes[number], block, data, begin, stop, base, prefix, &on, found, totals)
+                self.make(rule, plan.scopes[number], data, begin, stop, base, prefix, &on, found, totals)
             return True
         return False
 
@@ -306,42 +312,65 @@ cdef class Lines:
                 return True
         return False
 
-    cdef int make(self, Rule rule, scope, block, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
+    cdef int make(self, Rule rule, scope, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
                   Prefix *prefix, Reading *on, list found, Totals *totals) except -1:
         """Append the event of a line that `rule` took, unless it makes none; see `Maker.make`."""
         cdef long weight = rule.weight
-        cdef tuple field
         cdef int at
-        cdef bytes host
-        cdef const char *text = PyBytes_AS_STRING(data)
-        source = self.source.packed if rule.source >= 0 else None
+        cdef Py_ssize_t number
+        cdef object event, draft, value
+        cdef object source = self.source.packed if rule.source >= 0 else None
         if source is None and rule.hostile and not rule.stateful and rule.source >= 0:
             totals.sourceless += 1
             return 0
-        fields = {}
-        for field in rule.fields:
-            at = field[0]
-            if on.begins[at] >= 0:
-                fields[field[1]] = text_of(on.data + on.begins[at], on.ends[at] - on.begins[at])
         if rule.attempts >= 0:
             weight = number_of(on, rule.attempts) - rule.minus
             if rule.less >= 0:
                 weight -= number_of(on, rule.less)
         if weight <= 0 and not rule.stateful:
             return 0
-        event = row_of(_Event, (
-            rule.kind, prefix.time, source, rule.full_name, weight, fields, block.log, base + begin, scope,
-            block.may_ban and not rule.guessed, rule.proved,
-            data[begin:stop] if self.keep_lines and rule.hostile else b"",
-        ))
+        cdef dict fields = {}
+        for number in range(PyTuple_GET_SIZE(rule.names)):
+            at = rule.slots[number]
+            if on.begins[at] >= 0:
+                value = text_of(on.data + on.begins[at], on.ends[at] - on.begins[at], rule.latest[number])
+                rule.latest[number] = value
+                fields[rule.names[number]] = value
+        if prefix.time != self.time or self.moment is None:
+            self.time = prefix.time
+            self.moment = prefix.time
+        event = new_row(_Event, 12)
+        put(event, 0, rule.kind)
+        put(event, 1, self.moment)
+        put(event, 2, source)
+        put(event, 3, rule.full_name)
+        put(event, 4, weight)
+        put(event, 5, fields)
+        put(event, 6, self.log)
+        put(event, 7, base + begin)
+        put(event, 8, scope)
+        put(event, 9, False if rule.guessed else self.may_ban)
+        put(event, 10, rule.proved)
+        put(event, 11, data[begin:stop] if self.keep_lines and rule.hostile else b"")
         if rule.stateful:
-            if prefix.host_end > prefix.host:
-                host = PyBytes_FromStringAndSize(text + prefix.host, prefix.host_end - prefix.host)
-            else:
-                host = family(block.log)
-            event = row_of(_Draft, (event, keys_of(rule, on, host, prefix.pid)))
-        found.append(event)
+            draft = new_row(_Draft, 2)
+            put(draft, 0, event)
+            put(draft, 1, keys_of(rule, on, self.host_of(data, prefix), prefix.pid))
+            found.append(draft)
+        else:
+            found.append(event)
         return 0
+
+    cdef bytes host_of(self, bytes data, Prefix *prefix):
+        """The host that a line names, nearly always that of the line before; the log's family where it names
+        none."""
+        cdef const char *host = PyBytes_AS_STRING(data) + prefix.host
+        cdef Py_ssize_t length = prefix.host_end - prefix.host
+        if length == 0:
+            return family(self.log)
+        if PyBytes_GET_SIZE(self.host) != length or memcmp(PyBytes_AS_STRING(self.host), host, length) != 0:
+            self.host = PyBytes_FromStringAndSize(host, length)
+        return self.host
 
 
 cdef struct Totals:
@@ -367,9 +396,8 @@ cdef inline str style_name(int style):
 
 cdef inline Py_ssize_t line_begin(const unsigned char *data, Py_ssize_t begin, Py_ssize_t at) noexcept nogil:
     """Behind the last line feed inside data[begin:at], or `begin`."""
-    while at > begin and data[at - 1] != 10:
-        at -= 1
-    return at if at > begin else begin
+    cdef const void *found = memrchr(data + begin, 10, at - begin)
+    return begin if found == NULL else <const unsigned char *> found - data + 1
 
 
 cdef inline Py_ssize_t line_end(const unsigned char *data, Py_ssize_t at, Py_ssize_t end) noexcept nogil:

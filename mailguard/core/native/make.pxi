@@ -4,7 +4,11 @@ cdef class Rule:
     """A rule made ready for the machine: an `Entry` in numbers."""
 
     cdef object entry, full_name, kind, proved, parser, scope
-    cdef tuple fields, keys, shapes, before
+    cdef tuple keys, shapes, before
+    cdef tuple names  # of the fields
+    cdef list latest  # their texts on the line before
+    cdef bytes _slots
+    cdef const int *slots  # their captures
     cdef bint covered  # False: its lines are for the Python path
     cdef bint hostile, stateful, silent, guessed, scoped
     cdef int source, attempts, less, captures
@@ -15,7 +19,10 @@ cdef class Rule:
         self.entry = entry
         self.full_name, self.kind, self.proved = entry.full_name, entry.kind, entry.proved
         self.parser, self.scope, self.scoped = rule.parser, entry.scope, bool(entry.scopes)
-        self.fields = entry.fields
+        self.names = tuple([name for _, name in entry.fields])
+        self.latest = [""] * len(self.names)
+        self._slots = array("i", [at for at, _ in entry.fields]).tobytes()
+        self.slots = <const int *> PyBytes_AS_STRING(self._slots)
         self.keys = entry.keys
         self.hostile, self.stateful, self.guessed = entry.hostile, entry.stateful, entry.guessed
         self.silent = entry.kind == IGNORE and not entry.stateful
@@ -94,9 +101,15 @@ cdef bint reads(Rule rule, Reading *on, Source source) except -1:
     return False
 
 
-cdef object text_of(const unsigned char *data, Py_ssize_t length):
-    """A captured field as text; see `rules.decode`."""
+cdef object text_of(const unsigned char *data, Py_ssize_t length, object latest):
+    """A captured field as text; see `rules.decode`. `latest`: the text that it may well be again."""
     cdef Py_ssize_t at
+    if (
+        PyUnicode_IS_COMPACT_ASCII(latest)
+        and PyUnicode_GET_LENGTH(latest) == length
+        and memcmp(PyUnicode_DATA(latest), data, length) == 0
+    ):
+        return latest
     for at in range(length):
         if not 32 <= data[at] <= 126:
             return decode(PyBytes_FromStringAndSize(<const char *> data, length))
@@ -120,16 +133,17 @@ cdef long number_of(Reading *on, int capture) noexcept:
     return value if value < MOST_ATTEMPTS else MOST_ATTEMPTS
 
 
-cdef inline object row_of(type kind, tuple values):
-    """`tuple.__new__(kind, values)` for a named tuple, not tracked by the collector of cycles: what an event or a
-    draft holds (text, numbers, bytes, a dictionary and a set of text) can never lead back to it, and looking
-    through hundreds of thousands of them again and again would cost more than making them."""
-    cdef object row = PyType_GenericAlloc(kind, PyTuple_GET_SIZE(values))
-    cdef Py_ssize_t at
-    for at in range(PyTuple_GET_SIZE(values)):
-        value = <object> PyTuple_GET_ITEM(values, at)
-        Py_INCREF(value)
-        PyTuple_SET_ITEM(row, at, value)
+cdef inline void put(object row, Py_ssize_t at, object value):
+    """Fill a place of a new tuple."""
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(row, at, value)
+
+
+cdef inline object new_row(type kind, Py_ssize_t length):
+    """A named tuple whose places are all to be filled at once, not tracked by the collector of cycles: what an
+    event or a draft holds (text, numbers, bytes, a dictionary and a set of text) can never lead back to it, and
+    looking through thousands of them again and again would cost more than making them."""
+    cdef object row = PyType_GenericAlloc(kind, length)
     PyObject_GC_UnTrack(<void *> row)
     return row
 

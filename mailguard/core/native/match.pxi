@@ -61,7 +61,11 @@ cdef inline Py_ssize_t span(Reading *on, int chars, Py_ssize_t at, int most) noe
 
 cdef inline bint stands(Reading *on, Py_ssize_t at, int place, int length) noexcept nogil:
     """Whether a literal text stands at `at`."""
-    return on.end - at >= length and memcmp(on.data + at, on.texts + place, length) == 0
+    return (
+        on.end - at >= length
+        and on.data[at] == on.texts[place]
+        and memcmp(on.data + at, on.texts + place, length) == 0
+    )
 
 
 cdef bint run(Reading *on, int pc, Py_ssize_t at) noexcept nogil:

@@ -16,7 +16,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -43,12 +43,25 @@ cdef extern from *:
     #else
     #define little(value) (value)
     #endif
+    #if !defined(__linux__) && !defined(__FreeBSD__)
+    static const void *memrchr(const void *data, int byte, size_t length) {
+        const unsigned char *at = (const unsigned char *) data + length;
+        while (at > (const unsigned char *) data)
+            if (*--at == (unsigned char) byte)
+                return at;
+        return 0;
+    }
+    #endif
     """
     unsigned int little(unsigned int) nogil
+    const void *memrchr(const void *, int, size_t) nogil
 
 cdef extern from "Python.h":
     object PyType_GenericAlloc(type, Py_ssize_t)
     void PyObject_GC_UnTrack(void *)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    void *PyUnicode_DATA(object)
 
 INTERFACE = 1
 

@@ -84,7 +84,7 @@ cdef class Finder:
 
     cdef int search(self, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) except -1:
         """Fills `hits` with every occurrence inside data[start:end], sorted."""
-        cdef Py_ssize_t look = start, at = start, stop
+        cdef Py_ssize_t look = start, at = start, stop, most
         cdef unsigned int value, place
         cdef const unsigned char *bitmap = self.bitmap
         cdef int one
@@ -95,7 +95,8 @@ cdef class Finder:
             self.room = 0
         while at < end:
             stop = end if end - at < CHUNK else at + CHUNK
-            while look < stop and end - look >= 4:
+            most = stop if stop < end - 3 else end - 3
+            while look < most:
                 memcpy(&value, data + look, 4)
                 value = little(value) & 0xFFFFFF
                 place = (value * <unsigned int> 0x9E3779B1) >> (32 - BITS)
@@ -148,7 +149,8 @@ cdef class Finder:
         cdef int length = self.places[2 * number + 1]
         if begin < start or end - begin < length:
             return 0
-        if memcmp(data + begin, self.texts + self.places[2 * number], length) != 0:
+        cdef const unsigned char *text = self.texts + self.places[2 * number]
+        if data[begin] != text[0] or memcmp(data + begin, text, length) != 0:
             return 0
         return self.note(<unsigned long long> (begin + length) << SHIFT | number)
 
