@@ -129,6 +129,8 @@ class Engine:
         self.book.stale = self._twin.stale_earned, self._twin.stale_logins
         for lane in self.lanes:
             lane.history.stale = self._twin.stale_histories
+        for table in self.tables():
+            table.rows = self._twin.Shelf(table).changes
         # In place of the methods, so that no call goes through Python on its way.
         self.feed, self.feed_many = self._feeder.feed, self._feeder.feed_many  # type: ignore[method-assign]
 

@@ -35,6 +35,8 @@ from .scanner import MOST_ATTEMPTS, Draft
 
 _ROW = struct.Struct("<ddB17s")
 _ONCE, _SOURCE = 1, 2
+_words = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_BARE = b"[{},[],{},[]]"
 
 
 class _Open:
@@ -118,13 +120,18 @@ class Sessions:
         self._uses: dict[str, tuple[tuple[SessionUse, _Store], ...]] = {}
         for parser in parsers:
             for kind in parser.sessions:
-                name = f"{parser.name}/{kind.name}"
-                self._stores[name] = store(name, kind)
+                name = _name(parser, kind)
+                if name not in self._stores:
+                    self._stores[name] = store(name, kind)
+            if parser.dialogue is not None:
+                self._uses[f"{parser.name}/"] = ()  # its marks; see `joined`
             for rule in parser.rules:
                 if rule.sessions:
+                    names = {kind.name: _name(parser, kind) for kind in parser.sessions}
                     self._uses[rule.full_name] = tuple(
-                        (use, self._stores[f"{parser.name}/{use.session}"]) for use in rule.sessions
+                        (use, self._stores[names[use.session]]) for use in rule.sessions
                     )
+        self.now: float | None = None  # live: wall time of the batch
         self.compiled = twin is not None  # drafts go through the compiled twin
         if twin is not None:
             self.join = twin.Joiner(self).join  # type: ignore[method-assign]
@@ -148,6 +155,18 @@ class Sessions:
                 if event is not None:
                     events.append(event)
         return events
+
+    def release(self, now: float) -> list[Event]:
+        """Events that waited until `now`; see `joined`."""
+        return []
+
+    def next_release(self) -> float | None:
+        """When `release` has something to give; None: never."""
+        return None
+
+    def flush(self) -> list[Event]:
+        """All events that wait: nothing will come any more."""
+        return []
 
     def _join(self, draft: Draft) -> Event | None:
         event = draft.event
@@ -252,13 +271,18 @@ class Sessions:
             store.changed.clear()
 
 
+def _name(parser: Parser, kind: SessionKind) -> str:
+    """Whose sessions they are: a parser's, or of all that share them."""
+    return f"/{kind.name}" if kind.shared else f"{parser.name}/{kind.name}"
+
+
 def _pack(session: _Open) -> bytes:
     flags = _SOURCE if session.source is not None else 0
+    row = _ROW.pack(session.opened, session.used, flags, (session.source or 0).to_bytes(17, "big"))
+    if not session.fields and not session.tallies and not session.seen and not session.proved:
+        return row + _BARE  # as most: the words are not looked for
     more = [session.fields or {}, sorted(session.proved), session.tallies or {}, session.seen]
-    return (
-        _ROW.pack(session.opened, session.used, flags, (session.source or 0).to_bytes(17, "big"))
-        + json.dumps(more, ensure_ascii=True, separators=(",", ":")).encode()
-    )
+    return row + _words(more).encode()
 
 
 def _unpack(value: bytes, made: Callable[[float], _Open]) -> _Open | None:

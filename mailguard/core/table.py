@@ -54,6 +54,8 @@ class Table:
         #: called with each key that comes new, and with each that leaves
         self.on_enter: Callable[[int], None] | None = None
         self.on_leave: Callable[[int], None] | None = None
+        #: what `changes` asks, where the compiled engine put it: the rows of the keys that changed
+        self.rows: Callable[[], list[Row]] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._weak)) + sum(map(len, self._strong))
@@ -177,6 +179,9 @@ class Table:
                         yield self.name, pack_key(key), mark + value
             if self._dirty is not None:
                 self._dirty.clear()
+            return
+        if self.rows is not None:
+            yield from self.rows()
             return
         if not self._dirty:
             return

@@ -2,6 +2,8 @@
 # is room, a weak key that grows strong. Everything else (giving way, dropping, sweeping) the Table does itself,
 # so there is one account of who gives way to whom. Included by engine.pyx.
 
+cdef object V6_ = V6
+
 cdef enum Place:
     NOWHERE = 0
     WEAK = 1
@@ -76,3 +78,43 @@ cdef class Shelf:
         if self.dirty is not None:
             self.dirty.add(key)
         return 0
+
+    def changes(self):
+        """The rows of `Table.changes` for the keys that changed."""
+        cdef list rows = [], keys
+        cdef object name = self.table.name
+        cdef bytes value, made
+        cdef Py_ssize_t shard
+        cdef Place place = NOWHERE
+        cdef char *into
+        if not self.dirty:
+            return rows
+        keys = list(self.dirty)
+        self.dirty.clear()
+        for key in keys:
+            shard = (key ^ self.salt) % self.count
+            value = self.get(key, shard, &place)
+            made = None
+            if value is not None:
+                made = PyBytes_FromStringAndSize(NULL, len(value) + 1)
+                into = PyBytes_AS_STRING(made)
+                into[0] = place == STRONG
+                memcpy(into + 1, PyBytes_AS_STRING(value), len(value))
+            rows.append((name, pack_key(key), made))
+        return rows
+
+
+cdef bytes pack_key(object key):
+    """`table.pack_key`."""
+    cdef uint8_t[8] data
+    cdef uint64_t number
+    cdef Py_ssize_t begin = 8
+    if key >= V6_ or key > 0xFFFFFFFFFFFFFFFF:
+        return key.to_bytes((key.bit_length() + 7) // 8, "big")
+    number = key
+    while True:
+        begin -= 1
+        data[begin] = number & 0xFF
+        number >>= 8
+        if number == 0 or begin == 0:
+            return PyBytes_FromStringAndSize(<char *>data + begin, 8 - begin)

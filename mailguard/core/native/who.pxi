@@ -1,6 +1,5 @@
 # A source and its keys, worked out once for an event. Included by engine.pyx.
 
-cdef object V6_ = V6
 cdef object P_ = 0xFFFFFFFFFFFFFFC5
 cdef enum:
     SHIFT = 64
