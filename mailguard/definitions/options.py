@@ -6,11 +6,12 @@ Durations are seconds. `mailguard/defaults.toml` says what each key means.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.detectors import Detector
 from ..core.engine import Setup
+from ..core.growth import Rules as GrowthRules
 from ..core.policy import Rules
 from ..model import Network
 from ..notation import parse_network
@@ -110,6 +111,15 @@ class Alerts:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """`[growth]`. `spools`: folders of mail servers; "auto": those of this host."""
+
+    enabled: bool = True
+    rules: GrowthRules = field(default_factory=GrowthRules)
+    spools: tuple[str, ...] = ("auto",)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, checked."""
 
@@ -121,6 +131,7 @@ class Settings:
     policy: Policy
     alerts: Alerts
     detectors: tuple[Detector, ...]
+    growth: Growth = field(default_factory=Growth)
 
     def setup(
         self,

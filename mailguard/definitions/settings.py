@@ -18,9 +18,11 @@ from ..problems import Problem, ProblemsError
 from . import source
 from .assigned import assigned
 from .detectors import DetectorReader, check_together, duration
+from .growing import KEYS as GROWTH_KEYS
+from .growing import growth
 from .layers import Merged, lay_over
 from .listening import listening
-from .options import Alerts, Firewall, General, Log, Never, Policy, Settings
+from .options import Alerts, Firewall, General, Growth, Log, Never, Policy, Settings
 from .reading import Reading, near
 from .source import Document
 
@@ -30,6 +32,7 @@ __all__ = [
     "Alerts",
     "Firewall",
     "General",
+    "Growth",
     "Log",
     "Never",
     "Policy",
@@ -48,7 +51,7 @@ TRUST = ("ban", "alert")
 STARTS = ("end", "begin")
 SCOPES = ("auth", "mail")
 
-_TABLES = ("general", "log", "never", "firewall", "policy", "alerts", "detector")
+_TABLES = ("general", "log", "never", "firewall", "policy", "alerts", "growth", "detector")
 _LOG = (
     "kind",
     "path",
@@ -367,6 +370,7 @@ def load_settings(
         reader.policy(),
         reader.alerts(),
         reader.detectors(general.retention),
+        growth(reader.reading, reader.table("growth", GROWTH_KEYS)),
     )
     if reader.reading.problems:
         raise ProblemsError(_in_order(reader.reading.problems))
