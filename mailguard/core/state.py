@@ -35,11 +35,10 @@ def _ban_key(key: Key) -> bytes:
 def save(engine: Engine, full: bool = False) -> Iterator[Row]:
     """Everything that changed since the last call (`full`: everything)."""
     for key, held in engine.bans.changed(full):
-        yield (
-            HITS,
-            _ban_key(key),
-            None if held is None or not held.hits else _HITS.pack(held.hits, held.last_hit),
-        )
+        if held is not None and held.hits:
+            yield HITS, _ban_key(key), _HITS.pack(held.hits, held.last_hit)
+        elif not full:
+            yield HITS, _ban_key(key), None
         if held is None:
             yield BAN, _ban_key(key), None
         else:
