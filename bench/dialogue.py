@@ -124,9 +124,7 @@ def main() -> None:
     tracemalloc.start()
     scanner.scan(Block("receivelog", held, 0, len(held), 0, 1.8e9, False, timezone="Asia/Tokyo"))
     kept = tracemalloc.get_traced_memory()[0]
-    print(
-        f"{len(scanner.dialogues):,} open sessions: {kept / 1e6:.1f} MB (peak of the process {before / 1e3:.0f} MB)"
-    )
+    print(f"{len(scanner.dialogues):,} open sessions: {kept / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -97,15 +97,15 @@ def command(
 
     FILE is a log, a compressed one (.gz), or - for standard input.
     """
+    from mailguard.core.joined import Joined
     from mailguard.core.scanner import Scanner
-    from mailguard.core.sessions import Sessions
     from mailguard.definitions.parsers import load_parsers
     from mailguard.feeds.interface import LogOptions
 
     loaded = load_parsers(parsers or None)
     moment = in_zone(timezone)
     options = LogOptions(year=year, timezone=timezone, parsers=parsers)
-    for line, event in events_of(files, Scanner(loaded), Sessions(loaded), options):
+    for line, event in events_of(files, Scanner(loaded), Joined(loaded, covering=False), options):
         if form == "json":
             write_json(as_json(line, event, moment))
         else:

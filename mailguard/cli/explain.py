@@ -45,12 +45,12 @@ def command(line: str, parsers: tuple[str, ...], form: str) -> int:
     one session, are joined when they come together. Exit 1 when a rule took none of the lines.
     """
     from mailguard.core.envelope import NONE
+    from mailguard.core.joined import Joined
     from mailguard.core.scanner import Scanner
-    from mailguard.core.sessions import Sessions
     from mailguard.definitions.parsers import load_parsers
 
     loaded = load_parsers(parsers or None)
-    scanner, sessions = Scanner(loaded, keep_lines=True), Sessions(loaded)
+    scanner, sessions = Scanner(loaded, keep_lines=True), Joined(loaded, covering=False)
     enveloped = tuple(parser.name for parser in loaded if NONE not in parser.envelopes)
     patterns = {rule.full_name: rule.pattern for parser in loaded for rule in parser.rules}
     taken = 0
@@ -104,7 +104,7 @@ def as_json(line: bytes, found: Explanation, event: Event | None) -> dict[str, A
     """One object for one line."""
     opened = found.opened
     return {
-        "line": line.decode("utf-8", "replace"),
+        "line": (line if found.shown is None else found.shown).decode("utf-8", "replace"),
         "time": None if opened is None else format_time(opened.time),
         "host": None if opened is None else opened.host.decode("utf-8", "replace"),
         "program": None if opened is None else opened.program.decode("utf-8", "replace"),
@@ -129,7 +129,8 @@ def as_lines(
     """The same for a person. `patterns` by the full names of rules."""
     from mailguard.core.pattern import expected
 
-    yield text("explain.line", line=line.decode("utf-8", "replace"))
+    shown = line if found.shown is None else found.shown
+    yield text("explain.line", line=shown.decode("utf-8", "replace"))
     opened, program = found.opened, "-"
     if opened is None:
         yield text("explain.no-envelope")

@@ -47,8 +47,8 @@ from .dialogue_state import (
     unpack,
 )
 from .dialogue_words import MESSAGE, Answer, Command, Machine
+from .items import Draft, Item, family
 from .rules import IGNORE, Parser, decode
-from .scanner import Draft, Item, family
 from .stamps import SECONDS, Stamps
 
 _PREFIX = rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d)\], ?([0-9A-Fa-f]{8,16}), ?([^\r\n]{0,4})"
@@ -63,6 +63,12 @@ _FILES = 4  # of one log, whose ends are remembered
 _HIGH = 40  # bits of a position below the day of a file
 _SHOWN = 512  # bytes of a reply that evidence shows
 _new = tuple.__new__
+
+
+def is_spoken(data: bytes) -> bool | None:
+    """Whether the beginning of a log is that of a dialogue log; None: nothing in it tells."""
+    first = _BRACKET.search(data)
+    return None if first is None else _FIRST.match(data, first.start()) is not None
 
 
 class _Log:
@@ -183,11 +189,7 @@ class Reader:
             return True
         if any(name in parts for name in self._others):
             return False
-        data = bytes(block.data[block.start : block.end])
-        first = _BRACKET.search(data)
-        if first is None:
-            return None if len(self._claims) < _LOGS else False
-        return _FIRST.match(data, first.start()) is not None
+        return is_spoken(bytes(block.data[block.start : block.end]))
 
     def _log(self, block: Block) -> _Log:
         log = self._logs.get(block.log)

@@ -16,7 +16,7 @@ from .dialogue_decoders import Exchange
 if TYPE_CHECKING:
     from ..model import Event
     from .dialogue_words import Command, Machine, Table
-    from .scanner import Draft
+    from .items import Draft
 
 #: Whose line is next. ODD: something has to be looked at first, see `Open.state`.
 CLIENT, SERVER, ODD = 0, 1, 2

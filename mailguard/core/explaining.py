@@ -104,7 +104,7 @@ def explain(
 def explain_spoken(
     reader: Reader, line: bytes, arrival: float, timezone: str, parsers: tuple[str, ...]
 ) -> Explanation:
-    """How a line of a dialogue log is read, after those that were explained before it. Its text is not shown."""
+    """How a line of a dialogue log is read, after those explained before it. Its text is not shown."""
     line = line.rstrip(b"\r\n")
     shown = reader.prefix(line)
     event = reader.hear(line, arrival, timezone, parsers)

@@ -24,7 +24,8 @@ from .scanner import Draft
 from .table import Row
 
 MOST_EVIDENCE = 50_000
-_SESSION, _RUNNING, _ORDER = "session", "running/stamps", "running/order"
+_SESSION, _SPOKEN = "session", "dialogue"
+_RUNNING, _ORDER = "running/stamps", "running/order"
 _TIME = Struct("=d")
 
 
@@ -37,17 +38,27 @@ class Reader(Protocol):
 
     def running(self) -> dict[str, float]: ...
 
-    def restore(self, running: dict[str, float]) -> None: ...
+    def restore(self, running: dict[str, float], spoken: Sequence[tuple[bytes, bytes]] = ()) -> None: ...
+
+    def spoken(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]: ...
 
 
 class Joiner(Protocol):
     """What the judge asks of the sessions."""
+
+    now: float | None  # live: wall time of the batch
 
     def join(self, drafts: Sequence[Event | Draft]) -> list[Event]: ...
 
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]: ...
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None: ...
+
+    def release(self, now: float) -> list[Event]: ...
+
+    def next_release(self) -> float | None: ...
+
+    def flush(self) -> list[Event]: ...
 
 
 class Judge:
@@ -71,6 +82,7 @@ class Judge:
 
     def feed(self, items: list[Item], now: float) -> list[Effect]:
         """What follows from a batch of blocks, records and events; `now` is wall time in seconds."""
+        self.sessions.now = now
         events = self._alone(items[0]) if len(items) == 1 else self.events(items)
         if self.growth is None:
             return self.engine.feed_many(events)
@@ -160,11 +172,12 @@ class Judge:
     def tick(self, now: float) -> list[Effect]:
         """Time has come to `now`. Bans end in the kernel by themselves, so there is nothing to ask for."""
         self.engine.turn_back(now)
-        return []
+        waited = self.sessions.release(now)
+        return self.engine.feed_many(self._noted(waited)) if waited else []
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do without an event; None: never."""
-        return None
+        return self.sessions.next_release()
 
     def request(self, verb: str, args: dict[str, Any], now: float) -> tuple[list[Effect], Answer]:
         """Carry out what an administrator asks (see `requests`); effects and a plain answer."""
@@ -231,6 +244,8 @@ class Judge:
             yield from self.growth.checkpoint(full)
         for key, value in self.sessions.snapshot(full):
             yield _SESSION, key, value
+        for key, value in self.scanner.spoken(full):
+            yield _SPOKEN, key, value
         for table, running in ((_RUNNING, self.scanner.running()), (_ORDER, self._running)):
             for log, time in running.items():
                 if full or self._saved.get((table, log)) != time:
@@ -240,12 +255,15 @@ class Judge:
     def restore(self, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:
         """Go on where a checkpoint was; the stored facts about the whole, {} where there was none."""
         sessions: list[tuple[bytes, bytes]] = []
+        spoken: list[tuple[bytes, bytes]] = []
         running: dict[str, float] = {}
 
         def others() -> Iterator[tuple[str, bytes, bytes]]:
             for name, key, value in rows:
                 if name == _SESSION:
                     sessions.append((key, value))
+                elif name == _SPOKEN:
+                    spoken.append((key, value))
                 elif name in (HOURS, ALARMS):
                     if self.growth is not None:
                         self.growth.restore(name, key, value)
@@ -258,7 +276,7 @@ class Judge:
 
         meta = state.restore(self.engine, others())
         self.sessions.restore(sessions)
-        self.scanner.restore(running)
+        self.scanner.restore(running, spoken)
         if meta:
             self.enforcing = bool(meta["enforcing"])
         return meta

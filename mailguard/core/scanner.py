@@ -14,13 +14,14 @@ what the twin leaves to it: cut lines, uncommon prefixes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..model import Block, Records
 from . import native as compiled_core
 from . import prefilter as prefilters
 from .compiled import ALL, Plan, Plans, Search
+from .dialogue import Reader
 from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
 from .explaining import Explanation, Tried, explain, explain_spoken
 from .items import LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
@@ -58,8 +59,6 @@ class Scanner:
         # Guessed formats last: what a known format takes is not theirs.
         self.parsers: tuple[Parser, ...] = tuple(sorted(parsers, key=lambda parser: parser.guessed))
         self.counters = Counters()
-        from .dialogue import Reader  # it makes our items
-
         covering = frozenset(name for one in self.parsers for rule in one.rules for name in rule.covered_by)
         self.dialogues = Reader(self.parsers, wanted_kinds, keep_lines, covering)
         alone = tuple(parser for parser in self.parsers if parser.dialogue is None)
@@ -332,9 +331,14 @@ class Scanner:
         """The latest stamp of each log, for the checkpoint."""
         return self._restored | {log: opener.stamps.running for (log, _, _), opener in self._openers.items()}
 
-    def restore(self, running: dict[str, float]) -> None:
-        """Take up what `running` gave before a restart."""
+    def spoken(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
+        """Rows of the open sessions of dialogue logs, for the checkpoint: those that changed (None: gone)."""
+        return self.dialogues.snapshot(full)
+
+    def restore(self, running: dict[str, float], spoken: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Take up what `running` and `spoken` gave before a restart."""
         self._restored = dict(running)
+        self.dialogues.restore(spoken)
 
     def explain(
         self,

@@ -12,7 +12,7 @@ from ..core.engine import Engine
 from ..core.judge import Judge
 from ..core.rules import Parser
 from ..core.scanner import Scanner
-from ..core.sessions import Sessions
+from ..core.joined import Joined
 from ..definitions.actions import load_actions
 from ..definitions.parsers import load_parsers
 from ..definitions.settings import Log, Settings, load_settings
@@ -59,7 +59,7 @@ def make_judge(
     engine = Engine(settings.setup(secret=secret, never=never, track=True, guessed=guessed))
     evidence = settings.general.evidence != "none"
     scanner = Scanner(parsers, wanted_kinds=engine.wanted, keep_lines=evidence)
-    return Judge(scanner, Sessions(parsers), engine, evidence=evidence), scanner
+    return Judge(scanner, Joined(parsers), engine, evidence=evidence), scanner
 
 
 def options_of(log: Log, first: bool) -> LogOptions:

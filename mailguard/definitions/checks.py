@@ -18,10 +18,10 @@ from dataclasses import replace
 from .. import __version__
 from ..core import pattern as patterns
 from ..core.compiled import may_meet
+from ..core.joined import Joined
 from ..core.pattern.template import Slot, walk
 from ..core.rules import IGNORE, Parser, Rule, Sample
 from ..core.scanner import Scanner
-from ..core.sessions import Sessions
 from ..model import HOSTILE, Block, Event
 from ..notation import format_address
 from ..problems import Problem
@@ -330,7 +330,7 @@ def _feed(scanner: Scanner, parser: Parser, sample: Sample) -> list[Event]:
     """The events of a sample's last line, after the lines before it."""
     if parser.dialogue is not None:
         return dialogues.feed(parser, sample)
-    sessions = Sessions([parser])
+    sessions = Joined([parser], covering=False)
     events: list[Event] = []
     position = 0
     for line in (*sample.after, sample.line):

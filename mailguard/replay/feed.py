@@ -60,8 +60,11 @@ class Merged:
         """The next batch of events; None after the last."""
         drafts = next(self._drafts, None)
         if drafts is None:
-            return None
-        events = self._judge.sessions.join(drafts)
+            events = self._judge.sessions.flush()
+            if not events:
+                return None
+        else:
+            events = self._judge.sessions.join(drafts)
         self.summary.take(events)
         if self._clock is not None and events:
             self._clock.set(max([event[1] for event in events]))

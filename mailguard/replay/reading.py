@@ -13,7 +13,7 @@ from .cutting import spans
 from .feed import BATCH
 from .merging import Chunk, Stream, merge, running
 from .pieces import Parsed, Piece
-from .sources import PLAIN, STDIN, Source
+from .sources import PLAIN, SPOKEN, STDIN, Source
 from .summary import Summary
 from .workers import Executor
 
@@ -72,6 +72,10 @@ class Reading:
             events = join(drafts)
             summary.take(events)
             yield events
+        waited = self.sessions.flush()
+        if waited:
+            summary.take(waited)
+            yield waited
 
     def _pieces(self, source: Source) -> Iterator[Piece]:
         options = self.options
@@ -93,7 +97,7 @@ class Reading:
         """The log's drafts in order, each with the newest stamp so far."""
         newest = source.first if source.first is not None else float("-inf")
         order = _Order()
-        executor = self.here if source.form == STDIN else self.executor
+        executor = self.here if source.form in (STDIN, SPOKEN) else self.executor
         forward = source.form != PLAIN
         done = 0
         for parsed in executor.run(self._pieces(source), forward):
@@ -120,7 +124,7 @@ class Reading:
         for notice in parsed.notices:
             self.tell(notice)
         # How much of a compressed file was used up is not known: a sixth of what came out of it, at most all.
-        size = parsed.bytes if source.form == PLAIN else parsed.bytes // 6
+        size = parsed.bytes if source.form in (PLAIN, SPOKEN) else parsed.bytes // 6
         size = min(size, max(0, source.size - done))
         if self.progress is not None:
             self.progress.advance(size, parsed.records)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..core.engine import Engine
 from ..core.rules import Parser
-from ..core.sessions import Sessions
+from ..core.joined import Joined
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
 from .cutting import whole_year
@@ -92,7 +92,7 @@ class Rehearsal:
                 self.options,
                 executor,
                 here,
-                Sessions(self.parsers),
+                Joined(self.parsers),
                 self.summary,
                 self.progress,
                 counted,

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..core.dialogue import is_spoken
 from ..core.envelope import Opener
 from ..feeds.archives import ARCHIVES, BROKEN, open_packed
 from ..feeds.exported import is_export
@@ -32,6 +33,8 @@ _EVENTS = re.compile(rb'\{"kind": ?"|kind,time,')
 
 #: What a source may be. "plain" alone can be cut into pieces.
 PLAIN, PACKED, JOURNALED, EXPORT, STDIN, EVENTS = "plain", "packed", "journal", "export", "stdin", "events"
+#: A dialogue log, packed or not: its lines mean something only after those before them.
+SPOKEN = "spoken"
 
 
 class Source(NamedTuple):
@@ -104,7 +107,7 @@ def _prefer(source: Source, other: Source) -> bool:
 def _without_journals(found: Found, paths: Sequence[str]) -> None:
     """In a folder with both, the journal holds the lines of the files once more."""
     journals = [one for one in found.sources if one.form == JOURNALED and one.path not in paths]
-    if journals and any(one.form in (PLAIN, PACKED) for one in found.sources):
+    if journals and any(one.form in (PLAIN, PACKED, SPOKEN) for one in found.sources):
         found.sources = [one for one in found.sources if one not in journals]
         found.say("journals-left-out", journals[0].path, count=len(journals))
 
@@ -179,6 +182,8 @@ def _look(
         return None
     if first is None and head.strip(b"\0\r\n "):
         found.say("log-strange", path)
+    if is_spoken(head):
+        form = SPOKEN
     yearless = any(_YEARLESS.match(line) for line in lines[:LINES])
     return base._replace(form=form, first=first, yearless=yearless), _hash(head)
 

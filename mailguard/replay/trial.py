@@ -21,6 +21,8 @@ from .timeline import BanRecord, Timeline
 class _Nothing:
     """A scanner and sessions for events that are whole already."""
 
+    now: float | None = None
+
     def scan(self, block: Block) -> list[Drafted]:
         raise NotImplementedError("a trial takes events only")
 
@@ -36,7 +38,19 @@ class _Nothing:
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         return iter(())
 
-    def restore(self, state: object) -> None: ...
+    def spoken(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
+        return iter(())
+
+    def release(self, now: float) -> list[Event]:
+        return []
+
+    def next_release(self) -> float | None:
+        return None
+
+    def flush(self) -> list[Event]:
+        return []
+
+    def restore(self, state: object, spoken: object = ()) -> None: ...
 
 
 class _Handed:

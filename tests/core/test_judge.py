@@ -72,12 +72,17 @@ class Lines:
     def running(self) -> dict[str, float]:
         return dict(self.stamps)
 
-    def restore(self, running: dict[str, float]) -> None:
+    def restore(self, running: dict[str, float], spoken: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.stamps = dict(running)
+
+    def spoken(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
+        return iter(())
 
 
 class NoSessions:
     """Nothing to join; remembers what it was given back."""
+
+    now: float | None = None
 
     def __init__(self) -> None:
         self.rows: list[tuple[bytes, bytes]] = []
@@ -90,6 +95,15 @@ class NoSessions:
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         self.rows = list(rows)
+
+    def release(self, now: float) -> list[Event]:
+        return []
+
+    def next_release(self) -> float | None:
+        return None
+
+    def flush(self) -> list[Event]:
+        return []
 
 
 def judge(enforcing: bool = True, **more: Any) -> Judge:

@@ -1,0 +1,295 @@
+"""Sessions over several logs of one server, and acts that several of its logs tell.
+
+Owns: which of two tellers of one act counts. No program's name stands here: a rule names the parsers that
+tell its acts better (`covered_by`). Never: asks a clock; time is that of the lines, or what `now` was set to.
+Limits: what other logs told is remembered for an hour, of at most 100,000 sources and messages in two
+generations.
+
+A covered rule's line is no event where the better log tells the same: a dialogue log marks which address it
+follows at which time, any other log tells messages by their ids. Logs are read one after the other, so a
+covered event waits up to three seconds for the better one, where that log was seen lately; without it the
+careful one counts. An act that counted already is not counted again when the better log comes later still.
+
+Logs are of one server when their paths differ by the names of the logs alone (`log` in a definition).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from ..model import Event
+from .items import Draft, family
+from .rules import IGNORE, Parser
+from .sessions import Sessions
+
+WAIT = 3.0  # seconds that a covered event waits
+NEAR = 2.0  # seconds between the stamps of one act
+_ALIVE = 86400.0  # a log that said nothing for so long is taken for switched off
+_FRESH = 600.0  # a server is new for so long: nobody knows yet which of its logs are written
+_MEMORY = 3600.0
+_CAP = 100_000
+_TIMES = 256  # of one source
+_HELD = b"\0held"
+_NOBODY = frozenset("B0")
+
+
+class _Side(NamedTuple):
+    """What a rule's events mean here: of which server, told better by whom, and for whom they speak."""
+
+    server: bytes
+    better: tuple[str, ...]  # parsers
+    parser: str
+    covers: bool
+
+
+class _Memory:
+    """Keys and when they were told, in two generations."""
+
+    def __init__(self) -> None:
+        self.young: dict[tuple[object, ...], list[float]] = {}
+        self.old: dict[tuple[object, ...], list[float]] = {}
+        self.turned = float("-inf")
+
+    def add(self, key: tuple[object, ...], time: float) -> None:
+        if time - self.turned > _MEMORY or len(self.young) >= _CAP // 2:
+            self.old, self.young, self.turned = self.young, {}, time
+        times = self.young.get(key)
+        if times is None:
+            times = self.young[key] = []
+        if not times or times[-1] != time:
+            times.append(time)
+            if len(times) > _TIMES:
+                del times[0]
+
+    def near(self, key: tuple[object, ...], time: float, within: float) -> bool:
+        return any(abs(one - time) <= within for part in (self.young, self.old) for one in part.get(key, ()))
+
+    def take(self, key: tuple[object, ...], time: float, within: float) -> bool:
+        """As `near`, and what was found counts no more."""
+        for part in (self.young, self.old):
+            times = part.get(key, ())
+            for at, one in enumerate(times):
+                if abs(one - time) <= within:
+                    del part[key][at]
+                    return True
+        return False
+
+
+class Joined(Sessions):
+    """Sessions, and what several logs of one server tell of one act."""
+
+    def __init__(self, parsers: Iterable[Parser], native: bool | None = None, *, covering: bool = True):
+        """`covering` False: every teller counts (for those who look at single lines)."""
+        parsers = tuple(parsers)
+        super().__init__(parsers, native)
+        self._parsers = {parser.name: parser for parser in parsers}
+        self._better = {
+            rule.full_name: tuple(name for name in rule.covered_by if name in self._parsers)
+            for parser in parsers
+            for rule in parser.rules
+            if rule.covered_by and covering
+        }
+        self._covers = frozenset(name for names in self._better.values() for name in names)
+        self._dialogues = frozenset(parser.name for parser in parsers if parser.dialogue is not None)
+        #: For rules of shared sessions the host and declaration that begin their keys have to be replaced.
+        self._shared: dict[str, tuple[tuple[bytes, bytes] | None, ...]] = {}
+        for parser in parsers:
+            declared = {kind.name: kind for kind in parser.sessions}
+            for rule in parser.rules:
+                shared = tuple(
+                    (f"\0{parser.name}/{use.session}".encode(), f"\0/{use.session}".encode())
+                    if declared[use.session].shared
+                    else None
+                    for use in rule.sessions
+                )
+                if any(shared):
+                    self._shared[rule.full_name] = shared
+        self.covered = 0  # events that another log told better
+        self._clock = float("-inf")
+        self._sides: dict[tuple[str, str], _Side] = {}
+        self._marks = _Memory()  # (server, dialogue parser, source)
+        self._ids = _Memory()  # (server, parser, message id)
+        self._counted = _Memory()  # (server, source, kind): careful events that counted
+        self._seen: dict[tuple[bytes, str], float] = {}  # server, parser: when it last told something
+        self._first: dict[bytes, float] = {}
+        self._held: list[tuple[float, Event]] = []
+        self._alone = self.join
+        if self._better or self._shared:
+            self.join = self._join_all  # type: ignore[method-assign]
+
+    # ------------------------------------------------------------ items
+
+    def _join_all(self, drafts: Sequence[Event | Draft]) -> list[Event]:
+        found: list[Event] = []
+        waiting: list[Event | Draft] = []
+        better, covers, shared = self._better, self._covers, self._shared
+        for item in drafts:
+            event = item if type(item) is Event else item.event  # type: ignore[union-attr]
+            rule = event.rule
+            if event.time > self._clock:
+                self._clock = event.time
+            if self._held:
+                due = self._clock if self.now is None else self.now
+                if self._held[0][0] <= due:
+                    waiting += self._release(due)
+            if rule in shared and type(item) is Draft:
+                item = Draft(event, self._keys(rule, event.log, item.keys))
+            elif rule in better:
+                if self._is_covered(event):
+                    continue
+            elif rule.partition("/")[0] in covers and not self._tells(event):
+                continue
+            waiting.append(item)
+        found += self._alone(waiting)
+        return found
+
+    def _keys(self, rule: str, log: str, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """The keys of shared sessions: of the server instead of the log, of nobody instead of the parser."""
+        parser = self._parsers[rule.partition("/")[0]]
+        host, server = family(log), self._server(parser, log)
+        made: list[bytes] = []
+        for key, names in zip(keys, self._shared[rule], strict=True):
+            if names is not None and key.startswith(host + names[0]):
+                key = server + names[1] + key[len(host) + len(names[0]) :]
+            made.append(key)
+        return tuple(made)
+
+    @staticmethod
+    def _server(parser: Parser, log: str) -> bytes:
+        whole = family(log)
+        name = parser.log.encode()
+        if not name:
+            return whole
+        before, found, behind = whole.rpartition(name)
+        return before + behind if found else whole
+
+    def _side(self, event: Event) -> _Side:
+        key = event.rule, event.log
+        side = self._sides.get(key)
+        if side is None:
+            name = event.rule.partition("/")[0]
+            server = self._server(self._parsers[name], event.log)
+            if len(self._sides) >= _CAP:
+                self._sides.clear()
+            side = self._sides[key] = _Side(
+                server, self._better.get(event.rule, ()), name, name in self._covers
+            )
+        return side
+
+    # ------------------------------------------------------------ acts
+
+    def _is_covered(self, event: Event) -> bool:
+        """A careful event: True when it does not count, or not yet."""
+        side = self._side(event)
+        self._first.setdefault(side.server, event.time)
+        if self._told(side, event):
+            self.covered += 1
+            return True
+        fresh = event.time - self._first[side.server] <= _FRESH
+        if any(fresh or self._alive(side.server, name, event.time) for name in side.better):
+            due = (self._clock if self.now is None else self.now) + WAIT
+            self._held.append((due, event))
+            return True
+        self._count(side, event)
+        return bool(side.covers) and not self._tells(event)
+
+    def _told(self, side: _Side, event: Event) -> bool:
+        number = _number(event)
+        for name in side.better:
+            if name in self._dialogues:
+                if self._marks.near((side.server, name, event.source), event.time, NEAR):
+                    return True
+            elif number and self._ids.near((side.server, name, number), event.time, _MEMORY):
+                return True
+        return False
+
+    def _alive(self, server: bytes, name: str, time: float) -> bool:
+        return time - self._seen.get((server, name), float("-inf")) <= _ALIVE
+
+    def _count(self, side: _Side, event: Event) -> None:
+        """A careful event counts; the better ones that come later do not."""
+        for name in side.better:
+            self._counted.add((side.server, name, event.source, event.kind, _number(event)), event.time)
+
+    def _tells(self, event: Event) -> bool:
+        """Something a better log tells: False when it is only a mark, or counted already."""
+        side = self._side(event)
+        server, name = side.server, side.parser
+        self._seen[server, name] = max(event.time, self._seen.get((server, name), event.time))
+        if event.kind == IGNORE:
+            self._marks.add((server, name, event.source), event.time)
+            if self._held:
+                self._drop(side, event)
+            return False
+        number = _number(event)
+        if number:
+            self._ids.add((server, name, number), event.time)
+            if self._held:
+                self._drop(side, event)
+        for told in (number, "") if number else ("",):
+            key = (server, name, event.source, event.kind, told)
+            if self._counted.take(key, event.time, _MEMORY if told else NEAR):
+                self.covered += 1
+                return False
+        return True
+
+    def _drop(self, side: _Side, event: Event) -> None:
+        """Held events that turn out to be told better count no more."""
+        kept = [(due, held) for due, held in self._held if not self._told(self._side(held), held)]
+        self.covered += len(self._held) - len(kept)
+        self._held = kept
+
+    # ------------------------------------------------------------ events that wait
+
+    def _release(self, due: float) -> list[Event]:
+        free = [event for at, event in self._held if at <= due]
+        self._held = [(at, event) for at, event in self._held if at > due]
+        found: list[Event] = []
+        for event in free:
+            side = self._side(event)
+            self._count(side, event)
+            if not side.covers or self._tells(event):
+                found.append(event)
+        return found
+
+    def release(self, now: float) -> list[Event]:
+        """Held events that count now: wall time is `now`."""
+        return self._release(now) if self._held else []
+
+    def next_release(self) -> float | None:
+        """Wall time of the next held event, live; None: nothing waits."""
+        return self._held[0][0] if self._held and self.now is not None else None
+
+    def flush(self) -> list[Event]:
+        """All held events: nothing will come any more."""
+        return self._release(float("inf"))
+
+    # ------------------------------------------------------------ the checkpoint
+
+    def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
+        """As for sessions, and the events that wait."""
+        yield from super().snapshot(full)
+        if self._better:
+            held = [[due, *event[:10], sorted(event.proved)] for due, event in self._held]
+            yield _HELD, json.dumps(held, separators=(",", ":")).encode() if held else None
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take up the rows of a checkpoint."""
+        others: list[tuple[bytes, bytes]] = []
+        for key, value in rows:
+            if key == _HELD:
+                self._held = [
+                    (float(due), Event._make([*fields, frozenset(proved), b""]))
+                    for due, *fields, proved in json.loads(value)
+                ]
+            else:
+                others.append((key, value))
+        super().restore(others)
+
+
+def _number(event: Event) -> str:
+    """The id of the event's message; "" where there is none: zeros stand for no message."""
+    number = event.fields.get("message_id", "")
+    return "" if set(number) <= _NOBODY else number
