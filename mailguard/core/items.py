@@ -12,6 +12,7 @@ from ..model import Event
 
 LINE_LIMIT = 8192  # bytes; a longer line is cut there
 MOST_ATTEMPTS = 65535
+AHEAD = 60.0  # seconds; a live entry further ahead than this counts as now
 _ALL, _EVERY = 256, 16  # how many doubtful lines are all looked at, and of which later ones one is
 
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..model import Block, Records
+from ..model import Block, Record, Records
 from . import native as compiled_core
 from . import prefilter as prefilters
 from .compiled import ALL, Plan, Plans, Search
 from .dialogue import Reader
 from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
 from .explaining import Explanation, Tried, explain, explain_spoken
-from .items import LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
+from .items import AHEAD, LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
 from .making import Maker, Slice
 from .rules import Parser
 from .taking import Taker, some_rule_takes
@@ -34,7 +34,6 @@ __all__ = [
 ]  # fmt: skip
 
 _SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
-_AHEAD = 60.0
 _LITERAL = prefilters.MOST - 1
 _NATIVE = ("auto", "native")  # prefilters with which the compiled scan is used
 
@@ -66,6 +65,10 @@ class Scanner:
         self.maker = Maker(self.counters, keep_lines)
         self.taker = Taker(self.plans, self.counters, self.maker)
         module = compiled_core.choose("scan", native if native is not None or prefilter in _NATIVE else False)
+        if module is not None and len(self.plans.literals) > module.MOST_LITERALS:
+            if native:
+                raise ValueError(f"more than {module.MOST_LITERALS} literals")
+            module = None
         self._machine: Any = module.Machine() if module is not None else None
         self._module = module
         self._engine = prefilter if module is None or prefilter != "auto" else "native"
@@ -271,37 +274,54 @@ class Scanner:
         data = b"\n".join(messages) + b"\n"
         counters.bytes += len(data) - 1
         counters.lines += len(messages)
-        masks: dict[int, int] = {}
-        search = self.search(records.parsers)
-        for hit in self._prefilter(records.parsers).find(data, 0, len(data)):
-            begin = data.rfind(b"\n", 0, (hit >> prefilters.SHIFT) - 1) + 1
-            masks[begin] = masks.get(begin, 0) | search.bits[hit & _LITERAL]
         found: list[Item] = []
-        begin = 0
-        for record, message in zip(records.records, messages, strict=True):
-            start, end = begin, begin + len(message)
-            begin = end + 1
-            mask = masks.get(start)
-            if not mask:
-                continue
-            counters.hits += 1
-            cut = record.cut or end - start > LINE_LIMIT
-            if cut:
-                counters.cut += 1
-                end = min(end, start + LINE_LIMIT)
-            ahead = records.live and record.time > records.arrival + _AHEAD
-            opened = Opened(
-                records.arrival if ahead else record.time, record.host, record.program, record.pid, start, end
-            )
-            plan = self.plans.plan(SYSLOG, record.program, mask, records.parsers)
-            taken = self.taker.take(
-                plan, data, opened, cut, records, record.position, (data, start, end), found
-            )
-            if not taken and plan.known and not self.taker.doubts.skips():
-                self.taker.unmatched(opened, data, cut, records.parsers)
+        if self._machine is not None and messages:
+            self._native_lines(records.parsers).scan_records(records, messages, data, found)
+        else:
+            self._scan_messages(records, messages, data, found)
         if found:
             counters.matched[records.log] = time_of(found[-1])
         return found
+
+    def _scan_messages(self, records: Records, messages: list[bytes], data: bytes, found: list[Item]) -> None:
+        """The events of those entries, appended to `found`; `data`: the messages, a line feed behind each."""
+        masks: dict[int, int] = {}
+        bits = self.search(records.parsers).bits
+        for hit in self._prefilter(records.parsers).find(data, 0, len(data)):
+            begin = data.rfind(b"\n", 0, (hit >> prefilters.SHIFT) - 1) + 1
+            masks[begin] = masks.get(begin, 0) | bits[hit & _LITERAL]
+        begin = 0
+        for record, message in zip(records.records, messages, strict=True):
+            mask = masks.get(begin)
+            if mask:
+                self.record(records, record, data, begin, begin + len(message), mask, found)
+            begin += len(message) + 1
+
+    def record(
+        self,
+        records: Records,
+        record: Record,
+        data: bytes,
+        start: int,
+        end: int,
+        mask: int,
+        found: list[Item],
+    ) -> None:
+        """One entry, data[start:end], on which literals were found."""
+        self.counters.hits += 1
+        cut = record.cut or end - start > LINE_LIMIT
+        if cut:
+            self.counters.cut += 1
+            end = min(end, start + LINE_LIMIT)
+        ahead = records.live and record.time > records.arrival + AHEAD
+        time = records.arrival if ahead else record.time
+        opened = Opened(time, record.host, record.program, record.pid, start, end)
+        plan = self.plans.plan(SYSLOG, record.program, mask, records.parsers)
+        line = data, start, end
+        if self.taker.take(plan, data, opened, cut, records, record.position, line, found):
+            return
+        if plan.known and not self.taker.doubts.skips():
+            self.taker.unmatched(opened, data, cut, records.parsers)
 
     # ------------------------------------------------------------ pieces
 

@@ -111,15 +111,15 @@ cdef class Lines:
 
     # ------------------------------------------------------------ plans
 
-    cdef Plan plan(self, const unsigned char *data, Prefix *prefix, unsigned long long *mask):
+    cdef Plan plan(self, Prefix *prefix, unsigned long long *mask):
         """The rules to ask about a line of that style and program on which those literals were found."""
-        cdef int length = prefix.program_end - prefix.program, at, first
+        cdef int length = prefix.program_length, at, first
         cdef unsigned long long mixed = prefix.style + 1
         cdef Place *place
         for at in range(self.words):
             mixed = (mixed ^ mask[at]) * 0x9E3779B97F4A7C15ull
         for at in range(length):
-            mixed = (mixed ^ data[prefix.program + at]) * 0x100000001B3ull
+            mixed = (mixed ^ prefix.program[at]) * 0x100000001B3ull
         first = (mixed >> 40) % PLANS
         for at in range(NEAR):
             place = &self.places[(first + at) % PLANS]
@@ -130,29 +130,24 @@ cdef class Lines:
                 and place.style == prefix.style
                 and place.length == length
                 and memcmp(place.words, mask, self.words * sizeof(unsigned long long)) == 0
-                and memcmp(place.program, data + prefix.program, length) == 0
+                and memcmp(place.program, prefix.program, length) == 0
             ):
                 return <Plan> self.kept[place.plan]
         else:
             place = &self.places[first]
-        made = self.make_plan(PyBytes_FromStringAndSize(<const char *> data + prefix.program, length), prefix.style, mask)
+        made = self.make_plan(text_bytes(prefix.program, length), prefix.style, mask)
         if len(self.kept) >= MOST_KEPT:
             self.forget()
         place.mixed, place.plan = mixed, len(self.kept)
         self.kept.append(made)
         place.style, place.length = prefix.style, length
         memcpy(place.words, mask, self.words * sizeof(unsigned long long))
-        memcpy(place.program, data + prefix.program, length)
+        memcpy(place.program, prefix.program, length)
         return made
 
     cdef Plan make_plan(self, bytes program, int style, unsigned long long *mask):
         cdef Plan made = Plan()
-        cdef int number
-        bits = 0
-        for number in range(len(self.bits)):
-            if mask[number >> 6] >> (number & 63) & 1:
-                bits |= self.bits[number]
-        plan = self.plans.plan(style_name(style), program, bits, self.names)
+        plan = self.plans.plan(style_name(style), program, self.bits_of(mask), self.names)
         rules = [self.machine.rule(entry) for entry in plan.entries]
         made.rules = tuple(rules)
         made.scopes = tuple([entry.scope_of(program) if entry.scopes else entry.scope for entry in plan.entries])
@@ -200,10 +195,7 @@ cdef class Lines:
                 self.line(block, opener, clock, envelope, data, begin, stop, base, mask, cut, found, &totals)
         finally:
             clock.push()
-            counters = self.scanner.counters
-            counters.hits += totals.hits
-            counters.ambiguous += totals.ambiguous
-            counters.sourceless += totals.sourceless
+            self.count(&totals)
 
     cdef int line(self, block, opener, Clock clock, Envelope envelope, bytes data, Py_ssize_t begin,
                   Py_ssize_t stop, Py_ssize_t base, unsigned long long *mask, cuts, list found,
@@ -219,7 +211,7 @@ cdef class Lines:
             return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
         wanted = meets(mask, &self.epost[0] if text[begin] == 91 else &self.named[0], self.words)
         if wanted:
-            plan = self.plan(text, &prefix, mask)
+            plan = self.plan(&prefix, mask)
             if not plan.covered:
                 return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
         totals.hits += 1
@@ -227,22 +219,97 @@ cdef class Lines:
         if not wanted:
             return 0
         if len(plan.rules):
-            if self.take(plan, data, begin, stop, base, &prefix, found, totals):
+            if self.take(plan, data, begin, stop, base + begin, &prefix, found, totals):
                 return 0
         if plan.known:
             self.unmatched(data, &prefix)
         return 0
 
-    cdef int slow(self, block, opener, Clock clock, bytes data, Py_ssize_t begin, Py_ssize_t stop,
-                  Py_ssize_t base, unsigned long long *mask, cuts, list found) except -1:
-        """The line by the Python path."""
+    # ------------------------------------------------------------ records
+
+    def scan_records(self, records, list messages, bytes data, list found):
+        """The events of entries whose envelope is already open, appended to `found`. `data`: the messages, a
+        line feed behind each."""
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
+        cdef Py_ssize_t begin = 0, stop = -1, at, hit, one = -1
+        cdef unsigned long long mask[MOST_WORDS]
+        cdef int number
+        cdef bint some = False
+        cdef Totals totals
+        memset(&totals, 0, sizeof(totals))
+        self.log, self.may_ban = records.log, records.may_ban
+        self.finder.search(text, 0, PyBytes_GET_SIZE(data))
+        try:
+            for hit in range(self.finder.count):
+                at = <Py_ssize_t> (self.finder.hits[hit] >> SHIFT) - 1
+                number = self.finder.hits[hit] & (1 << SHIFT) - 1
+                if at > stop:
+                    if some:
+                        self.record(records, one, data, begin, stop, mask, found, &totals)
+                    while at > stop:
+                        one += 1
+                        begin = stop + 1
+                        stop = begin + PyBytes_GET_SIZE(<bytes> messages[one])
+                    memset(mask, 0, self.words * sizeof(unsigned long long))
+                    some = True
+                mask[number >> 6] |= <unsigned long long> 1 << (number & 63)
+            if some:
+                self.record(records, one, data, begin, stop, mask, found, &totals)
+        finally:
+            self.count(&totals)
+
+    cdef int record(self, records, Py_ssize_t one, bytes data, Py_ssize_t begin, Py_ssize_t stop,
+                    unsigned long long *mask, list found, Totals *totals) except -1:
+        """One entry on which literals were found; see `Scanner.record`."""
+        cdef Prefix prefix
+        cdef Plan plan
+        entry = records.records[one]
+        cdef bytes host = entry.host, program = entry.program
+        pid = entry.pid
+        if stop - begin > LINE_LIMIT or entry.cut or len(program) > LONGEST_PROGRAM or not 0 <= pid < 1 << 62:
+            self.scanner.record(records, entry, data, begin, stop, self.bits_of(mask), found)
+            return 0
+        prefix.style = SYSLOG_LINE
+        prefix.host, prefix.host_length = <const unsigned char *> PyBytes_AS_STRING(host), len(host)
+        prefix.program, prefix.program_length = <const unsigned char *> PyBytes_AS_STRING(program), len(program)
+        prefix.pid, prefix.start, prefix.end = pid, begin, stop
+        prefix.time = entry.time
+        if records.live and prefix.time > <double> records.arrival + AHEAD:
+            prefix.time = records.arrival
+        plan = self.plan(&prefix, mask)
+        if not plan.covered:
+            self.scanner.record(records, entry, data, begin, stop, self.bits_of(mask), found)
+            return 0
+        totals.hits += 1
+        if len(plan.rules) and self.take(plan, data, begin, stop, entry.position, &prefix, found, totals):
+            return 0
+        if plan.known:
+            self.unmatched(data, &prefix)
+        return 0
+
+    # ------------------------------------------------------------ both
+
+    cdef count(self, Totals *totals):
+        """Add to the counters of the scanner."""
+        counters = self.scanner.counters
+        counters.hits += totals.hits
+        counters.ambiguous += totals.ambiguous
+        counters.sourceless += totals.sourceless
+
+    cdef bits_of(self, unsigned long long *mask):
+        """The literals of a line as `Plans` takes them."""
         cdef int number
         bits = 0
         for number in range(len(self.bits)):
             if mask[number >> 6] >> (number & 63) & 1:
                 bits |= self.bits[number]
+        return bits
+
+    cdef int slow(self, block, opener, Clock clock, bytes data, Py_ssize_t begin, Py_ssize_t stop,
+                  Py_ssize_t base, unsigned long long *mask, cuts, list found) except -1:
+        """The line by the Python path."""
         clock.push()
-        self.scanner.line(block, opener, (data, begin, stop), base + begin, bits,
+        self.scanner.line(block, opener, (data, begin, stop), base + begin, self.bits_of(mask),
                           cuts is not None and begin in cuts, found)
         clock.pull(opener.stamps)
         return 0
@@ -251,17 +318,16 @@ cdef class Lines:
         """Count a line that no rule took."""
         if self.doubts.skips():
             return 0
-        cdef const char *text = PyBytes_AS_STRING(data)
         opened = Opened(
             prefix.time,
-            PyBytes_FromStringAndSize(text + prefix.host, prefix.host_end - prefix.host),
-            PyBytes_FromStringAndSize(text + prefix.program, prefix.program_end - prefix.program),
+            text_bytes(prefix.host, prefix.host_length),
+            text_bytes(prefix.program, prefix.program_length),
             prefix.pid, prefix.start, prefix.end, style_name(prefix.style),
         )
         self.taker.unmatched(opened, data, False, self.names)
         return 0
 
-    cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
+    cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, position,
                    Prefix *prefix, list found, Totals *totals) except -1:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
         cdef Reading on, second
@@ -282,7 +348,7 @@ cdef class Lines:
                 return True
             rule.count += 1
             if not rule.silent:
-                self.make(rule, plan.scopes[number], data, begin, stop, base, prefix, &on, found, totals)
+                self.make(rule, plan.scopes[number], data, begin, stop, position, prefix, &on, found, totals)
             return True
         return False
 
@@ -312,7 +378,7 @@ cdef class Lines:
                 return True
         return False
 
-    cdef int make(self, Rule rule, scope, bytes data, Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base,
+    cdef int make(self, Rule rule, scope, bytes data, Py_ssize_t begin, Py_ssize_t stop, position,
                   Prefix *prefix, Reading *on, list found, Totals *totals) except -1:
         """Append the event of a line that `rule` took, unless it makes none; see `Maker.make`."""
         cdef long weight = rule.weight
@@ -347,7 +413,7 @@ cdef class Lines:
         put(event, 4, weight)
         put(event, 5, fields)
         put(event, 6, self.log)
-        put(event, 7, base + begin)
+        put(event, 7, position)
         put(event, 8, scope)
         put(event, 9, False if rule.guessed else self.may_ban)
         put(event, 10, rule.proved)
@@ -355,26 +421,29 @@ cdef class Lines:
         if rule.stateful:
             draft = new_row(_Draft, 2)
             put(draft, 0, event)
-            put(draft, 1, keys_of(rule, on, self.host_of(data, prefix), prefix.pid))
+            put(draft, 1, keys_of(rule, on, self.host_of(prefix), prefix.pid))
             found.append(draft)
         else:
             found.append(event)
         return 0
 
-    cdef bytes host_of(self, bytes data, Prefix *prefix):
+    cdef bytes host_of(self, Prefix *prefix):
         """The host that a line names, nearly always that of the line before; the log's family where it names
         none."""
-        cdef const char *host = PyBytes_AS_STRING(data) + prefix.host
-        cdef Py_ssize_t length = prefix.host_end - prefix.host
+        cdef Py_ssize_t length = prefix.host_length
         if length == 0:
             return family(self.log)
-        if PyBytes_GET_SIZE(self.host) != length or memcmp(PyBytes_AS_STRING(self.host), host, length) != 0:
-            self.host = PyBytes_FromStringAndSize(host, length)
+        if PyBytes_GET_SIZE(self.host) != length or memcmp(PyBytes_AS_STRING(self.host), prefix.host, length) != 0:
+            self.host = text_bytes(prefix.host, length)
         return self.host
 
 
 cdef struct Totals:
     long hits, ambiguous, sourceless
+
+
+cdef inline bytes text_bytes(const unsigned char *text, Py_ssize_t length):
+    return PyBytes_FromStringAndSize(<const char *> text, length)
 
 
 cdef bint covered(Rule rule):

@@ -8,8 +8,9 @@ cdef enum Style:
 cdef struct Prefix:
     int style
     double time  # as it stands there
-    Py_ssize_t host, host_end
-    Py_ssize_t program, program_end
+    const unsigned char *host
+    const unsigned char *program
+    Py_ssize_t host_length, program_length
     long long pid
     Py_ssize_t start, end  # of the message
 
@@ -135,7 +136,8 @@ cdef class Envelope:
         if end - start < 24:
             return False
         cdef const unsigned char *head = data + start
-        found.host = found.host_end = found.program = found.program_end = 0
+        found.host = found.program = head
+        found.host_length = found.program_length = 0
         found.pid = 0
         found.end = end
         if head[0] == 91:  # [30/Nov/2017:08:20:44]
@@ -215,22 +217,23 @@ cdef class Envelope:
         """Host, program and process id behind a stamp; where the message begins, -1: they are not quite so, or
         the message is a notice of repetition."""
         cdef int count = 0
+        cdef Py_ssize_t begin
         if at >= end or data[at] != 32:
             return -1
         at += 1
-        found.host = at
+        begin = at
         while at < end and self.words[data[at]] & 1:
             at += 1
-        found.host_end = at
-        if at - found.host < 1 or at - found.host > 253 or at >= end or data[at] != 32:
+        if at - begin < 1 or at - begin > 253 or at >= end or data[at] != 32:
             return -1
+        found.host, found.host_length = data + begin, at - begin
         at += 1
-        found.program = at
+        begin = at
         while at < end and self.words[data[at]] & 2:
             at += 1
-        found.program_end = at
-        if at - found.program < 1 or at - found.program > 128:
+        if at - begin < 1 or at - begin > 128:
             return -1
+        found.program, found.program_length = data + begin, at - begin
         if at < end and data[at] == 91:
             at += 1
             while count < 10 and at < end and digit(data[at]):

@@ -28,6 +28,7 @@ from ..grams import BITS as _BITS
 from ..grams import STRIDE as _STRIDE
 from ..grams import grams as make_grams
 from ..grams import place_of
+from ..items import AHEAD as _AHEAD
 from ..items import LINE_LIMIT as _LINE_LIMIT
 from ..items import MOST_ATTEMPTS as _MOST_ATTEMPTS
 from ..items import Draft as _Draft
@@ -71,7 +72,9 @@ cdef enum:
     LINE_LIMIT = 8192
     MOST_ATTEMPTS = 65535
 
-cdef double HALF_YEAR = _HALF_YEAR
+cdef double HALF_YEAR = _HALF_YEAR, AHEAD = _AHEAD
+#: Literals that one search may have.
+MOST_LITERALS = 1024
 
 if (BITS, STRIDE, LINE_LIMIT, MOST_ATTEMPTS) != (_BITS, _STRIDE, _LINE_LIMIT, _MOST_ATTEMPTS):
     raise ImportError("compiled from another version of mailguard")
