@@ -2,7 +2,7 @@
 
 Called by pip and `python -m build` as a build hook of hatchling, and by people as a command:
 
-    python hatch_build.py [NAME]...             build in place mailguard/core/native/NAME.pyx; without a name
+    python hatch_build.py [NAME]...             build in place native/NAME.pyx; without a name
                                                 all of them (`make native`)
     python hatch_build.py --sanitize [NAME]...  the same with AddressSanitizer, for bench/fuzz.py
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
-FOLDER = Path("mailguard/core/native")
+FOLDERS = (Path("mailguard/core/native"), Path("mailguard/firewall/native"))
 GENERATED = "build/native"  # the C that Cython makes, and objects
 FLAGS = (
     "-O2",
@@ -40,7 +40,7 @@ except ImportError:  # run as a command, where only Cython and setuptools are ne
 
 def sources() -> list[Path]:
     """The modules that can be compiled."""
-    return sorted((ROOT / FOLDER).glob("*.pyx"))
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.pyx"))
 
 
 def build(source: Path, *, sanitize: bool = False) -> Path:

@@ -30,7 +30,7 @@ from mailguard.clock import Clock, SystemClock
 from mailguard.firewall import privileges, sockets, wire
 from mailguard.firewall.choose import choose
 from mailguard.firewall.desired import FOREVER, Bans, Changes, Key
-from mailguard.firewall.driver import Driver
+from mailguard.firewall.driver import Attend, Driver
 from mailguard.firewall.interface import Firewall, FirewallError
 from mailguard.firewall.reconcile import Reconciler
 from mailguard.firewall.recording import Recording
@@ -62,7 +62,7 @@ class Enforcer:
         self._judge: socket.socket | None = None
         self._frames = wire.Frames(wire.ASKED)
         self._buffer = bytearray(1 << 19)
-        self._view = memoryview(self._buffer)
+        self._attend: Attend | None = None
         self._opening: dict[Key, float] | None = None
         self._notices: list[Notice] = []
         self._woken: socket.socket | None = None
@@ -94,18 +94,12 @@ class Enforcer:
         self._ended = True
 
     def _step(self) -> None:
-        # Made anew each time: descriptors of children come and go, and their numbers come back.
-        waiting = select.poll()
         helpers: dict[int, Reconciler | sockets.Closer] = {}
         for helper in (self.reconciler, self.closer):
             if helper is not None:
                 helpers.update(dict.fromkeys(helper.descriptors(), helper))
-        for number in helpers:
-            waiting.register(number, select.POLLIN)
-        for one in (self._judge, self._listener, self._woken):
-            if one is not None:
-                waiting.register(one, select.POLLIN)
-        for number, _ in waiting.poll(self._patience()):
+        listening = [one.fileno() for one in (self._listener, self._woken) if one is not None]
+        for number in self._wait([*helpers, *listening]):
             if self._judge is not None and number == self._judge.fileno():
                 self._read()
             elif number in helpers:
@@ -117,6 +111,35 @@ class Enforcer:
             self.closer.run_due()
         for notice in self.driver.notices():
             self._tell(notice)
+
+    def _wait(self, others: list[int]) -> list[int]:
+        """Wait for the judge and these descriptors; those that can be read and were not yet. Where there is a
+        compiled way it has read what the judge wrote."""
+        patience = self._patience()
+        if self._attend is not None and self._judge is not None and self._frames.idle:
+            try:
+                found = self._attend(
+                    self._judge.fileno(), others, -1 if patience is None else patience, self._buffer
+                )
+            except FirewallError:
+                self._attend = None  # the usual way tells the judge what is wrong
+                return []
+            except OSError:
+                found = 0
+            if isinstance(found, list):
+                return found
+            if isinstance(found, tuple):
+                self._was_banned(*found)
+            elif found >= 0:
+                self._take(found)
+            return []
+        # Made anew each time: descriptors of children come and go, and their numbers come back.
+        waiting = select.poll()
+        for number in others:
+            waiting.register(number, select.POLLIN)
+        if self._judge is not None:
+            waiting.register(self._judge, select.POLLIN)
+        return [number for number, _ in waiting.poll(patience)]
 
     def _patience(self) -> int | None:
         """Milliseconds until something is due by itself."""
@@ -152,19 +175,23 @@ class Enforcer:
             self._judge = None
 
     def _read(self) -> None:
-        judge = self._judge
-        if judge is None:
+        if self._judge is None:
             return
         try:
-            size = judge.recv_into(self._buffer)
+            size = self._judge.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
             size = 0
+        self._take(size)
+
+    def _take(self, size: int) -> None:
+        """So many bytes from the judge lie in the buffer; 0: it has gone."""
+        judge = self._judge
         if not size:
             self._farewell()
             return
-        data = self._view[:size]
+        data = memoryview(self._buffer)[:size]
         try:
             if self._frames.idle and self._at_once(data):
                 return
@@ -186,11 +213,16 @@ class Enforcer:
         sequence, key, until = asked
         if not self.driver.at_once(key, until, now):
             return False
-        self._send(wire.frame(wire.ACK, sequence))
-        bans = {key: until}
+        self._was_banned(sequence, key, until - now, False)
+        return True
+
+    def _was_banned(self, sequence: int, key: Key, seconds: float, answered: bool) -> None:
+        """One ban stands by the shortest way: answer, unless that is done, and remember it."""
+        if not answered:
+            self._send(wire.frame(wire.ACK, sequence))
+        bans = {key: self.clock.now() + seconds}
         self.driver.desired.commit(bans)
         self._banned(bans)
-        return True
 
     def _banned(self, bans: Bans) -> None:
         """What follows from bans that stand and were answered."""
@@ -300,6 +332,8 @@ class Enforcer:
         finally:
             gc.enable()
         self.reconciler.opened(incomplete)
+        self._attend = self.driver.attend()
+        gc.freeze()  # what stands now stands for long: the collector need not look at it again
         return True
 
 

@@ -9,7 +9,7 @@ it: after an error the same call can be repeated.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mailguard.clock import Clock, SystemClock
@@ -36,6 +36,13 @@ class Differences(NamedTuple):
 
     def __bool__(self) -> bool:
         return bool(self.wrong or self.foreign or self.layout)
+
+
+#: The judge's descriptor, others, milliseconds (-1: for ever), a buffer. Waits, and answers which of the
+#: others can be read; or how many bytes from the judge lie in the buffer now (0 when it has gone, -1 when
+#: nothing came); or the one new ban that was read and that stands: the number of its frame, key, seconds, and
+#: whether the judge was told. Raises OSError, FirewallError.
+Attend = Callable[[int, list[int], int, bytearray], "list[int] | int | tuple[int, Key, float, bool]"]
 
 
 class Driver(ABC):
@@ -129,6 +136,11 @@ class Driver(ABC):
         """One new ban by the shortest way there is, before anything is remembered; False: it did not happen,
         `change` does it. Never raises. The caller remembers it by `desired.commit`."""
         return False
+
+    def attend(self) -> Attend | None:
+        """A compiled way to wait for the judge that does by itself what `at_once` does; None: there is
+        none."""
+        return None
 
     def purge(self, now: float) -> None:
         """Forget what is over; the kernel has ended it by itself."""

@@ -96,6 +96,8 @@ class Prepared:
             cuts.append((at, at + len(value)))
             at += len(value)
         cuts.append((third + 8, third + 12))
+        self.whole = whole  # with zeros for sequence numbers, and the values it was made with
+        self.places = tuple(begin for begin, _ in cuts[2:-1])  # of the values
         form, at = ["="], 0
         self._fixed: list[bytes] = []
         for number, (begin, end) in enumerate(cuts):
@@ -159,6 +161,11 @@ class Netlink:
         self._drain()
         self._socket.send(b"".join(parts))
         self._acknowledged(first, last)
+
+    def reserve(self, count: int) -> int:
+        """The first of so many sequence numbers for somebody else who uses the socket."""
+        self._sequence += count
+        return self._sequence - count + 1
 
     def add_one(self, prepared: Prepared, values: Sequence[bytes]) -> bool:
         """One prepared message with these values as a transaction of its own; False where it was not simply

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mailguard.clock import Clock
-from mailguard.firewall import netlink, nftlayout
+from mailguard.firewall import native, netlink, nftlayout, wire
 from mailguard.firewall.desired import FOREVER, KINDS, Bans, Changes, Key, kind_of
-from mailguard.firewall.driver import Differences, Driver
-from mailguard.firewall.interface import FirewallError, Standing
+from mailguard.firewall.driver import Attend, Differences, Driver
+from mailguard.firewall.interface import SCOPES, FirewallError, Standing
 from mailguard.firewall.libnftables import Nft, NftError
 from mailguard.firewall.nftsets import HOSTS, MANY, NETS, PREFIX, Sets, every, foreign, of_set, plan_nets
 from mailguard.firewall.nftview import (
@@ -61,6 +61,7 @@ class Nftables(Driver):
         self._generation = -1
         self._made_for: dict[str, tuple[int, ...]] = {}  # the ports in the rules
         self._uncounted: list[Key] = []
+        self._compiled = native.load()  # now: the enforcer may later be a user who cannot read our folder
 
     @property
     def sets(self) -> Sets:
@@ -98,6 +99,26 @@ class Nftables(Driver):
             return self.sets.add_host(scope, address, prefix, max(1, int((until - now) * 1000)))
         except (OSError, FirewallError):
             return False  # the long way meets the same and says it
+
+    def attend(self) -> Attend | None:
+        if self._compiled is None:
+            return None
+        ready = [
+            self.sets.prepared(scope, v6, prefix)
+            for scope in range(len(SCOPES))
+            for v6, prefix in ((False, 32), (True, 128), (True, 64))
+        ]
+        wait = self._compiled.Hot([(one.whole, *one.places) for one in ready], wire.LONGEST).wait
+
+        def attend(
+            judge: int, others: list[int], timeout: int, buffer: bytearray
+        ) -> list[int] | int | tuple[int, Key, float, bool]:
+            link = self.sets.link
+            found: list[int] | int | tuple[int, Key, float, bool]
+            found = wait(judge, link.fileno(), others, timeout, buffer, self.desired.bans, link.reserve(3))
+            return found
+
+        return attend
 
     def text(self, operation: Operation) -> str:
         verb, scope, kind, low, high, timeout = operation

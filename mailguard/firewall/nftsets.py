@@ -93,11 +93,16 @@ class Sets:
         """A host, or a /64, that stands nowhere yet, for so many milliseconds, as fast as can be; False: not
         done, do it by `apply`. Raises OSError."""
         v6 = address >= V6
-        prepared = self._prepared.get((scope, v6, prefix))
-        if prepared is None:
-            prepared = self._prepared[scope, v6, prefix] = self._prepare(scope, v6, prefix)
+        prepared = self.prepared(scope, v6, prefix)
         key = (address - V6).to_bytes(16, "big") if v6 else address.to_bytes(4, "big")
         return self.link.add_one(prepared, (key, timeout.to_bytes(8, "big")))
+
+    def prepared(self, scope: int, v6: bool, prefix: int) -> netlink.Prepared:
+        """The transaction that adds one host, or /64, with a counter and a timeout."""
+        known = self._prepared.get((scope, v6, prefix))
+        if known is None:
+            known = self._prepared[scope, v6, prefix] = self._prepare(scope, v6, prefix)
+        return known
 
     def _prepare(self, scope: int, v6: bool, prefix: int) -> netlink.Prepared:
         address = 0x20010DB8DEADBEEF0123456789ABCDEF if v6 else 0xC00002A5

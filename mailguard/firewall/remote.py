@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mailguard.clock import Clock, SystemClock
-from mailguard.firewall import wire
+from mailguard.firewall import native, wire
 from mailguard.firewall.desired import Changes, Key, changes_of_bans, key_of
 from mailguard.firewall.interface import FirewallError, Standing, ports_of
 from mailguard.model import Ban, Network, Notice
@@ -58,6 +58,7 @@ class RemoteFirewall:
         self._owed = 0  # sequence number of a request that was not answered in time; 0: none
         self._clock: Clock = clock or SystemClock()
         self._socket: socket.socket | None = None
+        self._compiled = native.load()
         self._waits: dict[int, float] = {}  # by socket option: the seconds that are set
         self._frames = wire.Frames(wire.ANSWERED)
         self._sequence = 0
@@ -107,8 +108,22 @@ class RemoteFirewall:
         if until is None or until <= now or connection is None or self._owed:
             return False
         self._sequence += 1
-        self._send(wire.one_ban(self._sequence, key_of(ban.network, ban.scope), until, now))
-        self._answer(self._sequence, self._short)
+        sequence, key = self._sequence, key_of(ban.network, ban.scope)
+        self._wait(socket.SO_RCVTIMEO, self._short)
+        if self._compiled is None or not self._frames.idle:
+            self._send(wire.one_ban(sequence, key, until, now))
+            self._answer(sequence, self._short)
+            return True
+        seconds = min(until - now, wire.LONGEST)
+        try:
+            came = self._compiled.ask(connection.fileno(), sequence, *key, seconds)
+        except BlockingIOError:
+            self._owed = sequence
+            raise FirewallError(_SILENT) from None
+        except OSError as error:
+            raise self._lose(error.strerror or str(error)) from error
+        if came is not None:
+            self._answer(sequence, self._short, came)
         return True
 
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
@@ -207,18 +222,19 @@ class RemoteFirewall:
             )
             self._waits[option] = seconds
 
-    def _answer(self, sequence: int, patience: float) -> list[bytes]:
-        """Wait for ACK or ERROR; the bodies that came before it."""
+    def _answer(self, sequence: int, patience: float, data: bytes | None = None) -> list[bytes]:
+        """Wait for ACK or ERROR; the bodies that came before it. `data`: what has come already."""
         self._wait(socket.SO_RCVTIMEO, patience if self._opened else max(patience, self._patience))
         bodies: list[bytes] = []
         while self._socket is not None:
-            try:
-                data = self._socket.recv(_PIECE)
-            except BlockingIOError:
-                self._owed = sequence
-                raise FirewallError(_SILENT) from None
-            except OSError as error:
-                raise self._lose(_why(error)) from error
+            if data is None:
+                try:
+                    data = self._socket.recv(_PIECE)
+                except BlockingIOError:
+                    self._owed = sequence
+                    raise FirewallError(_SILENT) from None
+                except OSError as error:
+                    raise self._lose(_why(error)) from error
             if not data:
                 raise self._lose("it ended")
             failed: FirewallError | None = None
@@ -236,6 +252,7 @@ class RemoteFirewall:
                 raise failed
             if done:
                 return bodies
+            data = None
         raise FirewallError("the enforcer has gone", lost=True)
 
     def _read_all(self, connection: socket.socket) -> None:

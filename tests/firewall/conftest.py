@@ -6,10 +6,12 @@ even when the test process is killed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,7 @@ from typing import Any
 import pytest
 
 from mailguard.enforcer import spawn
+from mailguard.firewall import native
 from mailguard.firewall.command import Command
 from mailguard.firewall.driver import Driver
 from mailguard.firewall.epost import FILES, Epost
@@ -27,6 +30,7 @@ from mailguard.firewall.interface import Firewall
 from mailguard.firewall.ipset import Ipset
 from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.recording import Recording
+from mailguard.firewall.synology import Synology
 from mailguard.firewall.xtables import Commands, Legacy
 from mailguard.model import Ban, Notice
 from mailguard.notation import parse_network
@@ -150,6 +154,31 @@ def _epost(path: Path, lock: float | None = None) -> Epost:
     return Epost(str(path), ("smtp", "pop", "imap"), locks, state=str(path / "state" / "epost.sqlite"))
 
 
+def _synology(path: Path) -> Synology:
+    """The block list of a NAS, as DSM 7 makes it."""
+    database = path / "synoautoblock.db"
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.execute(
+            "CREATE TABLE AutoBlockIP (IP varchar(50) PRIMARY KEY, RecordTime date NOT NULL, "
+            "ExpireTime date NOT NULL, Deny boolean NOT NULL, IPStd varchar(50) NOT NULL, "
+            "Type INTEGER, Meta varchar(256))"
+        )
+    return Synology(database=str(database), state=str(path / "synology.sqlite"))
+
+
+def _synology_webapi(path: Path) -> Synology:
+    """The same by a command that takes networks as a whole."""
+    program = path / "synowebapi"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {path}/calls\necho \'{{"success":true}}\'\n')
+    program.chmod(0o755)
+    return Synology(
+        "webapi",
+        create=[str(program), "method=create", "ip={network}"],
+        delete=[str(program), "method=delete", "ip={network}"],
+        state=str(path / "synology.sqlite"),
+    )
+
+
 #: Every driver by name; each takes a folder of its own.
 DRIVERS: dict[str, Callable[[Path], Driver]] = {
     "recording": lambda path: Recording(),
@@ -158,12 +187,15 @@ DRIVERS: dict[str, Callable[[Path], Driver]] = {
     ),
     "epost": _epost,
     "epost-timed": lambda path: _epost(path, 1800.0),
+    "synology": _synology,
+    "synology-webapi": _synology_webapi,
     "nftables": lambda path: Nftables(),
     "ipset-commands": lambda path: Ipset(writers=_commands("iptables-legacy")),
     "ipset-nft-variant": lambda path: Ipset(writers=_commands("iptables-nft")),
     "ipset-python-iptables": lambda path: Ipset(writers={"4": Legacy("4"), "6": Legacy("6")}),
 }
-IN_KERNEL = [name for name in DRIVERS if name not in ("recording", "command", "epost", "epost-timed")]
+_ELSEWHERE = ("recording", "command", "epost", "epost-timed", "synology", "synology-webapi")
+IN_KERNEL = [name for name in DRIVERS if name not in _ELSEWHERE]
 
 
 def _commands(program: str) -> dict[str, Commands]:
@@ -178,9 +210,10 @@ def _parameters(names: Sequence[str]) -> list[Any]:
     ]
 
 
-@pytest.fixture(params=_parameters([*DRIVERS, "enforcer-nftables"]))
+@pytest.fixture(params=_parameters([*DRIVERS, "enforcer-nftables", "enforcer-nftables-python"]))
 def firewall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Firewall]:
-    """Each driver, and nftables behind an enforcer; kernel ones in a namespace. Not yet opened."""
+    """Each driver, and nftables behind an enforcer with and without the compiled way; kernel ones in a
+    namespace. Not yet opened."""
     name = request.param
     if name not in IN_KERNEL and not name.startswith("enforcer"):
         yield DRIVERS[name](tmp_path)
@@ -190,7 +223,10 @@ def firewall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Firewal
         with made.inside():
             made_firewall: Firewall
             if name.startswith("enforcer"):
-                made_firewall = spawn(Nftables())
+                with pytest.MonkeyPatch.context() as patch:
+                    if name.endswith("python"):  # without the compiled shortest way
+                        patch.setattr(native, "load", lambda: None)
+                    made_firewall = spawn(Nftables())
             else:
                 made_firewall = DRIVERS[name](tmp_path)
             yield made_firewall
