@@ -60,6 +60,9 @@ def verdict(answer: dict[str, Any]) -> tuple[int, list[str]]:
     if firewall["name"] == "recording":
         warnings.append(text("status.recording"))
     warnings += [text("status.blind", what=what) for what in answer["blind"]]
+    for name, thing in growing(answer):
+        told = {"name": name, "unit": thing["unit"], "now": thing["now"], "normal": thing["normal"]}
+        warnings.append(text("status.growing", since=local(thing["since"]), **told))
     if ledger["failing"]:
         warnings.append(text("status.ledger-failing", path=ledger["path"]))
     if firewall["lost"]:
@@ -80,10 +83,30 @@ def facts(answer: dict[str, Any]) -> Iterator[tuple[str, object]]:
         "events": judge["events"],
         "ambiguous": scanner["ambiguous"],
         "unmatched": sum(scanner["unmatched"].values()),
-        "version": f"{answer['version']} (pid {answer['pid']})",
     }
+    if answer.get("growth"):
+        values["growth"] = growth_words(answer["growth"])
+    values["version"] = f"{answer['version']} (pid {answer['pid']})"
     for name, value in values.items():
         yield text(f"status.fact.{name}"), value
+
+
+def growing(answer: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Logs and folders that grow beyond what is normal."""
+    for name, thing in (answer.get("growth") or {"things": {}})["things"].items():
+        if thing["since"] is not None:
+            yield name, thing
+
+
+def growth_words(growth: dict[str, Any]) -> str:
+    """How many logs and folders are watched, and what about that is not as it should be."""
+    things = growth["things"].values()
+    words = [text("status.growth", count=len(things))]
+    if learning := sum(thing["learning"] for thing in things):
+        words.append(text("status.growth-learning", count=learning))
+    for folder, why in growth["unreadable"].items():
+        words.append(text("status.growth-unreadable", what=f"{folder} ({why})"))
+    return "; ".join(words)
 
 
 def log_row(name: str, log: dict[str, Any], now: float) -> tuple[str, str, str]:

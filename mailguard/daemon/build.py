@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..core.engine import Engine
+from ..core.growth import Growth
+from ..core.joined import Joined
 from ..core.judge import Judge
 from ..core.rules import Parser
 from ..core.scanner import Scanner
-from ..core.joined import Joined
 from ..definitions.actions import load_actions
 from ..definitions.parsers import load_parsers
 from ..definitions.settings import Log, Settings, load_settings
@@ -59,7 +60,17 @@ def make_judge(
     engine = Engine(settings.setup(secret=secret, never=never, track=True, guessed=guessed))
     evidence = settings.general.evidence != "none"
     scanner = Scanner(parsers, wanted_kinds=engine.wanted, keep_lines=evidence)
-    return Judge(scanner, Joined(parsers), engine, evidence=evidence), scanner
+    judge = Judge(scanner, Joined(parsers), engine, evidence=evidence)
+    judge.growth = make_growth(settings, engine)
+    return judge, scanner
+
+
+def make_growth(settings: Settings, engine: Engine) -> Growth | None:
+    """What watches over growth, without memory; None where the settings want none."""
+    if not settings.growth.enabled:
+        return None
+    book, hasher = engine.book, engine.hasher
+    return Growth(settings.growth.rules, lambda name: book.exists(hasher(name)))
 
 
 def options_of(log: Log, first: bool) -> LogOptions:

@@ -21,6 +21,7 @@ from ..core.requests import one_source
 from ..model import Alert, Effect, Impose, Item, Lift, Network, Notice, Request
 from ..notation import covers, format_effect, format_network, parse_network
 from ..replay import row
+from .meter import status as growth_status
 from .strays import DETECTOR, strays
 from .strays import row as row_of
 from .words import sentence
@@ -60,6 +61,7 @@ class Desk:
             guard.printer.effect(effect)
             if isinstance(effect, Alert):
                 told = row(effect, str) | {"why": effect.why, "text": format_effect(effect)}
+                told |= {"facts": dict(effect.offence.facts)} if effect.offence.facts else {}
                 guard.runner.tell({"alert": told}, guard.clock.monotonic())
 
     def notice(self, notice: Notice) -> None:
@@ -230,6 +232,7 @@ class Desk:
             "judge": judge,
             "logs": logs,
             "blind": health_words(guard.health.blind(), logs),
+            "growth": growth_status(guard),
             "ledger": {
                 "path": guard.ledger_path,
                 "behind": loop["ledger_behind"],

@@ -19,6 +19,7 @@ from ..core.loop import Loop
 from ..core.ports import Pace
 from ..core.scanner import Scanner
 from ..definitions.settings import Log, Settings
+from ..feeds.growth import Meter
 from ..feeds.live import LiveFeed, make_source
 from ..firewall.interface import FirewallError
 from ..health import Health
@@ -34,6 +35,7 @@ from .build import Loaded, make_judge, options_of
 from .desk import Desk
 from .door import Door
 from .learn import rotated_logs
+from .meter import measure
 from .printer import Printer
 from .signals import Signals
 
@@ -102,6 +104,7 @@ class Guard:
         self.writer = Writer(self.ledger)
         self.health = Health(self.started, heartbeat=loaded.settings.general.heartbeat or None)
         self.desk = Desk(self)
+        self.meter: Meter | None = None
         self.judge: Judge
         self.scanner: Scanner
         self.feed: LiveFeed
@@ -140,6 +143,7 @@ class Guard:
             self.printer.notice(Notice("watching", {"log": ", ".join(log.path or log.listen) or log.kind}))
         self._catch_up(quiet=first and not self.options.demo)
         self._expect()
+        self.meter = measure(self)  # not before: what was written meanwhile is read at once
         # From here on nothing is lost: a guard that is killed goes on from this checkpoint.
         self.loop.checkpoint()
         gc.collect()
@@ -290,6 +294,8 @@ class Guard:
             code = EXIT_UNAVAILABLE
         self._server.close()
         self._signals.close()
+        if self.meter is not None:
+            self.meter.close()
         if hasattr(self, "feed"):
             self.feed.close()
         self.ledger.close()
@@ -355,6 +361,9 @@ class Guard:
         self.loop.notes.dirty = 1
         self.loop.checkpoint()
         self._expect()
+        if self.meter is not None:
+            self.meter.close()
+        self.meter = measure(self)
         self.printer.notice(Notice("reloaded"))
         if later := self._next_start(before):
             self.printer.notice(Notice("next-start", {"keys": ", ".join(later)}))
