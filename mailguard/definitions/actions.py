@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mailguard.definitions import eposttables, source
+from mailguard.definitions import eposttables, source, synologylist
 from mailguard.definitions.reading import Reading, near
 from mailguard.model import Ban, Effect, Impose, Lift
 from mailguard.notation import parse_duration, parse_network
@@ -38,6 +38,7 @@ DRIVERS: dict[str, dict[str, type]] = {
         "close_sockets": bool,
     },
     "epost": eposttables.OPTIONS,
+    "synology": synologylist.OPTIONS,
 }
 #: What an argument of a command may contain in braces: filled with values that were parsed into types before.
 PLACEHOLDERS: dict[str, str] = {
@@ -160,6 +161,8 @@ def _options(reading: Reading, driver: str, options: dict[str, Any], about: str)
         _commands(reading, found, options, about)
     if driver == "epost":
         eposttables.check(reading, found, about)
+    if driver == "synology":
+        synologylist.check(reading, found, about)
     return found
 
 

@@ -90,7 +90,8 @@ def _text(value: Any) -> str:
 
 def _without(sentence: str, user: str) -> list[str]:
     """The sentence without `[user]`, once for each place where that stands; [] where it does not."""
-    found, part, at = [], f"[{user}]", -1
+    found: list[str] = []
+    part, at = f"[{user}]", -1
     while (at := sentence.find(part, at + 1)) >= 0 and len(found) < 16:
         found.append(sentence[:at] + sentence[at + len(part) :])
     return found

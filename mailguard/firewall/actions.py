@@ -40,6 +40,12 @@ def build(
         from mailguard.firewall.epost import Epost
 
         driver = Epost(clock=clock, ports=ports, **arguments(options))
+    elif action.driver == "synology":
+        from mailguard.firewall.synology import Synology
+
+        if "timeout" in options:
+            options["timeout"] = parse_duration(options["timeout"])
+        driver = Synology(clock=clock, ports=ports, **options)
     elif action.driver == "dry-run":
         from mailguard.firewall.recording import DryRun
 

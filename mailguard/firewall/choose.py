@@ -56,6 +56,13 @@ def choose(
     return build(Action("recording", "", "recording"), clock, ports), words
 
 
+def caveat(name: str) -> str:
+    """What an administrator should know of the bans by an action, for who only talks to the enforcer that does
+    them."""
+    found = None if name == "auto" else find_action(name)
+    return build(found).caveat if found is not None else ""
+
+
 def probe(action: Action) -> str:
     """Why an action does not work here, in plain words; "" when it does. Changes nothing that lasts."""
     if action.driver in ("nftables", "ipset") and not privileges.has("net_admin"):
@@ -69,6 +76,11 @@ def probe(action: Action) -> str:
 
         driver = build(action)
         return epost.probe(driver) if isinstance(driver, epost.Epost) else ""
+    if action.driver == "synology":
+        from mailguard.firewall.synology import Synology
+
+        driver = build(action)
+        return driver.probe() if isinstance(driver, Synology) else ""
     return ""
 
 

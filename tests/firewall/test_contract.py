@@ -29,6 +29,12 @@ def network(text: str) -> Network:
     return parsed
 
 
+def able(firewall: Firewall, text: str) -> bool:
+    """Whether that driver's system can hold such a network at all; one that cannot says so and goes on."""
+    refusal = getattr(firewall, "refusal", None)
+    return refusal is None or not refusal(network(text))
+
+
 def same(one: Places, other: Places) -> None:
     """The same bans with the same ends, within what a kernel's clock tells."""
     assert one.keys() == other.keys()
@@ -108,7 +114,8 @@ def test_everything_can_be_banned(firewall: Firewall, helpers: Any) -> None:
     bans = [helpers.ban("0.0.0.0/0", 60), helpers.ban("::/0", None)]
     firewall.open([], time.time())
     firewall.impose(bans, time.time())
-    assert set(firewall.banned()) == {(one.network, "mail") for one in bans}
+    standing = [one for one, text in zip(bans, ("0.0.0.0/0", "::/0"), strict=True) if able(firewall, text)]
+    assert set(firewall.banned()) == {(one.network, "mail") for one in standing}
     firewall.lift([(one.network, "mail") for one in bans])
     assert firewall.banned() == {}
 
@@ -126,7 +133,7 @@ def test_bans_end_by_themselves(firewall: Firewall, helpers: Any) -> None:
     bans = [helpers.ban("2001:db8:1::/64", 1.5), helpers.ban("198.51.100.0/24", 1.5)]
     stays = [helpers.ban("198.51.100.64/26", 60), helpers.ban("203.0.113.9", None)]
     firewall.impose([*bans, *stays], time.time())
-    assert len(firewall.banned()) == 5
+    assert len(firewall.banned()) == 4 + able(firewall, "2001:db8:1::/64")
     helpers.until(lambda: set(firewall.banned()) == {(one.network, "mail") for one in stays})
 
 
@@ -174,7 +181,9 @@ _step = st.one_of(
 
 def test_any_sequence_is_what_the_recording_says(firewall: Firewall, request: pytest.FixtureRequest) -> None:
     """After any sequence of calls `banned()` equals the recording twin's: overlaps, renewals, scopes, all."""
-    dear = "ipset" in request.node.name  # a dozen processes for each look
+    # Processes for each look, or hundreds of rows for each network.
+    dear = any(word in request.node.name for word in ("ipset", "synology"))
+    held = {network(text) for text in POOL if able(firewall, text)}
 
     @given(steps=st.lists(_step, max_size=8))
     @settings(max_examples=6 if dear else 40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -196,7 +205,8 @@ def test_any_sequence_is_what_the_recording_says(firewall: Firewall, request: py
                     one.lift([(each.network, each.scope) for each in bans])
                 else:
                     one.open(bans, now)
-        same(firewall.banned(), twin.banned())
+        expected = {place: standing for place, standing in twin.banned().items() if place[0] in held}
+        same(firewall.banned(), expected)
 
     firewall.open([], time.time())
     check()
