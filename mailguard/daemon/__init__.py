@@ -140,10 +140,12 @@ def make_firewall(options: Options, loaded: Loaded) -> tuple[Firewall, str]:
     """The way to ban, with a sentence about it. Raises FirewallError when there is none."""
     settings = loaded.settings
     if options.enforcer is not None:
+        from ..firewall.choose import caveat
         from ..firewall.remote import RemoteFirewall, connect_to
 
         remote = RemoteFirewall(connect_to(options.enforcer), settings.firewall.ports)
-        return remote, f"bans by the enforcer at {options.enforcer}"
+        words = caveat(settings.firewall.action)
+        return remote, f"bans by the enforcer at {options.enforcer}" + (f"; {words}" if words else "")
     from ..enforcer import spawn
     from ..firewall.choose import choose
 

@@ -103,14 +103,14 @@ def read(number: int, offset: int, length: int, text: bytes) -> Row:
     pattern, _, rest = useful.partition("\t")
     value, _, flag = rest.partition("\t")
     network, flaw = _pattern(pattern)
-    if length >= LONGEST:
-        flaw = TOO_LONG
-    elif not text.isascii():
-        flaw = NOT_ASCII
     iplock = flag == "iplock"
     known = value in ("", "true") or (value.isascii() and value.isdigit() and len(value) < 20)
     if not known or flag not in ("", "iplock"):
         flaw = NO_VALUE
+    if length >= LONGEST:
+        flaw = TOO_LONG
+    elif not text.isascii():
+        flaw = NOT_ASCII
     if flaw and flaw not in HARMLESS:
         return Row(number, offset, shown, BROKEN, pattern, network, None, iplock, flaw)
     if value == "true":
