@@ -1,7 +1,8 @@
 """The live feed: all sources, the control socket and whoever else has a descriptor, in one wait.
 
-Latency first: a line is in hand a few microseconds after its write. Under load, wake-ups closer together than
-`spacing` are put together, which costs at most that much latency and saves most of the processor time.
+Latency first: a line is in hand a few microseconds after its write. Where wake-ups come more often than one
+in `spacing` seconds for long (`BURST` of them may), they are put together, which costs at most that much
+latency and saves most of the processor time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from mailguard.model import Item
 
 #: Seconds between wake-ups under load (see bench/tail.py for what it costs and saves).
 SPACING = 0.0005
+#: Wake-ups that may follow each other at once: the line that decides often comes right behind another one.
+BURST = 16.0
 
 
 class LiveFeed:
@@ -40,6 +43,7 @@ class LiveFeed:
         self._sources: list[Source] = []
         self._spacing = spacing
         self._last = 0.0
+        self._credit = BURST  # wake-ups that may come at once; one more every `spacing` seconds
         self._closed = False
         for source in sources:
             self.add(source)
@@ -83,6 +87,7 @@ class LiveFeed:
         """Everything that is ready; see `interface.Feed`."""
         items: list[Item] = []
         arena, clock, wait, sources = self._arena, self._clock, self.wait, self._sources
+        spacing = self._spacing
         arena.reset()
         while True:
             if sources and all([source.ended for source in sources]):
@@ -94,10 +99,13 @@ class LiveFeed:
             timeout, last_wait = self._timeout(deadline, backlog)
             ready = wait.poll(timeout)
             arrival = clock.now()
-            if ready and not backlog and arrival - self._last < self._spacing:
-                # Under load, let lines gather for a moment (a clock that was set back changes nothing).
-                time.sleep(min(self._spacing, max(0.0, self._last + self._spacing - arrival)))
-                arrival = clock.now()
+            if ready and not backlog and spacing:
+                # A clock that was set back changes nothing: no credit is lost or won by it.
+                credit = self._credit + max(0.0, arrival - self._last) / spacing
+                if credit < 1.0:  # under load, let lines gather for a moment
+                    time.sleep((1.0 - credit) * spacing)
+                    arrival, credit = clock.now(), 1.0
+                self._credit = min(BURST, credit) - 1.0
             self._last = arrival
             wait.dispatch(ready, items)
             for source in sources:
