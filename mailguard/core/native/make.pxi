@@ -1,17 +1,32 @@
 # From a reading of a line to its event or draft; the twin of core/making.py.
 
-cdef class Rule:
+cdef class Readable:
+    """A pattern for the machine."""
+
+    cdef tuple shapes
+    cdef bint covered  # False: the Python matcher is asked
+    cdef int source, captures
+
+    cdef take(self, pattern, pool, int source):
+        """Translate it; `source` is the capture that must be an address, -1: none."""
+        made = shapes(pattern, pool)
+        self.covered = made is not None
+        self.shapes = tuple([Shape(one) for one in made or ()])
+        self.captures = len(pattern.names)
+        self.source = source
+
+
+cdef class Rule(Readable):
     """A rule made ready for the machine: an `Entry` in numbers."""
 
     cdef object entry, full_name, kind, proved, parser, scope
-    cdef tuple keys, shapes, before
+    cdef tuple keys, before
     cdef tuple names  # of the fields
     cdef list latest  # their texts on the line before
     cdef bytes _slots
     cdef const int *slots  # their captures
-    cdef bint covered  # False: its lines are for the Python path
     cdef bint hostile, stateful, silent, guessed, scoped
-    cdef int source, attempts, less, captures
+    cdef int attempts, less
     cdef long weight, minus, count
 
     def __init__(self, entry, pool):
@@ -26,13 +41,10 @@ cdef class Rule:
         self.keys = entry.keys
         self.hostile, self.stateful, self.guessed = entry.hostile, entry.stateful, entry.guessed
         self.silent = entry.kind == IGNORE and not entry.stateful
-        self.source, self.attempts, self.less = entry.source, entry.attempts, entry.less
+        self.attempts, self.less = entry.attempts, entry.less
         self.weight, self.minus = entry.weight, entry.minus
-        self.captures = len(rule.pattern.names)
         self.count = 0
-        made = shapes(rule.pattern, pool)
-        self.covered = made is not None
-        self.shapes = tuple([Shape(one) for one in made or ()])
+        self.take(rule.pattern, pool, entry.source)
         self.before = ()
 
 
@@ -74,7 +86,7 @@ cdef class Source:
         return self.packed is not None
 
 
-cdef bint reads(Rule rule, Reading *on, Source source) except -1:
+cdef bint reads(Readable rule, Reading *on, Source source) except -1:
     """Whether the rule takes the message; the twin of `Pattern.match`. `source` then holds its source."""
     cdef Shape shape
     cdef Py_ssize_t length
@@ -99,6 +111,37 @@ cdef bint reads(Rule rule, Reading *on, Source source) except -1:
                 return True
             length = fits_repeated(on, shape, length + 2)
     return False
+
+
+cdef class Matcher(Readable):
+    """One pattern alone, for tests and measurements: the twin of `Pattern.match` for whole lines."""
+
+    cdef bytes _planes, _texts, _choices
+    cdef Source address
+
+    def __init__(self, pattern, addresses):
+        """Raises ValueError for a pattern that the machine does not cover."""
+        pool = Pool()
+        self.take(pattern, pool, pattern.names.index("source") if "source" in pattern.names else -1)
+        if not self.covered:
+            raise ValueError(f"not covered: {pattern.text}")
+        self._planes, self._texts, self._choices = bytes(pool.planes), bytes(pool.texts), pool.choices.tobytes()
+        self.address = Source(addresses)
+
+    def match(self, bytes data, Py_ssize_t start, Py_ssize_t end):
+        """The captured bytes, None for an absent part; None when data[start:end] does not fit."""
+        cdef Reading on
+        if not 0 <= start <= end <= PyBytes_GET_SIZE(data):
+            raise ValueError("a message outside its data")
+        on.data = <const unsigned char *> PyBytes_AS_STRING(data)
+        on.start, on.end = start, end
+        on.planes = <const unsigned char *> PyBytes_AS_STRING(self._planes)
+        on.texts = <const unsigned char *> PyBytes_AS_STRING(self._texts)
+        on.choices = <const int *> PyBytes_AS_STRING(self._choices)
+        if not reads(self, &on, self.address):
+            return None
+        return tuple([data[on.begins[at] : on.ends[at]] if on.begins[at] >= 0 else None
+                      for at in range(self.captures)])
 
 
 cdef object text_of(const unsigned char *data, Py_ssize_t length, object latest):

@@ -143,7 +143,7 @@ cdef class Shape:
 
     cdef int kind, betweens
     cdef bytes _head, _tail, _lead, _last, _places
-    cdef tuple _between
+    cdef tuple _between, stops
     cdef const int *head
     cdef const int *tail
     cdef const unsigned char *lead
@@ -151,7 +151,7 @@ cdef class Shape:
     cdef int lead_length, last_length
     cdef const int *foreign
     cdef bytes _foreign
-    cdef int least, most
+    cdef int least, most, reach
 
     def __init__(self, made):
         self.kind = made.kind
@@ -166,6 +166,7 @@ cdef class Shape:
         self.lead_length, self.last_length = len(made.lead), len(made.last)
         self.foreign = <const int *> PyBytes_AS_STRING(self._foreign)
         self.least, self.most = made.least, made.most
+        self.stops, self.reach = made.stops, made.reach
 
 
 cdef Py_ssize_t rightmost(const unsigned char *data, Py_ssize_t begin, Py_ssize_t end,
@@ -176,6 +177,29 @@ cdef Py_ssize_t rightmost(const unsigned char *data, Py_ssize_t begin, Py_ssize_
         if data[at] == text[0] and memcmp(data + at, text, length) == 0:
             return at
         at -= 1
+    return -1
+
+
+cdef Py_ssize_t nearest(Reading *on, Shape shape):
+    """Where the shortest beginning of the message ends that fits the head, of a head that can end at several
+    places; -1: there is none."""
+    cdef Py_ssize_t end = on.end, place = on.start
+    cdef Py_ssize_t limit = end if end - place < shape.reach else place + shape.reach
+    cdef bytes text
+    cdef bint found
+    on.whole = True
+    while place <= limit:
+        for text in shape.stops:
+            if place - on.start >= PyBytes_GET_SIZE(text) and memcmp(
+                on.data + place - PyBytes_GET_SIZE(text), PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)
+            ) == 0:
+                on.end = place
+                found = run(on, 0, on.start)
+                on.end = end
+                if found:
+                    return place
+                break
+        place += 1
     return -1
 
 
@@ -191,10 +215,15 @@ cdef bint fits(Reading *on, Shape shape):
         return run(on, 0, on.start)
     if shape.head != NULL:
         on.code = shape.head
-        on.whole = False
-        if not run(on, 0, on.start):
-            return False
-        place = on.stop
+        if PyTuple_GET_SIZE(shape.stops) == 0:
+            on.whole = False
+            if not run(on, 0, on.start):
+                return False
+            place = on.stop
+        else:
+            place = nearest(on, shape)
+            if place < 0:
+                return False
     if shape.tail != NULL:
         on.code = shape.tail
         on.whole = True

@@ -2,7 +2,7 @@
 expressions of `matching`: the same readings are tried in the same order, so that the same one is found.
 
 Owns: the code of the small machine. Never: looks at a line.
-Limits: a head that can end at several places is not covered (None): there the Python matcher is asked.
+Limits: more than 32 captures are not covered (None): there the Python matcher is asked.
 
 An instruction is six numbers, the kind and five operands:
 
@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .expression import ends_once, first_of, longest, shortest
+from .expression import ends_once, first_of, longest, shortest, stops
 from .pattern import Pattern
 from .slots import (
     ADDRESS_BARE,
@@ -71,6 +71,8 @@ class Shape(NamedTuple):
     foreign: tuple[int, ...] = ()  # the captures of the foreign slots, -1: of no interest
     least: int = 0
     most: int = 0  # FOREIGN: the most bytes `lead` and `tail` cover
+    stops: tuple[bytes, ...] = ()  # where a head can end at several places: the texts that it ends with
+    reach: int = 0  # ... and the most bytes it covers
 
 
 @dataclass(slots=True)
@@ -110,8 +112,6 @@ def shapes(pattern: Pattern, pool: Pool) -> tuple[Shape, ...] | None:
         return None
     if pattern.echo is not None:
         return (_repeated(pattern.echo, names, pool),)
-    if any(shape.foreign and shape.head and not ends_once(shape.head) for shape in pattern.shapes):
-        return None
     return tuple(_shape(shape, names, pool) for shape in pattern.shapes)
 
 
@@ -121,6 +121,7 @@ def _shape(shape: Variant, names: dict[str, int], pool: Pool) -> Shape:
     first = shape.tail[0] if shape.tail else None
     lead = first.text if isinstance(first, Text) else b""
     rest = shape.tail[1:] if lead else shape.tail
+    many = bool(shape.head) and not ends_once(shape.head)
     return Shape(
         FOREIGN,
         _code(shape.head, ANY, names, pool) if shape.head else b"",
@@ -129,6 +130,8 @@ def _shape(shape: Variant, names: dict[str, int], pool: Pool) -> Shape:
         between=shape.between,
         foreign=tuple(names[name] if name else -1 for name in shape.foreign),
         most=longest(shape.tail),
+        stops=stops(shape.head) if many else (),
+        reach=longest(shape.head),
     )
 
 

@@ -1,0 +1,284 @@
+"""The compiled scan and the Python one: the same events, drafts, counters and stamps, byte for byte.
+
+Left out, and said, where the compiled core is not there.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mailguard.core import native
+from mailguard.core import pattern as patterns
+from mailguard.core.prefilter import choose
+from mailguard.core.rules import Addresses, Parser
+from mailguard.core.scanner import Scanner
+from mailguard.definitions.parsers import load_parsers
+from mailguard.model import Block, Record, Records
+from mailguard.problems import ProblemsError
+from tests.hostile import definition_lines, mutated, recorded_lines
+
+scan: Any = native.load("scan")
+pytestmark = pytest.mark.skipif(scan is None, reason="the compiled core is not there (make native)")
+
+ARRIVAL = 1_795_392_000.0  # 2026-11-23
+
+
+class Twins:
+    """A Python scanner and a compiled one that are given the same."""
+
+    def __init__(self, parsers: list[Parser], **more: Any):
+        self.plain = Scanner(parsers, native=False, **more)
+        self.compiled = Scanner(parsers, native=True, **more)
+        self.position = 0
+
+    def scan(self, data: bytes, **more: Any) -> list[Any]:
+        """What both make of a block; fails where they differ in anything."""
+        block = Block("/var/log/mail.log", data, 0, len(data), self.position, ARRIVAL, False, timezone="UTC")
+        self.position += len(data)
+        return self.scan_block(block._replace(**more))
+
+    def scan_block(self, block: Block) -> list[Any]:
+        """The same for a block that is made."""
+        return self._same(self.plain.scan(block), self.compiled.scan(block), block)
+
+    def scan_records(self, records: Records) -> list[Any]:
+        """The same for journal entries."""
+        return self._same(self.plain.scan_records(records), self.compiled.scan_records(records), records)
+
+    def _same(self, one: list[Any], two: list[Any], what: object) -> list[Any]:
+        for first, second in zip(one, two, strict=False):
+            assert first == second, what
+            assert type(first) is type(second)
+        assert len(one) == len(two), what
+        assert repr(one) == repr(two), what  # 1 and 1.0, True and 1 are not the same
+        assert asdict(self.plain.counters) == asdict(self.compiled.counters), what
+        assert self.plain.running() == self.compiled.running(), what
+        assert self.plain.ahead() == self.compiled.ahead(), what
+        assert self.plain.taken() == self.compiled.taken(), what
+        return one
+
+
+@pytest.fixture(scope="module")
+def parsers() -> list[Parser]:
+    return load_parsers(check=False)
+
+
+@pytest.fixture(scope="module")
+def lines(parsers: list[Parser]) -> list[bytes]:
+    return [*definition_lines(parsers), *recorded_lines()]
+
+
+def test_it_is_used_where_it_is_there(parsers: list[Parser]) -> None:
+    """None: where it is there; False and another prefilter: the Python path."""
+    assert Scanner(parsers).native
+    assert Scanner(parsers).engine == "native"
+    assert not Scanner(parsers, native=False).native
+    assert not Scanner(parsers, "find").native
+    assert Scanner(parsers, "find", native=True).native
+
+
+def test_without_it(parsers: list[Parser], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it was not compiled, or from another version, nothing fails, unless it was asked for."""
+    monkeypatch.setitem(native.INTERFACE, "scan", -1)
+    assert native.load("scan") is None
+    assert "scan" not in native.there()
+    scanner = Scanner(parsers)
+    assert not scanner.native
+    assert scanner.engine != "native"
+    with pytest.raises(ValueError, match="not there"):
+        Scanner(parsers, native=True)
+    with pytest.raises(ImportError):
+        choose([b"literal"], "native")
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "mailguard.core.native.scan", None)
+    assert native.load("scan") is None
+
+
+def test_every_line_alone_and_together(parsers: list[Parser], lines: list[bytes]) -> None:
+    """Samples, forgeries and recorded logs: each line as a block of its own, and all as one."""
+    twins = Twins(parsers, keep_lines=True)
+    assert sum(len(twins.scan(line + b"\n")) for line in lines) > len(lines) // 3
+    assert len(twins.scan(b"\n".join(lines) + b"\n")) > len(lines) // 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_accidents(parsers: list[Parser], lines: list[bytes], seed: int) -> None:
+    """Lines that were cut, spliced, doubled, spoilt; blocks without an end, cut lines, stated years, live
+    stamps far ahead, chosen kinds and parsers."""
+    chance = random.Random(seed)
+    kinds = (None, frozenset({"auth_failure", "unknown_recipient"}), frozenset({"mail_accepted"}))
+    twins = Twins(parsers, keep_lines=bool(seed % 2), wanted_kinds=kinds[seed % 3])
+    names = [parser.name for parser in parsers]
+    for _ in range(150):
+        made = [mutated(chance.choice(lines), lines, chance) for _ in range(chance.randrange(1, 30))]
+        data = b"\n".join(made) + chance.choice((b"\n", b"\n", b"\n", b"", b"\r\n"))
+        begins = [0, *(at + 1 for at, byte in enumerate(data[:-1]) if byte == 10)]
+        twins.scan(
+            data,
+            log=chance.choice(("/var/log/mail.log", "acceptlog/20171212.log")),
+            cuts=(chance.choice(begins),) if chance.random() < 0.2 else (),
+            live=chance.random() < 0.3,
+            arrival=ARRIVAL + chance.choice((0.0, 0.0, 90_000.0, -90_000.0)),
+            year=chance.choice((None, None, 2024)),
+            may_ban=chance.random() < 0.9,
+            timezone=chance.choice(("UTC", "UTC", "Europe/Berlin")),
+            parsers=chance.choice(((), (), tuple(chance.sample(names, 2)))),
+        )
+
+
+def test_part_of_a_buffer(parsers: list[Parser], lines: list[bytes]) -> None:
+    """A block that is a piece of a larger buffer is read as if it stood alone."""
+    data = b"\n".join(lines[:40]) + b"\n"
+    twins = Twins(parsers)
+    alone = twins.scan(data)
+    for kind in (bytes, bytearray):
+        larger = kind(b"x" * 7 + data + lines[0])
+        block = Block("/var/log/mail.log", larger, 7, 7 + len(data), 0, ARRIVAL, False, timezone="UTC")
+        assert twins.scan_block(block) == alone
+        twins.scan_block(block._replace(cuts=(7,)))
+
+
+def test_hours_said_twice_and_new_years(parsers: list[Parser]) -> None:
+    """Stamps whose meaning depends on the lines before: the end of summer time, a year that begins."""
+    tail = b" mail1 postfix/smtpd[7]: connect from x.example.net[192.0.2.7]\n"
+    stamps = [
+        b"Oct 25 %02d:%02d:%02d" % (hour, minute, second)
+        for hour in (1, 2, 2, 3)
+        for minute in (0, 30, 59)
+        for second in (0, 59, 60, 61)
+    ]
+    stamps += [
+        b"Dec 31 23:59:59",
+        b"Jan  1 00:00:00",
+        b"Dec 31 23:59:59",
+        b"Feb 29 01:00:00",
+        b"Feb 30 01:00:00",
+    ]
+    for year in (None, 2024, 2026):
+        for live in (False, True):
+            twins = Twins(parsers)
+            for size in (1, 5, len(stamps)):
+                for at in range(0, len(stamps), size):
+                    data = b"".join(stamp + tail for stamp in stamps[at : at + size])
+                    twins.scan(data, timezone="Europe/Berlin", year=year, live=live)
+
+
+def test_long_lines(parsers: list[Parser], lines: list[bytes]) -> None:
+    """Lines around the limit of 8 KiB."""
+    twins = Twins(parsers, keep_lines=True)
+    for line in lines[::7]:
+        for length in (8191, 8192, 8193, 20_000):
+            middle = len(line) // 2
+            filling = b"a" * max(0, length - len(line))
+            twins.scan(line[:middle] + filling + line[middle:] + b"\n" + line + b"\n")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_records(parsers: list[Parser], lines: list[bytes], seed: int) -> None:
+    """Journal entries, with odd programs, hosts, process ids and line ends inside."""
+    chance = random.Random(seed)
+    twins = Twins(parsers, keep_lines=True)
+    programs = (b"postfix/smtpd", b"dovecot", b"imap-login", b"x" * 200, b"", b"postfix/submission/smtpd")
+    messages = [line.partition(b"]: ")[2] or line.partition(b"dovecot: ")[2] for line in lines]
+    messages = [message for message in messages if message]
+    for _ in range(60):
+        made = [
+            Record(
+                ARRIVAL + chance.choice((0.0, 1.5, 61.0, -5.0)),
+                chance.choice((b"mail1", b"")),
+                chance.choice(programs),
+                chance.choice((0, 7, 2**40, 2**70)),
+                mutated(chance.choice(messages), messages, chance).replace(b"connect", b"con\nnect"),
+                number,
+                chance.random() < 0.1,
+            )
+            for number in range(chance.randrange(0, 30))
+        ]
+        twins.scan_records(Records("journal", made, ARRIVAL, chance.random() < 0.5))
+
+
+# ---------------------------------------------------------------- the machine
+
+WORDS = st.sampled_from(["a", "b", "ab", "aba", ">", ", ", "x=", "[", " "])
+TYPES = st.sampled_from(
+    ["{:int}", "{:word}", "{:host}", "{:address}", "{:prose}", "{:[ab]{1,3}}", "{:[ab>]{0,4}}", "{source:ip}",
+     "{user:word}", "{host:host}", "{sender:address}", "{reason:prose}", "{stage:[a-b]{2,3}}"]
+)  # fmt: skip
+CHOICES = st.sampled_from(["{a|b}", "{a|ab}", "{ab|aba|b}", "{>|,}"])
+FOREIGN = st.sampled_from(["{:foreign}", "{helo:foreign}", "{recipient:foreign}"])
+PLAIN = st.one_of(WORDS, TYPES, CHOICES)
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> str:
+    """A template over a few letters, so that its parts can be taken for one another."""
+    parts = draw(st.lists(st.one_of(PLAIN, PLAIN, FOREIGN), min_size=1, max_size=6))
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(parts)))
+        inside = "".join(draw(st.lists(PLAIN, min_size=1, max_size=3)))
+        parts.insert(at, f"{{?{inside}?}}")
+    return "".join(parts)
+
+
+TEXT = st.lists(
+    st.sampled_from(
+        [b"a", b"b", b"ab", b"aba", b">", b", ", b"x=", b"[", b" ", b"192.0.2.7", b"2001:db8::1", b"1.2",
+         b'"a"', b'"', b'"\\"b"', b"7", b"\xff", b"\0"]
+    ), max_size=10,
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(templates(), st.lists(TEXT, min_size=1, max_size=12))
+def test_the_machine_reads_as_re_does(template: str, texts: list[list[bytes]]) -> None:
+    """Any template that may be loaded: the same readings, or none."""
+    try:
+        pattern = patterns.compile(template)
+    except ProblemsError:
+        assume(False)
+    machine = scan.Matcher(pattern, Addresses())
+    for text in texts:
+        data = b"<" + b"".join(text) + b">"
+        assert machine.match(data, 1, len(data) - 1) == pattern.match(data, 1, len(data) - 1), data
+
+
+def test_a_text_said_twice() -> None:
+    """`{=name}`: for each length of the middle, as in Python."""
+    pattern = patterns.compile("{user:foreign} from {source:ip} LOGIN {=user} failed")
+    machine = scan.Matcher(pattern, Addresses())
+    for user in (b"a", b"", b"x from 192.0.2.9 LOGIN x", b" from 1.2 LOGIN ", b"a" * 3000):
+        for again in (user, user + b"b"):
+            data = user + b" from 192.0.2.7 LOGIN " + again + b" failed"
+            assert machine.match(data, 0, len(data)) == pattern.match(data, 0, len(data))
+
+
+@given(
+    st.lists(
+        st.binary(min_size=1, max_size=12).map(lambda raw: bytes(byte % 3 + 97 for byte in raw)), max_size=20
+    ),
+    st.binary(max_size=2000),
+    st.integers(0, 50),
+)
+def test_the_search_finds_what_find_does(literals: list[bytes], raw: bytes, start: int) -> None:
+    """Short and long literals, on both sides of the pieces in which the search goes."""
+    literals = list(dict.fromkeys([*literals, b"\n"]))
+    data = bytes(byte % 4 + 97 for byte in raw)
+    start = min(start, len(data))
+    expected = choose(literals, "find").find(data, start, len(data))
+    assert scan.Finder(literals).find(data, start, len(data)) == expected
+    assert scan.Finder(literals).find(bytearray(data), start, len(data)) == expected
+
+
+def test_too_many_literals(parsers: list[Parser], monkeypatch: pytest.MonkeyPatch) -> None:
+    """More literals than it takes: the Python path, unless it was asked for."""
+    monkeypatch.setattr(scan, "MOST_LITERALS", 3)
+    assert not Scanner(parsers).native
+    with pytest.raises(ValueError, match="literals"):
+        Scanner(parsers, native=True)
