@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mailguard.notation import format_address, format_effect
-from tests.epost_server.theatre import DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre
+from tests.epost_server.theatre import BEGIN, DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre
 
 OFFICE, PARTNER, ATTACKER = "198.51.100.10", "198.51.100.25", "203.0.113.9"
 BOTH = pytest.mark.parametrize("logs", [EVERY_LOG, TWO_LOGS], ids=["all-logs", "two-logs"])
@@ -162,6 +162,32 @@ def test_a_cracked_account(logs: frozenset[str], tmp_path: Path) -> None:
     assert format_address(told[0].sources[-1]) == cracked
     said = [format_effect(effect) for effect in theatre.effects]
     assert [line for line in said if line.startswith(f"alert sato at {cracked} by broken-in: ")]
+    assert innocents(theatre) == []
+
+
+def test_a_cracked_account_fills_logs_and_queue(tmp_path: Path) -> None:
+    """Its mail is more than the delivery service can deliver: each log and folder that grows is told, and
+    with it the account and the address that did it."""
+    theatre = Theatre(tmp_path)
+    ordinary(theatre, 9)
+    for step in range(9 * 24 * 12):
+        theatre.at(step * 5 * MINUTE, lambda: None)  # time passes, and measures are taken
+    theatre.at(HOUR, theatre.measure)
+    cracked, begin = "192.0.2.66", 8 * DAY + 14 * HOUR
+    theatre.at(begin - MINUTE, theatre.logs_in, cracked, "sato")
+    theatre.at(begin, setattr, theatre.server, "deliver", lambda: 0)
+    for number in range(1200):
+        to = [f"victim{number}x{more}@example.org" for more in range(10)]
+        theatre.at(begin + number, theatre.submits, cracked, "sato", to)
+    theatre.play()
+    told = {offence.key: offence for offence in theatre.alerts("growth")}
+    spool = theatre.server.spool
+    assert {str(spool / "incoming"), str(spool / "acceptlog/MAIL1"), str(spool / "inlog/MAIL1")} <= set(told)
+    for offence in told.values():
+        facts = dict(offence.facts)
+        assert facts["accounts"].startswith("sato")
+        assert facts["sources"].startswith(f"{cracked} ")
+        assert offence.last <= BEGIN + begin + 14 * MINUTE
     assert innocents(theatre) == []
 
 

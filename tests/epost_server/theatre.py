@@ -17,13 +17,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from mailguard.clock import ManualClock
-from mailguard.core.engine import Engine
-from mailguard.core.judge import Judge
 from mailguard.core.loop import Loop
-from mailguard.core.scanner import Scanner
-from mailguard.core.sessions import Sessions
+from mailguard.daemon.build import Loaded, make_judge
 from mailguard.definitions.parsers import load_parsers
 from mailguard.definitions.settings import load_settings
+from mailguard.feeds.growth import Meter
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.firewall.recording import Recording
@@ -52,8 +50,8 @@ class Theatre:
         remote = {"partner.example": "198.51.100.25 mx.partner.example"}
         chosen: dict[str, Any] = {"accounts": accounts, "remote": remote, "logs": logs, **options}
         self.server = Server(folder / "spool", folder / "program", self.clock, Options(**chosen))
-        scanner = Scanner(parsers)
-        self.judge = Judge(scanner, Sessions(parsers), Engine(load_settings().setup()), evidence=False)
+        settings = load_settings("mailguard.toml", text='[growth]\nevery = "5m"\n')
+        self.judge, scanner = make_judge(Loaded(settings, tuple(parsers)), secret=b"theatre")
         self.judge.enforcing = True
         self.feed = LiveFeed(clock=self.clock, spacing=0.0)
         self.log = LogOptions(
@@ -67,6 +65,7 @@ class Theatre:
         self.banned: dict[
             tuple[str, str], float
         ] = {}  # (network, detector) -> seconds into the story, first ban
+        self.meter: Meter | None = None
         self.kept_out = 0  # acts that met a ban
         self.notices: list[Notice] = []  # what the feed and the loop had to say
         self._standing: dict[Network, float | None] = {}
@@ -79,6 +78,17 @@ class Theatre:
         """Have `act` called when the story is so old."""
         heapq.heappush(self._acts, (seconds, next(self._number), lambda: act(*arguments, **named)))
 
+    def measure(self) -> None:
+        """Have sizes of logs and messages in the spool measured from now on."""
+        assert self.judge.growth is not None
+        self._start()
+
+        def sizes() -> dict[str, int]:
+            return {name: known["bytes"] for name, known in self.feed.status().items() if not known["words"]}
+
+        self.meter = Meter([str(self.server.spool)], sizes, self.clock, self.judge.growth.rules.every)
+        self.meter.attend(self.feed.wait)
+
     def play(self) -> None:
         """All acts in the order of their times."""
         while self._acts:
@@ -88,11 +98,16 @@ class Theatre:
                 act()
             self._read()
         self.server.close()
+        if self.meter is not None:
+            self.meter.close()
         self.feed.close()
 
-    def _read(self) -> None:
+    def _start(self) -> None:
         if not self.feed.sources:  # the server has run for a while when the guard comes
             self.feed.add(make_source(self.log, {}, self.clock))
+
+    def _read(self) -> None:
+        self._start()
         before = -1
         while before != self.counters.lines:
             before = self.counters.lines
