@@ -239,19 +239,21 @@ class Epost(Driver):
                 for one in self._for_owner(owner, self._end(owner, now, {}))
             ]
             for table in self.tables:
-                operations += self._named(table, networks)
+                operations += self._unnamed(table, networks)
             self.work.do(operations, None, networks)
+            self.work.do([one for table in self.tables for one in self._named(table, networks)])
         except FirewallError:
             self._passing = before
             raise
 
-    def _named(self, table: TableFile, networks: Sequence[Network]) -> Iterable[Operation]:
-        """White-list rows, as far as lines were reserved for them; they save from E-Post's own lock-outs."""
-        if table.kind == "effect":
-            return
+    def _unnamed(self, table: TableFile, networks: Sequence[Network]) -> Iterable[Operation]:
+        """Withdraw the white-list rows of ours that are not wanted any more."""
         for network in table.allowed:
             if network not in networks:
                 yield Operation(WITHDRAW, table.kind, network, network, 0.0, top=True)
+
+    def _named(self, table: TableFile, networks: Sequence[Network]) -> Iterable[Operation]:
+        """White-list rows, as far as lines were reserved for them; they save from E-Post's own lock-outs."""
         room = sum(len(slots) for (top, _), slots in table.free.items() if top)
         for network in networks:
             if room > 0 and network not in table.allowed and self._possible(table, network):
@@ -279,11 +281,16 @@ class Epost(Driver):
                 continue  # as many as there are free lines
             with table.opened() as handle:
                 data = table.content(handle)
+            elsewhere: set[bytes] | None = None  # every line, when somebody moved some
             for owner in owners:
                 there = table.rows.get(owner, {})
                 for piece in self._passing.pieces(owner):
                     slot = there.get(piece)
-                    if slot is None or not table.stands(data, slot):
+                    if slot is not None and table.stands(data, slot):
+                        continue
+                    if elsewhere is None:
+                        elsewhere = {text for _, _, text in tables.lines(data)}
+                    if slot is None or slot.text not in elsewhere:
                         missing.add(owner)
         return missing
 

@@ -76,13 +76,11 @@ class Work:
 
     @contextlib.contextmanager
     def _noting(self, kind: str, errors: dict[str, str]) -> Iterator[None]:
-        if kind in errors:
-            return
         try:
             with self.tables[kind].explaining():
                 yield
         except FirewallError as error:
-            errors[kind] = str(error)
+            errors.setdefault(kind, str(error))  # the first says most
 
     def _lay(self, table: TableFile, handle: Open, operations: Iterable[Operation]) -> list[Slot]:
         wanted = [
