@@ -129,6 +129,10 @@ class Scanner:
         counters.lines += data.count(b"\n", start, end)
         counters.cut += len(cuts)
         opener = self._opener(block)
+        if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
+            self._sampled[block.log] = block.position // _SAMPLE_EVERY
+            # Before the lines: the years of a log without years are counted in the order of its lines.
+            self._sample(block, opener, data, start, end)
         found: list[Item] = []
         if self._machine is not None:
             self._native_lines(block.parsers).scan(block, opener, data, start, end, cuts, found)
@@ -136,9 +140,6 @@ class Scanner:
             self._scan_lines(block, opener, data, start, end, cuts, found)
         if found:
             counters.matched[block.log] = time_of(found[-1])
-        if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
-            self._sampled[block.log] = block.position // _SAMPLE_EVERY
-            self._sample(block, opener, data, start, end)
         return found
 
     def _dialogue(self, block: Block) -> list[Item]:
