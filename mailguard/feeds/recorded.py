@@ -103,6 +103,23 @@ class RecordedLog:
             self._cursor = cursor
         self.complete = True
 
+    def _table(self, file: Any) -> Iterator[Item]:
+        """A table that was saved from MailPlus Server or Log Center, as a whole."""
+        from mailguard.feeds import exports
+
+        data = b""
+        try:
+            while self.start == 0 and len(data) <= exports.MOST and (more := file.read(SIZE)):
+                data += more
+        except BROKEN as error:
+            yield self._unreadable(error)
+        self.bytes += len(data)
+        if len(data) > exports.MOST:
+            yield self._unreadable(ValueError(f"a saved table has more than {exports.MOST >> 20} MiB"))
+        elif data:
+            yield from exports.exported_rows(data, self.log, self.options, self.arrival)
+        self.complete = True
+
     def _rows(self) -> Iterator[Item]:
         from mailguard.feeds.synodb import recorded_rows
 
@@ -122,7 +139,9 @@ class RecordedLog:
             yield from self._rows()
             return
         if not exported.is_export(begin):
-            yield from self._blocks(file)
+            from mailguard.feeds import exports
+
+            yield from self._table(file) if exports.is_table(begin) else self._blocks(file)
             return
         reader = Reader(
             self.log, self.options.parsers, self.options.units, self.options.identifiers, self.options.may_ban
