@@ -20,6 +20,7 @@ from ..core.dialogue import is_spoken
 from ..core.envelope import Opener
 from ..feeds.archives import ARCHIVES, BROKEN, open_packed
 from ..feeds.exported import is_export
+from ..feeds.exports import is_table
 from ..feeds.interface import LogOptions
 from ..feeds.names import is_glob
 from ..model import Notice
@@ -28,6 +29,7 @@ HEAD = 1 << 16  # bytes looked at to know what a file is
 LINES = 400  # lines of it that are looked at for a stamp
 JOURNAL = b"LPKSHHRH"
 PARQUET = b"PAR1"
+SQLITE = b"SQLite format 3\0"
 _YEARLESS = re.compile(rb"\0*(?:\d{1,6} (?=<))?(?:<\d{1,3}>)?[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d[ .,]")
 _EVENTS = re.compile(rb'\{"kind": ?"|kind,time,')
 
@@ -173,7 +175,7 @@ def _look(
         return None
     if form == PLAIN and _EVENTS.match(head):
         return base._replace(form=EVENTS), b""
-    if is_export(head):
+    if is_export(head) or is_table(head) or head.startswith(SQLITE):
         return base._replace(form=EXPORT), _hash(head)
     lines = head.split(b"\n")[:LINES]
     first = first_stamp(lines, base, options)
