@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from mailguard.cli import program
 from mailguard.cli.status import facts, growing, verdict
 from mailguard.clock import ManualClock
 from mailguard.core.ports import Pace
@@ -35,6 +38,7 @@ HOUR, DAY = 3600.0, 86400.0
 PARSERS = tuple(load_parsers(["postfix"]))
 EVERY = 300.0
 LINE = 140  # bytes, about
+REPLAY = ("replay", "--parser", "dovecot", "--timezone", "UTC", "-o", "plain")
 
 
 class Place:
@@ -183,3 +187,32 @@ def test_wrong_settings_are_refused(text: str, words: str) -> None:
     assert len(raised.value.problems) == 1
     assert words in raised.value.problems[0].what
     assert raised.value.problems[0].where.endswith(":2")
+
+
+def test_recorded_logs(tmp_path: Path) -> None:
+    """`mailguard replay --growth` tells the same for any number of processes, and nothing without it."""
+    chance = random.Random(5)
+    flood = BEGIN + 8 * DAY + 11 * HOUR
+    for day in range(9):
+        lines = []
+        for minute in range(24 * 60):
+            at = BEGIN + day * DAY + 60 * minute
+            count = chance.randint(1, 3) * (200 if flood <= at < flood + HOUR else 1)
+            stamp = datetime.fromtimestamp(at, UTC).isoformat()
+            source = "192.0.2.66" if flood <= at < flood + HOUR else "198.51.100.10"
+            line = f"{stamp} mx dovecot: imap-login: Login: user=<sato>, method=PLAIN, rip={source},"
+            lines.append(f"{line} lip=203.0.113.25, mpid=273, TLS, session=<F8G0L9pgLbfLAHGg>\n" * count)
+        (tmp_path / f"mail.log-202609{day + 7:02}").write_text("".join(lines))
+    logs = [str(path) for path in sorted(tmp_path.iterdir())]
+    said = []
+    for more in (["--growth"], ["--growth", "--workers", "2"], []):
+        result = CliRunner().invoke(program, [*REPLAY, *more, *logs])
+        assert result.exit_code == 0, result.output
+        said.append([line for line in result.stdout.splitlines() if "growth" in line])
+    assert said[0] == said[1]
+    assert said[2] == []
+    assert len(said[0]) == 1
+    assert f"alert {tmp_path}/mail.log by growth: " in said[0][0]
+    assert "accounts sato " in said[0][0]
+    assert "sources 192.0.2.66 " in said[0][0]
+    assert datetime.fromisoformat(said[0][0].split()[0]).timestamp() - flood <= 600

@@ -23,6 +23,7 @@ from .verdicts import notice_words
 
 if TYPE_CHECKING:
     from mailguard.core.engine import Engine
+    from mailguard.core.growth import Growth
     from mailguard.core.rules import Parser
     from mailguard.definitions.settings import Settings
     from mailguard.feeds.interface import LogOptions
@@ -120,6 +121,19 @@ def engine_maker(
         kept = [detector for detector in setup.detectors if detector.name in only]
         setup = replace(setup, detectors=kept)
     return lambda: Engine(setup)
+
+
+def growth_maker(settings: Settings, timezone: str) -> Callable[[Engine], Growth | None]:
+    """Makes what watches over the growth of logs, by the hours of that zone; "": this host's."""
+    from dataclasses import replace
+    from zoneinfo import ZoneInfo
+
+    from mailguard.daemon.build import make_growth
+
+    if timezone:
+        rules = replace(settings.growth.rules, zone=ZoneInfo(timezone))
+        settings = replace(settings, growth=replace(settings.growth, rules=rules))
+    return lambda engine: make_growth(settings, engine)
 
 
 def shutouts_of(ledger: str | None, settings: Settings) -> Shutouts:

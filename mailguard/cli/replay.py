@@ -15,6 +15,7 @@ from .moments import in_zone
 from .output import is_terminal, safe, write_json, write_line
 from .rehearsing import (
     engine_maker,
+    growth_maker,
     ledger_option,
     log_options,
     part_options,
@@ -40,6 +41,9 @@ FORMS = ("auto", "plain", "json", "csv")
 @part_options
 @ledger_option
 @click.option(
+    "--growth", is_flag=True, help="Tell also which logs grew beyond what was normal. Queues are in no log."
+)
+@click.option(
     "-o",
     "--output",
     "form",
@@ -60,6 +64,7 @@ def command(
     since: float | None,
     until: float | None,
     ledger: str | None,
+    growth: bool,
     form: str,
 ) -> int:
     """Show what the policy would have done with logs, and whom it would have hurt.
@@ -83,6 +88,7 @@ def command(
         since=since,
         until=until,
         shutouts=shutouts_of(ledger, settings),
+        grow=growth_maker(settings, timezone) if growth else None,
     )
     with progress(rehearsed):
         rehearsed.run()

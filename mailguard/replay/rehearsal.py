@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..core.engine import Engine
+from ..core.growth import Growth
 from ..core.rules import Parser
 from ..core.joined import Joined
 from ..feeds.interface import LogOptions
@@ -38,6 +39,7 @@ class Rehearsal:
     prefilter: str = "auto"
     since: float | None = None
     until: float | None = None
+    grow: Callable[[Engine], Growth | None] | None = None  # who watches over what grows; None: nobody
     shutouts: Shutouts = field(default_factory=Shutouts)
     progress: Progress | None = None
     executor: Executor | None = None  # another one than processes of this host; the caller closes it
@@ -76,11 +78,14 @@ class Rehearsal:
         yield from self._read(counted)
 
     def _once(self, counted: frozenset[str]) -> None:
-        self.trials = [Trial(make()) for make in self.make]
+        self.trials = [self._trial(make()) for make in self.make]
         self.summary = Summary(notices=list(self.told))
         for events in self._read(counted):
             for trial in self.trials:
                 trial.take(events)
+
+    def _trial(self, engine: Engine) -> Trial:
+        return Trial(engine, None if self.grow is None else self.grow(engine))
 
     def _read(self, counted: frozenset[str]) -> Iterator[list[Event]]:
         make = Definitions(self.parsers, self.prefilter)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ..clock import ManualClock
 from ..core.engine import Engine
+from ..core.growth import Growth
 from ..core.judge import Judge
 from ..core.loop import Loop
 from ..firewall.recording import Recording
@@ -70,11 +71,12 @@ class _Handed:
 class Trial:
     """Feed it batches in order, then `close` it."""
 
-    def __init__(self, engine: Engine):
-        """`engine` decides as its policy says; here every ban is imposed."""
+    def __init__(self, engine: Engine, growth: Growth | None = None):
+        """`engine` decides as its policy says; here every ban is imposed. `growth` watches over what grows."""
         nothing = _Nothing()
         self.judge = Judge(nothing, nothing, engine, evidence=False)
         self.judge.enforcing = True
+        self.judge.growth = growth
         self.timeline = Timeline()
         self.summary = Summary()  # of the effects; that of the events is the reading's
         self._clock = ManualClock()
