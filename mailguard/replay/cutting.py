@@ -46,10 +46,9 @@ class _Seen(NamedTuple):
     line: bytes
 
 
-def spans(source: Source, options: LogOptions) -> tuple[list[Span], int | None]:
-    """The pieces of a plain file, and the year of its first line where that had to be found out.
-
-    Raises OSError."""
+def spans(source: Source, options: LogOptions, piece: int = PIECE) -> tuple[list[Span], int | None]:
+    """The pieces of a plain file, of `piece` bytes or a little more, and the year of its first line where that
+    had to be found out. Raises OSError."""
     size = source.size
     year = source.year
     step = max(1024, min(1 << 20, size // _STEPS))
@@ -65,7 +64,7 @@ def spans(source: Source, options: LogOptions) -> tuple[list[Span], int | None]:
         points: list[tuple[int, int | None]] = [(0, year)]
         sampled = iter(seen if year is not None else ())
         ahead = next(sampled, None)
-        for wanted in range(PIECE, size, PIECE):
+        for wanted in range(piece, size, piece):
             place = _line_at(fd, wanted, min(size, wanted + _FAR))
             if place is None or place.start <= points[-1][0] or place.start >= size:
                 continue
@@ -145,14 +144,14 @@ def whole_year(source: Source, options: LogOptions) -> int | None:
         last = b""
         try:
             while piece := packed.read(1 << 16):
-                begin = piece.find(b"\n") + 1
-                for line in piece[begin : begin + _LOOK].split(b"\n")[:-1][:20]:
-                    yield line
+                for at in range(0, len(piece), 1024):
+                    begin = 0 if not at and not last else piece.find(b"\n", at) + 1
+                    if begin or not last:
+                        yield piece[begin : begin + 64]
                 last = piece
         except BROKEN:
             pass
-        for line in last.rstrip(b"\n").split(b"\n")[-1:]:
-            yield line
+        yield last.rstrip(b"\n").rpartition(b"\n")[2]
 
     with packed:
         return first_year(lines(), source.arrival, options.timezone)

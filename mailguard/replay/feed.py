@@ -49,9 +49,10 @@ class Merged:
                 if isinstance(item, Notice):
                     summary.notice(item)
                 continue
-            span.look(item)
+            times = times_of(found)
+            span.look(item, times)
             if found:
-                stamps = running(times_of(found), newest)
+                stamps = running(times, newest)
                 newest = stamps[-1]
                 yield Chunk(stamps, found)
         summary.records -= log.unterminated

@@ -83,6 +83,8 @@ class _Forward:
         self._items = iter(log)
         self._rest: Block | None = None
         self._cut = 0
+        self.stamps = _Stamps()
+        self.span = Span(self.stamps)
         self.complete = False
 
     def part(self) -> Iterator[Block | Records | Notice]:
@@ -146,9 +148,9 @@ class Parse:
     def __call__(self, piece: Piece) -> Parsed:
         """Raises OSError when the file cannot be opened."""
         if piece.form == PLAIN:
-            log = _open(piece)
+            log, stamps = _open(piece), _Stamps()
             self.scanner.begin(piece.path)
-            return self._gather(log, iter(log), lambda: log.complete, lambda: log.cut)
+            return self._gather(log, iter(log), lambda: log.complete, lambda: log.cut, stamps, Span(stamps))
         forward = self._forward.get(piece.path)
         if forward is None or forward.next > piece.number:
             self._forward.pop(piece.path, None)
@@ -157,40 +159,49 @@ class Parse:
             forward = _Forward(_open(piece), piece.size)
             self.scanner.begin(piece.path)
             self._forward[piece.path] = forward
+        ends = forward.stamps, forward.span
         while forward.next < piece.number:
-            self._gather(forward.log, forward.part(), lambda: False, forward.cuts)
-        found = self._gather(forward.log, forward.part(), lambda: forward.complete, forward.cuts)
+            self._gather(forward.log, forward.part(), lambda: False, forward.cuts, *ends)
+        found = self._gather(forward.log, forward.part(), lambda: forward.complete, forward.cuts, *ends)
         if found.complete:
             self._forward.pop(piece.path, None)
         return found
 
     def _gather(
-        self, log: RecordedLog, items: Iterator[Any], ended: Callable[[], bool], cuts: Callable[[], int]
+        self,
+        log: RecordedLog,
+        items: Iterator[Any],
+        ended: Callable[[], bool],
+        cuts: Callable[[], int],
+        stamps: _Stamps,
+        span: Span,
     ) -> Parsed:
-        scanner, stamps = self.scanner, _Stamps()
-        span = Span(stamps)
+        scanner = self.scanner
+        stamps.first = stamps.last = None
         drafts: list[Drafted] = []
+        times: list[float] = []
         notices: list[Notice] = []
         records = size = 0
         for item in items:
             if isinstance(item, Block):
                 records += item.data.count(b"\n", item.start, item.end)
                 size += item.end - item.start
-                drafts += scanner.scan(item)
+                found = scanner.scan(item)
             elif isinstance(item, Records):
                 records += len(item.records)
-                drafts += scanner.scan_records(item)
+                found = scanner.scan_records(item)
             else:
                 if isinstance(item, Notice):
                     notices.append(item)
                 continue
-            span.look(item)
+            stamped = times_of(found)
+            span.look(item, stamped)
+            times += stamped
+            drafts += found
         complete = ended()
         if complete:
             records -= log.unterminated
-        return Parsed(
-            records, stamps.first, stamps.last, times_of(drafts), drafts, notices, size, complete, cuts()
-        )
+        return Parsed(records, stamps.first, stamps.last, times, drafts, notices, size, complete, cuts())
 
 
 def _open(piece: Piece) -> RecordedLog:

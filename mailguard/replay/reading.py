@@ -9,7 +9,7 @@ from typing import Protocol
 from ..core.judge import Joiner
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
-from .cutting import spans
+from .cutting import PIECE, spans
 from .feed import BATCH
 from .merging import Chunk, Stream, merge, running
 from .pieces import Parsed, Piece
@@ -59,6 +59,7 @@ class Reading:
     summary: Summary
     progress: Progress | None = None
     counted: frozenset[str] = frozenset()
+    piece: int = PIECE  # bytes
     tell: Callable[[Notice], None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,14 +81,21 @@ class Reading:
     def _pieces(self, source: Source) -> Iterator[Piece]:
         options = self.options
         whole = Piece(
-            source.path, source.form, source.arrival, options.timezone, options.parsers, source.year, 0
+            source.path,
+            source.form,
+            source.arrival,
+            options.timezone,
+            options.parsers,
+            source.year,
+            0,
+            size=self.piece,
         )
         if source.form != PLAIN:
             number = 0
             while True:
                 yield whole._replace(number=number)
                 number += 1
-        cut, year = spans(source, options)
+        cut, year = spans(source, options, self.piece)
         if year is not None:
             self.tell(Notice("log-years", {"log": source.path, "year": year}))
         for number, one in enumerate(cut):

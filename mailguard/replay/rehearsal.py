@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from ..core.engine import Engine
 from ..core.growth import Growth
-from ..core.rules import Parser
 from ..core.joined import Joined
+from ..core.rules import Parser
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
-from .cutting import whole_year
+from .cutting import PIECE, whole_year
 from .reading import Progress, Reading, YearsError
 from .shutouts import Shutouts
 from .sources import Source
@@ -46,6 +46,7 @@ class Rehearsal:
     trials: list[Trial] = field(default_factory=list)
     summary: Summary = field(default_factory=Summary)
     interrupted: bool = False
+    piece: int = PIECE  # bytes that are parsed at once
     told: list[Notice] = field(default_factory=list)  # what was said about the files before they were read
 
     def run(self) -> None:
@@ -101,6 +102,7 @@ class Rehearsal:
                 self.summary,
                 self.progress,
                 counted,
+                self.piece,
             )
             for events in reading.batches():
                 yield self._between(events)

@@ -197,7 +197,7 @@ def _hash(head: bytes) -> bytes:
 def _binary(head: bytes) -> bool:
     """Bytes that no log of text has."""
     text = head.lstrip(b"\0")[:4096]
-    return bool(text) and (b"\0" in text or sum(byte < 9 or 13 < byte < 27 for byte in text) * 10 > len(text))
+    return bool(text) and (b"\0" in text or sum(byte < 9 or 13 < byte < 27 for byte in text) * 20 > len(text))
 
 
 def first_stamp(lines: Iterable[bytes], source: Source, options: LogOptions) -> float | None:

@@ -17,32 +17,49 @@ class Told(Protocol):
 
 
 class Span:
-    """Finds the stamps at both ends of one log, without opening the lines between."""
+    """Finds the stamps at both ends of one log, without opening the lines between.
+
+    Where the first year of the log is stated, the years follow from line to line; of the lines between, the
+    newest event tells how far they have come.
+    """
 
     def __init__(self, told: Told):
         """`told.span` hears every stamp that is found."""
         self._told = told
         self._opener: Opener | None = None
         self._begun = False
+        self._newest = 0.0
 
-    def look(self, item: Block | Records) -> None:
-        """The next piece of the log."""
+    def look(self, item: Block | Records, times: list[float]) -> None:
+        """The next piece of the log, with the stamps of its events."""
         if isinstance(item, Records):
             for record in (*item.records[:1], *item.records[-1:]):
                 self._told.span(record.time)
             return
         if self._opener is None:
             self._opener = Opener(zone=item.timezone)
-        self._opener.arrive(item.arrival, item.live, item.year)
         if not self._begun:
+            self._arrive(item)
             self._begun = self._first(item)
+        if times:
+            self._newest = max(self._newest, *times)
+        self._arrive(item)
         self._last(item)
+
+    def _arrive(self, item: Block) -> None:
+        assert self._opener is not None
+        year, stamps = item.year, self._opener.stamps
+        if year is not None and self._newest:
+            year = stamps.moment(self._newest).year
+            stamps.running = self._newest
+        self._opener.arrive(item.arrival, item.live, year)
 
     def _open(self, item: Block, start: int, end: int) -> bool:
         assert self._opener is not None
         opened = self._opener.open(item.data, start, end)
         if opened is None:
             return False
+        self._newest = max(self._newest, opened.time)
         self._told.span(opened.time)
         return True
 
