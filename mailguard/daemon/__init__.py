@@ -78,7 +78,9 @@ def choose_logs(found: Sequence[Found]) -> tuple[Log, ...]:
     files = [
         one
         for one in readable
-        if one.kind != "journal" and not (one.shared and not one.size and not one.rotated)
+        if one.kind != "journal"
+        and not (one.shared and not one.size and not one.rotated)
+        and not (one.kind == "synology-db" and one.covered)
     ]
     syslog = any(one.shared for one in files)
     chosen = files + [one for one in readable if one.kind == "journal" and not syslog]

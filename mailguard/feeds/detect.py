@@ -1,7 +1,8 @@
 """Which mail logs this host has: found by looking, told as plain values with words to show.
 
 Looked at: the journal (is there one that may be read?), the usual mail log files, what Dovecot and
-Postfix say of their own logs, an E-Post spool. Nothing is opened for long and nothing is changed.
+Postfix say of their own logs, an E-Post spool, the log databases of a Synology NAS. Nothing is opened for
+long and nothing is changed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mailguard.feeds.interface import EPOST_LOGS
 from mailguard.feeds.journal import any_mail
 from mailguard.feeds.names import day
 from mailguard.feeds.search import siblings
+from mailguard.feeds.synodb import PATHS as NAS
 
 #: Mail logs of Debian, Red Hat, Alpine, SUSE; and folders in which every *.log is one.
 FILES: tuple[str, ...] = ("/var/log/mail.log", "/var/log/maillog", "/var/log/mail", "/var/log/exim4/mainlog")
@@ -32,7 +34,7 @@ class Found:
     """One log that is there. `paths` and `kind` as in the settings; `rotated`: older files, oldest first.
 
     `shared`: any local program can write into it through syslog(3). `readable`: False where this user may
-    not. `covered`: the journal, found as well, holds the same entries: reading both would count twice.
+    not. `covered`: another log, found as well, holds the same entries: reading both would count twice.
     """
 
     kind: str
@@ -92,6 +94,7 @@ def detect(root: str = "/", ask: Ask = ask) -> list[Found]:
             if name.endswith((".log", "mail", "maillog")) or "." not in name:
                 add_file("/" + os.path.relpath(path, root), "mail log of the system", shared=True)
     found += _spools(root)
+    found += _nas(root, any(log.shared and log.size and log.readable for log in found))
     journal, holds_mail = _journal(root)
     if journal is not None:
         if holds_mail:
@@ -158,6 +161,22 @@ def _spools(root: str) -> list[Found]:
             readable = all(os.access(path, os.R_OK) for path in older[-len(logs) :])
             found.append(Found("epost", "epost", (real,), words, older, False, readable, 0))
     return found
+
+
+def _nas(root: str, maillog: bool) -> list[Found]:
+    """The log databases of a Synology NAS. `maillog`: the mail server's own log is there, which tells more
+    and tells the same logins."""
+    paths = tuple(path for path in (_under(root, one) for one in NAS) if os.path.isfile(path))
+    if not paths:
+        return []
+    readable = all(os.access(path, os.R_OK) for path in paths)
+    words = "log databases of a Synology NAS"
+    if maillog:
+        words += "; the mail log tells the same logins, so read one of them"
+    if not readable:
+        words += "; they may not be read by this user"
+    size = sum(os.stat(path).st_size for path in paths)
+    return [Found("synology-db", "synology", paths, words, (), False, readable, size, maillog)]
 
 
 def _journal(root: str) -> tuple[Found | None, bool]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mailguard.daemon import choose_logs
 from mailguard.feeds.detect import ask, detect
 
 
@@ -99,3 +100,21 @@ def test_asking_programs() -> None:
     assert ask(["echo", "/var/log/x"]) == "/var/log/x"
     assert ask(["false"]) == ""
     assert ask(["no-such-program-anywhere"]) == ""
+
+
+def test_a_nas(root: Path) -> None:
+    """The log databases of a Synology NAS; where the mail server's own log is there too, it is preferred."""
+    folder = root / "var" / "log" / "synolog"
+    folder.mkdir()
+    for name in (".SYNOCONNDB", ".SYNOSYSDB"):
+        (folder / name).write_bytes(b"SQLite format 3\0")
+    (found,) = detect(str(root), silent)
+    assert (found.kind, found.covered, found.readable) == ("synology-db", False, True)
+    assert found.paths == (str(folder / ".SYNOCONNDB"), str(folder / ".SYNOSYSDB"))
+    assert [(log.kind, log.path) for log in choose_logs([found])] == [("synology-db", found.paths)]
+    (root / "var" / "log" / "maillog").write_bytes(b"x\n")
+    mail, nas = detect(str(root), silent)
+    assert (mail.kind, nas.covered) == ("file", True)
+    assert [log.kind for log in choose_logs([mail, nas])] == ["file"]
+    (root / "var" / "log" / "maillog").write_bytes(b"")
+    assert [log.kind for log in choose_logs(detect(str(root), silent))] == ["synology-db"]
