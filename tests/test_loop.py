@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +14,9 @@ import pytest
 from mailguard.clock import ManualClock
 from mailguard.core.loop import Loop
 from mailguard.core.ports import Pace, Row
+from mailguard.enforcer import spawn
+from mailguard.firewall.interface import FirewallError
+from mailguard.firewall.recording import Recording
 from mailguard.ledger import Ledger, LedgerError
 from mailguard.ledger.writer import Writer
 from mailguard.model import (
@@ -295,6 +301,45 @@ class TestFirewallFails:
         paper.loop.run()
         assert paper.firewall.held == {net(1)}
         assert paper.ids() == ["firewall-lost", "firewall-back"]
+
+
+class TestFirewallDoesNotAnswer:
+    def test_a_stopped_enforcer_holds_nobody_up(self) -> None:
+        """One wait for it, then the loop goes on reading and deciding; it is said once; when the enforcer
+        goes on, all that is due is put in at once."""
+        enforcer = spawn(Recording())
+        enforcer._short = 0.3
+        paper = Paper(
+            [hit(1), hit(2), hit(3), hit(4), [], []], Pace(1000, retry_first=0.5, retry_longest=2000)
+        )
+        paper.loop.gate.firewall = enforcer
+        paper.loop.gate._errors = (FirewallError, OSError)
+        enforcer.open([], T)
+        assert paper.loop.step()
+        worker = enforcer.worker
+        assert worker is not None
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            for _ in range(4):
+                assert paper.loop.step()
+            assert time.monotonic() - begun < 3 * 0.3
+            assert len(paper.teller.told) == 4
+            assert paper.loop.status()["firewall_owed"] == 3
+            assert paper.ids() == ["firewall-lost"]
+            assert enforcer.notices() == []
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        number = enforcer.fileno()
+        assert number is not None
+        assert select.select([number], [], [], 10)[0]
+        paper.feed.batches.insert(0, [*enforcer.notices()])
+        assert paper.loop.step()
+        assert paper.ids() == ["firewall-lost", "firewall-back"]
+        assert {network for network, _ in enforcer.banned()} == {net(1), net(2), net(3), net(4)}
+        enforcer.close(keep=False)
+        assert enforcer.pid is not None
+        os.waitpid(enforcer.pid, 0)
 
 
 class TestDiskFull:

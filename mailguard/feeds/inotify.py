@@ -18,6 +18,8 @@ Q_OVERFLOW, IGNORED, ONLYDIR, MASK_ADD = 0x4000, 0x8000, 0x01000000, 0x20000000
 FILE = MODIFY | ATTRIB
 FOLDER = CREATE | MOVED_FROM | MOVED_TO | DELETE | DELETE_SELF | MOVE_SELF | ATTRIB | ONLYDIR
 
+#: Bytes of notices taken at once. Few: room for many would be new memory each time; what is left wakes again.
+_SIZE = 4096
 _NOTHING: dict[int, Callable[[], None]] = {}
 _HEAD = struct.Struct("iIII")
 
@@ -85,7 +87,7 @@ class Inotify:
     def read(self, events: int = 0) -> None:
         """Take the pending notices and call the functions they concern, each once."""
         try:
-            data = os.read(self.fd, 65536)
+            data = os.read(self.fd, _SIZE)
         except BlockingIOError:
             return
         at, end = 0, len(data)

@@ -90,12 +90,14 @@ class LiveFeed:
         spacing = self._spacing
         arena.reset()
         while True:
-            if sources and all([source.ended for source in sources]):
-                return items or None
-            backlog = False
+            backlog, ended = False, bool(sources)
             for source in sources:
                 if source.backlog:
                     backlog = True
+                if not source.ended:
+                    ended = False
+            if ended:
+                return items or None
             timeout, last_wait = self._timeout(deadline, backlog)
             ready = wait.poll(timeout)
             arrival = clock.now()
