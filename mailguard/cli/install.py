@@ -106,8 +106,8 @@ def plan(config: str, mode: str, start: bool, action: Action, program: Path, pyt
         for placeholder, value in names.items():
             content = content.replace(placeholder, value)
         yield Write(place, content)
-    more = UNITS / f"enforcer-{action.driver}.conf"
-    yield Write(DROP_IN, drop_in(more, action)) if more.exists() else Remove(DROP_IN)
+    more = drop_in(action)
+    yield Write(DROP_IN, more) if more else Remove(DROP_IN)
     for page in manual_pages():
         yield Write(f"{MANUALS}/man{page.suffix[1:]}/{page.name}", page.read_text(encoding="utf-8"))
     yield Command(("systemd-sysusers", "/etc/sysusers.d/mailguard.conf"))
@@ -120,14 +120,27 @@ def plan(config: str, mode: str, start: bool, action: Action, program: Path, pyt
     yield Command(("systemctl", *verb, "mailguard-enforcer.socket", "mailguard.service"))
 
 
-def drop_in(template: Path, action: Action) -> str:
-    """What the enforcer's unit allows beyond the least; for E-Post's tables exactly these files."""
-    content = template.read_text(encoding="utf-8")
-    if action.driver != "epost":
-        return content
-    from mailguard.definitions.eposttables import files
+def drop_in(action: Action, alone: bool = True) -> str:
+    """What the enforcer's unit allows beyond the least, "" for nothing; of E-Post's files its tables alone.
 
-    return content.replace("@TABLES@", " ".join(f'"-{path}"' for path in files(dict(action.options))))
+    `alone`: this action is all that the enforcer does, so it may also take away what the unit allows.
+    """
+    if action.driver == "several":
+        from mailguard.firewall.actions import parts_of
+
+        return "\n".join(more for part in parts_of(action) if (more := drop_in(part, alone=False)))
+    template = UNITS / f"enforcer-{action.driver}.conf"
+    if not template.exists():
+        return ""
+    content = template.read_text(encoding="utf-8")
+    if action.driver == "epost":
+        from mailguard.definitions.eposttables import files
+
+        content = content.replace("@TABLES@", " ".join(f'"-{path}"' for path in files(dict(action.options))))
+        if not alone:
+            takes = ("# For the action epost: no capability", "CapabilityB", "AmbientC", "RestrictA")
+            content = "".join(line for line in content.splitlines(True) if not line.startswith(takes))
+    return content
 
 
 def chosen_action(config: str) -> Action:

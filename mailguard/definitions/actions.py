@@ -38,6 +38,7 @@ DRIVERS: dict[str, dict[str, type]] = {
         "close_sockets": bool,
     },
     "epost": eposttables.OPTIONS,
+    "several": {"actions": list},
     "synology": synologylist.OPTIONS,
 }
 #: What an argument of a command may contain in braces: filled with values that were parsed into types before.
@@ -159,6 +160,8 @@ def _options(reading: Reading, driver: str, options: dict[str, Any], about: str)
         )
     if driver == "command":
         _commands(reading, found, options, about)
+    if driver == "several":
+        _several(reading, found, about)
     if driver == "epost":
         eposttables.check(reading, found, about)
     if driver == "synology":
@@ -184,6 +187,16 @@ def _commands(reading: Reading, options: dict[str, Any], written: dict[str, Any]
         if not seconds or seconds > 300:
             what = f"{about}: timeout is no duration up to 5m"
             reading.problem(("options", "timeout"), what, instead='"10s"')
+
+
+def _several(reading: Reading, options: dict[str, Any], about: str) -> None:
+    names = options.get("actions", [])
+    if len(names) < 2 or len(set(map(str, names))) < len(names) or not all(isinstance(n, str) for n in names):
+        reading.problem(
+            ("options", "actions") if "actions" in options else ("options",),
+            f"{about}: actions must name two or more different actions",
+            instead='actions = ["nftables", "epost"]',
+        )
 
 
 def _command(reading: Reading, name: str, arguments: list[Any], about: str) -> tuple[str, ...]:

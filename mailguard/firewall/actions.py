@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mailguard.clock import Clock, ManualClock
-from mailguard.definitions.actions import Action
+from mailguard.definitions.actions import Action, find_action
 from mailguard.firewall.driver import Driver
+from mailguard.firewall.interface import FirewallError
 from mailguard.model import Effect
 from mailguard.notation import parse_duration
 from mailguard.problems import Problem
@@ -40,6 +42,10 @@ def build(
         from mailguard.firewall.epost import Epost
 
         driver = Epost(clock=clock, ports=ports, **arguments(options))
+    elif action.driver == "several":
+        from mailguard.firewall.several import Several
+
+        driver = Several([build(part, clock, ports) for part in parts_of(action)], clock, ports)
     elif action.driver == "synology":
         from mailguard.firewall.synology import Synology
 
@@ -57,6 +63,19 @@ def build(
     if close_sockets is not None:
         driver.close_sockets = close_sockets
     return driver
+
+
+def parts_of(action: Action) -> list[Action]:
+    """The actions that an action of the driver `several` stands for. Raises FirewallError."""
+    parts = []
+    for name in action.options["actions"]:
+        etc = Path(action.path).parent.parent if action.path else None
+        part = find_action(name, etc) or find_action(name)
+        if part is None or part.driver in ("several", "recording", "dry-run"):
+            why = "there is no such action" if part is None else f"it is of the driver {part.driver}"
+            raise FirewallError(f"action {action.name}: {name!r} cannot be a part: {why}")
+        parts.append(part)
+    return parts
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mailguard.clock import Clock
 from mailguard.definitions.actions import Action, find_action
 from mailguard.firewall import privileges
-from mailguard.firewall.actions import build
+from mailguard.firewall.actions import build, parts_of
 from mailguard.firewall.driver import Driver
 from mailguard.firewall.interface import FirewallError, ports_of
 
@@ -35,7 +35,7 @@ def choose(
         if found is None:
             raise FirewallError(f"there is no action {action!r}")
         reason = probe(found)
-        if reason and found.driver not in PATIENT:
+        if reason and not patient(found):
             raise FirewallError(f"action {action} does not work here: {reason}")
         driver, words = build(found, clock, ports), f"bans by action {action} ({found.title})"
         words += f"; {driver.caveat}" if driver.caveat else ""
@@ -56,9 +56,15 @@ def choose(
     return build(Action("recording", "", "recording"), clock, ports), words
 
 
+def patient(action: Action) -> bool:
+    """Whether what hinders an action now may go away by itself, so that bans are tried until then."""
+    if action.driver == "several":
+        return all(patient(part) or not probe(part) for part in parts_of(action))
+    return action.driver in PATIENT
+
+
 def caveat(name: str) -> str:
-    """What an administrator should know of the bans by an action, for who only talks to the enforcer that does
-    them."""
+    """What an administrator should know of the bans by an action, for who only talks to its enforcer."""
     found = None if name == "auto" else find_action(name)
     return build(found).caveat if found is not None else ""
 
@@ -76,6 +82,9 @@ def probe(action: Action) -> str:
 
         driver = build(action)
         return epost.probe(driver) if isinstance(driver, epost.Epost) else ""
+    if action.driver == "several":
+        reasons = [(part, probe(part)) for part in parts_of(action)]
+        return "; ".join(f"{part.name}: {reason}" for part, reason in reasons if reason)
     if action.driver == "synology":
         from mailguard.firewall.synology import Synology
 

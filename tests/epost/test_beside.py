@@ -89,9 +89,9 @@ def play(stage: Stage, chance: random.Random, steps: int) -> dict[str, float | N
     return wanted
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_driver_and_server_write_at_once(quick: Path, seed: int) -> None:
-    """Sixty plays of 25 acts, the server appending between any two calls of the driver (about a thousand
+    """Forty plays of 25 acts, the server appending between any two calls of the driver (about a thousand
     places each): after each act exactly the wanted rows are in force once, the server's are all there
     byte for byte, the banned are turned away by the server itself and everybody else gets in."""
     chance = random.Random(seed)
@@ -108,6 +108,8 @@ def test_no_half_written_row_ever_counts(quick: Path, lock: float | None, end: b
     """Whatever part of a write a reader sees, byte by byte, nobody is kept out who was never banned."""
     stage = Stage(quick, lock, end)
     stage.disk.seen = stage.nobody_wrong
+    with pytest.raises(AssertionError):
+        stage.nobody_wrong(stage.head + b"192.0.2.64/2")  # what a row cut short would do
     chance = random.Random(7)
     play(stage, chance, 60)
 

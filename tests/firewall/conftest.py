@@ -30,6 +30,7 @@ from mailguard.firewall.interface import Firewall
 from mailguard.firewall.ipset import Ipset
 from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.recording import Recording
+from mailguard.firewall.several import Several
 from mailguard.firewall.synology import Synology
 from mailguard.firewall.xtables import Commands, Legacy
 from mailguard.model import Ban, Notice
@@ -189,6 +190,7 @@ DRIVERS: dict[str, Callable[[Path], Driver]] = {
     "epost-timed": lambda path: _epost(path, 1800.0),
     "synology": _synology,
     "synology-webapi": _synology_webapi,
+    "several": lambda path: Several([Nftables(), _epost(path)]),
     "nftables": lambda path: Nftables(),
     "ipset-commands": lambda path: Ipset(writers=_commands("iptables-legacy")),
     "ipset-nft-variant": lambda path: Ipset(writers=_commands("iptables-nft")),

@@ -12,16 +12,22 @@ from typing import Any
 
 import pytest
 
+from mailguard.cli.install import drop_in
 from mailguard.clock import ManualClock
+from mailguard.definitions.actions import load_action
 from mailguard.epost import reserved
 from mailguard.epost.tables import decides, parse
+from mailguard.firewall.actions import build, self_test
 from mailguard.firewall.choose import caveat, choose
 from mailguard.firewall.epost import FILES, Epost
 from mailguard.firewall.epostcare import compact, make, reserve
 from mailguard.firewall.epostdisk import Disk
 from mailguard.firewall.interface import FirewallError
+from mailguard.firewall.recording import Recording
+from mailguard.firewall.several import Several
 from mailguard.model import Ban, Network
 from mailguard.notation import parse_address, parse_network
+from mailguard.problems import ProblemsError
 
 NOW = 1_795_000_000.0
 
@@ -465,3 +471,103 @@ def test_processes_write_at_once(program: Program) -> None:
     theirs = [line for line in lines if line.startswith(b"203.0.113.")]
     assert len(theirs) == 6000
     assert all(line.startswith(b"'") for line in lines if not line.startswith(b"203.0.113."))
+
+
+# ---------------------------------------------------------------- several at once
+
+
+def test_one_part_that_fails_keeps_nobody_from_the_others(program: Program) -> None:
+    """The tables are gone: the other part bans, the call fails and is made good by repeating it."""
+    tables = program.driver()
+    recording = Recording(program.clock)
+    both = Several([recording, tables], program.clock)
+    both.open([ban("192.0.2.1")], NOW)
+    kept = program["smtp"]
+    (program.path / FILES["smtp"]).unlink()
+    with pytest.raises(FirewallError, match=r"rejectsmtpip\.dat"):
+        both.impose([ban("192.0.2.7")], NOW)
+    assert (network("192.0.2.7"), "mail") in recording.banned()
+    program["smtp"] = kept
+    both.impose([ban("192.0.2.7")], NOW)
+    assert set(both.banned()) == {(network("192.0.2.1"), "mail"), (network("192.0.2.7"), "mail")}
+    program.clock.set(NOW + 601)
+    both.tick(NOW + 601)
+    assert not program.refused("192.0.2.7")
+    both.close(keep=False)
+
+
+def test_what_one_part_kept_stands_in_all(program: Program) -> None:
+    """After a restart a ban that only the state file of the tables knows is put into the other part too."""
+    tables = program.driver()
+    tables.open([ban("192.0.2.7")], NOW)
+    tables.close(keep=True)
+    recording = Recording(program.clock)
+    both = Several([recording, program.driver()], program.clock)
+    both.open([ban("192.0.2.8")], NOW)
+    assert len(recording.banned()) == 2
+    assert len(both.banned()) == 2
+
+
+def test_an_action_of_several(tmp_path: Path) -> None:
+    """By names of actions, the administrator's own first; a part that blocks nothing, or is not there, is
+    refused."""
+    (tmp_path / "actions").mkdir()
+    path = tmp_path / "actions" / "both.toml"
+    text = (
+        'format = 1\ntitle = "both"\ndriver = "several"\n[options]\nactions = ["nftables", "epost"]\n'
+        '[[sample]]\neffect = "ban 192.0.2.7 for ever"\nexpect = ['
+        '"add element inet mailguard mail_host4 { 192.0.2.7 counter }",'
+        + ",".join(f'"{FILES[kind]}: add 192.0.2.7\\t0"' for kind in ("smtp", "pop", "imap"))
+        + "]\n"
+    )
+    path.write_text(text)
+    action = load_action(path)
+    assert self_test(action) == []
+    driver = build(action)
+    assert isinstance(driver, Several)
+    assert driver.capabilities == ("net_admin",)
+    assert driver.keeps_root
+    assert "stand until mailguard takes them away" in driver.caveat
+    unit = drop_in(action)
+    assert (
+        'ReadWritePaths="-/usr/local/mta/bin/rejectsmtpip.dat" "-/usr/local/mta/bin/rejectpopip.dat"' in unit
+    )
+    assert "CapabilityBoundingSet" not in unit
+    path.write_text(text.replace('"epost"', '"recording"', 1))
+    with pytest.raises(FirewallError, match="recording"):
+        build(load_action(path))
+    path.write_text(text.replace('["nftables", "epost"]', '["epost"]'))
+    with pytest.raises(ProblemsError, match="two or more"):
+        load_action(path)
+
+
+def test_the_unit_may_write_the_tables_and_nothing_else() -> None:
+    """For the action epost alone: no capability, no network, exactly these files and the state folder."""
+    unit = drop_in(load_action(Path(__file__).parents[2] / "actions" / "epost.toml")).splitlines()
+    assert "CapabilityBoundingSet=" in unit
+    assert "RestrictAddressFamilies=AF_UNIX" in unit
+    assert "StateDirectory=mailguard-enforcer" in unit
+    (paths,) = [line for line in unit if line.startswith("ReadWritePaths=")]
+    assert paths.count("-/usr/local/mta/bin/reject") == 3
+    assert "effect.dat" not in paths
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("", "program must be"),
+        ('program = "mta"', "program must be"),
+        ('program = "/x"\ntables = ["smpt"]', "there is no table"),
+        ('program = "/x"\ntables = []', "nothing would be blocked"),
+        ('program = "/x"\nlock_time = "soon"', "no length of time"),
+        ('program = "/x"\nstate = "here"', "absolute"),
+        ('program = "/x"\nlocktime = "1m"', "unknown key"),
+    ],
+)
+def test_options_that_are_wrong(tmp_path: Path, options: str, words: str) -> None:
+    """Each is refused when the definition is read, with what to write instead."""
+    path = tmp_path / "mine.toml"
+    sample = '[[sample]]\neffect = "lift 192.0.2.7"\nexpect = []\n'
+    path.write_text(f'format = 1\ntitle = "x"\ndriver = "epost"\n[options]\n{options}\n{sample}')
+    with pytest.raises(ProblemsError, match=words):
+        load_action(path)

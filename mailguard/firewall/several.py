@@ -1,0 +1,182 @@
+"""Several ways to ban side by side, for instance the kernel's firewall and E-Post's own tables.
+
+A ban stands when each part has it. One that fails does not keep the others from theirs; the call fails then,
+and is repeated, which does no harm to those that have it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from mailguard.clock import Clock
+from mailguard.firewall.desired import Bans, Changes, Key
+from mailguard.firewall.driver import Differences, Driver
+from mailguard.firewall.interface import FirewallError, Standing
+from mailguard.model import Network, Notice
+
+
+class Part(NamedTuple):
+    """An operation of one of the drivers."""
+
+    driver: Driver
+    operation: Any
+
+
+class Several(Driver):
+    """The drivers of several actions as one."""
+
+    name = "several"
+
+    def __init__(
+        self,
+        parts: Sequence[Driver],
+        clock: Clock | None = None,
+        ports: Mapping[str, Sequence[int]] | None = None,
+    ):
+        super().__init__(clock, ports)
+        self.parts = list(parts)
+        self.capabilities = tuple(sorted({name for part in parts for name in part.capabilities}))
+        self.keeps_root = any(part.keeps_root for part in parts)
+        self.close_sockets = any(part.close_sockets for part in parts)
+        self.look_every = min(part.look_every for part in parts)
+        self.caveat = "; ".join(part.caveat for part in parts if part.caveat)
+        self._look_at = 0.0
+
+    def _each(self, do: Callable[[Driver], object]) -> None:
+        """Do it with every part; FirewallError, when some failed, after all were tried."""
+        failed: list[FirewallError] = []
+        for part in self.parts:
+            with _noting(failed):
+                do(part)
+        _raise(failed)
+
+    # ---- the two halves
+
+    def plan(self, changes: Changes, now: float) -> list[Part]:
+        return [Part(part, one) for part in self.parts for one in part.plan(changes, now)]
+
+    def apply(self, operations: Sequence[Part]) -> None:
+        self._each(lambda part: part.apply([one.operation for one in operations if one.driver is part]))
+
+    def text(self, operation: Part) -> str:
+        return operation.driver.text(operation.operation)
+
+    def change(self, changes: Changes, now: float) -> None:
+        self._each(lambda part: part.change(changes, now))
+        self.desired.commit(changes)
+
+    def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
+        self._each(lambda part: part.open_keys(dict(bans), now))
+        # What one part had kept stands in all from now on.
+        whole: Bans = {}
+        for part in self.parts:
+            for key, until in part.desired.alive(now).items():
+                whole[key] = bans.get(key, until)
+        for part in self.parts:
+            missing: Changes = {key: end for key, end in whole.items() if key not in part.desired.bans}
+            if missing:
+                part.change(missing, now)
+        return [(key, until) for key, until in whole.items() if key not in bans]
+
+    def remove(self) -> None:
+        self._each(lambda part: part.panic())
+
+    def close(self, keep: bool) -> None:
+        if not keep:
+            self.desired.replace({})
+        self._each(lambda part: part.close(keep))
+
+    def set_allowed(self, networks: Sequence[Network]) -> None:
+        self._each(lambda part: part.allow(networks))
+
+    def set_ports(self, ports: Mapping[str, Sequence[int]]) -> None:
+        super().set_ports(ports)
+        for part in self.parts:
+            part.set_ports(ports)
+
+    # ---- looking
+
+    def look(self) -> dict[Key, Standing]:
+        seen = [part.look() for part in self.parts]
+        return {key: told for key, told in seen[0].items() if all(key in one for one in seen[1:])}
+
+    def watch_fileno(self) -> int | None:
+        """That of the first part that has one; the others are looked at by `tick`."""
+        return next((fd for part in self.parts if (fd := part.watch_fileno()) is not None), None)
+
+    def touched(self) -> bool:
+        return any([part.touched() for part in self.parts])
+
+    def missing_layout(self) -> list[str]:
+        return [words for part in self.parts for words in part.missing_layout()]
+
+    def in_child(self) -> None:
+        for part in self.parts:
+            part.in_child()
+
+    def compare(self, now: float) -> Differences:
+        found = [part.compare(now) for part in self.parts]
+        return Differences(
+            sorted({key for one in found for key in one.wrong}),
+            sorted(dict(pair for one in found for pair in one.foreign).items()),
+            [],
+        )
+
+    def mend(self, differences: Differences, now: float) -> None:
+        self.desired.adopt(differences.foreign)
+        foreign: Changes = dict(differences.foreign)
+
+        def put_right(part: Driver) -> None:
+            part.mend(part.compare(now), now)
+            missing = {key: until for key, until in foreign.items() if key not in part.desired.bans}
+            if missing:
+                part.change(missing, now)
+
+        self._each(put_right)
+
+    def purge(self, now: float) -> None:
+        super().purge(now)
+        for part in self.parts:
+            part.purge(now)
+
+    def tick(self, now: float) -> float | None:
+        """What the parts have to do; those that nobody tells of changes are compared now and then, where
+        another part is told."""
+        failed: list[FirewallError] = []
+        due: list[float] = []
+        for part in self.parts:
+            with _noting(failed):
+                when = part.tick(now)
+                if when is not None:
+                    due.append(when)
+        blind = [part for part in self.parts if part.watch_fileno() is None]
+        if 0 < len(blind) < len(self.parts):
+            if now >= self._look_at:
+                self._look_at = now + self.look_every
+                for part in blind:
+                    with _noting(failed):
+                        if found := part.compare(now):
+                            part.mend(found, now)
+                            self.mended.append(f"{part.name}: {len(found.wrong)} bans were missing")
+            due.append(self._look_at)
+        _raise(failed)
+        return min(due, default=None)
+
+    def notices(self) -> list[Notice]:
+        return [*super().notices(), *(notice for part in self.parts for notice in part.notices())]
+
+
+@contextmanager
+def _noting(failed: list[FirewallError]) -> Iterator[None]:
+    try:
+        yield
+    except FirewallError as error:
+        failed.append(error)
+
+
+def _raise(failed: Sequence[FirewallError]) -> None:
+    if failed:
+        lost = any(error.lost for error in failed)
+        raise FirewallError("; ".join(str(error) for error in failed), lost=lost)
