@@ -40,6 +40,9 @@ PLACES = {
 #: What the enforcer's unit allows beyond the least, for drivers that need it.
 DROP_IN = "/etc/systemd/system/mailguard-enforcer.service.d/action.conf"
 
+#: What the judge's unit allows beyond the least where logs come over the net.
+JUDGE_DROP_IN = "/etc/systemd/system/mailguard.service.d/syslog.conf"
+
 FIRST_SETTINGS = """\
 # Settings of mailguard. What does not stand here has its default: see mailguard.toml(5).
 # After a change: mailguard check && systemctl reload mailguard
@@ -108,6 +111,12 @@ def plan(config: str, mode: str, start: bool, action: Action, program: Path, pyt
         yield Write(place, content)
     more = drop_in(action)
     yield Write(DROP_IN, more) if more else Remove(DROP_IN)
+    listens = listening(config)
+    yield (
+        Write(JUDGE_DROP_IN, (UNITS / "judge-syslog.conf").read_text(encoding="utf-8"))
+        if listens
+        else Remove(JUDGE_DROP_IN)
+    )
     for page in manual_pages():
         yield Write(f"{MANUALS}/man{page.suffix[1:]}/{page.name}", page.read_text(encoding="utf-8"))
     yield Command(("systemd-sysusers", "/etc/sysusers.d/mailguard.conf"))
@@ -141,6 +150,13 @@ def drop_in(action: Action, alone: bool = True) -> str:
             takes = ("# For the action epost: no capability", "CapabilityB", "AmbientC", "RestrictA")
             content = "".join(line for line in content.splitlines(True) if not line.startswith(takes))
     return content
+
+
+def listening(config: str) -> bool:
+    """Whether the settings name a log that comes over the net."""
+    from mailguard.definitions.settings import load_settings
+
+    return Path(config).exists() and any(log.kind == "syslog" for log in load_settings(config).logs)
 
 
 def chosen_action(config: str) -> Action:

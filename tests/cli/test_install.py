@@ -14,7 +14,7 @@ import pytest
 from mailguard.cli import install
 from mailguard.definitions.settings import load_settings
 
-DROP_INS = ["enforcer-ipset.conf", "enforcer-command.conf"]
+DROP_INS = ["enforcer-ipset.conf", "enforcer-command.conf", "enforcer-synology.conf"]
 UNITS = ["mailguard-enforcer.service", "mailguard-enforcer.socket", "mailguard.service"]
 
 
@@ -99,6 +99,18 @@ def units(tmp_path: Path) -> Path:
         text = re.sub(r"^Documentation=.*\n", "", text.replace("@CONFIG@", "/etc/x.toml"), flags=re.MULTILINE)
         (tmp_path / name).write_text(text)
     return tmp_path
+
+
+def test_the_judge_may_listen_where_it_must(run: Any, tmp_path: Path) -> None:
+    """A log of kind syslog gives the judge's unit the network, and taking it out takes that away."""
+    settings = tmp_path / "mailguard.toml"
+    drop_in = tmp_path / install.JUDGE_DROP_IN.lstrip("/")
+    log = '[log.nas]\nkind = "syslog"\nlisten = "udp://192.0.2.1:5514"\nsenders = ["192.0.2.9"]\n'
+    for text, there in (("", False), (log, True), ("", False)):
+        settings.write_text(text)
+        assert run("install", "--root", str(tmp_path), "--config", str(settings)).code == 0
+        assert drop_in.exists() == there
+    assert "AF_INET" in (install.UNITS / "judge-syslog.conf").read_text()
 
 
 @pytest.mark.real
