@@ -134,9 +134,9 @@ FAILED = b"login failed from 192.0.2.61 via MailPlus-Server by tanaka"
 @pytest.mark.parametrize(
     "msg",
     [
-        "User [tanaka] from [192.0.2.61] failed to log in via [MailPlus-Server] due to authorization failure.",
+        "User [tanaka] from [192.0.2.61] failed to log in via [MailPlus-Server] due to this and that.",
         "User [tanaka] failed to log in from [192.0.2.61] via [MailPlus-Server].",
-        "User [tanaka] from [pc1(192.0.2.61)] failed to sign in to [MailPlus-Server] via [password] due to x.",
+        "User [tanaka] from [pc1(192.0.2.61)] failed to sign in to [MailPlus-Server] via [password] due to x",
         "由于授权失败,来自 [192.0.2.61] 的用户 [tanaka] 无法通过 [MailPlus-Server] 登录",
         "ユーザー [tanaka] は [192.0.2.61] から [mailplus-server] 経由でログインできませんでした。",
         "[MailPlus Server]: Benutzer [tanaka] von [::ffff:192.0.2.61] abgewiesen",
@@ -215,8 +215,9 @@ def test_any_name(name: str, more: str) -> None:
     [
         ("User [tanaka] from [192.0.2.61] logged in successfully via [MailPlus-Server].", {"level": "info"},
          b"login succeeded from 192.0.2.61 via MailPlus-Server by tanaka"),
-        ("User [tanaka] from [192.0.2.61] logged out the server via [MailPlus-Server] with totally [0] uploaded"
-         " and [1] downloaded.", {"level": "info"}, b"logout from 192.0.2.61 via MailPlus-Server by tanaka"),
+        ("User [tanaka] from [192.0.2.61] logged out the server via [MailPlus-Server] with totally [0] "
+         "uploaded and [1] downloaded.", {"level": "info"},
+         b"logout from 192.0.2.61 via MailPlus-Server by tanaka"),
         ("User [tanaka] from [192.0.2.61] failed to log in via [SSH] due to authorization failure.", {},
          b"login failed from 192.0.2.61 via SSH by tanaka"),
         ("User [tanaka] from [192.0.2.61] failed to log in via [MailServer] due to x.", {"level": "err"},
@@ -326,7 +327,7 @@ def test_trims_clears_and_what_was_lost(dsm: Callable[..., Dsm], follow: Callabl
 def test_a_file_that_comes_late_is_replaced_or_broken(
     dsm: Callable[..., Dsm], follow: Callable[..., Follower], tmp_path: Path
 ) -> None:
-    """Missing: said once, read as soon as it is there. Replaced: the new one is read. Not a database: said."""
+    """Missing: said once, read as soon as it is there. Replaced: the new is read. No database: said."""
     path = tmp_path / ".SYNOCONNDB"
     one = follow(path, start="end").look().look()
     assert one.said() == ["log-missing"]
