@@ -65,6 +65,11 @@ _SHOWN = 512  # bytes of a reply that evidence shows
 _new = tuple.__new__
 
 
+def _parts(log: str) -> set[str]:
+    """Names of folders in a log's path, and of its file without what stands behind a dot."""
+    return {part.partition(".")[0] for part in re.split(r"[/\\]", log.lower())}
+
+
 def is_spoken(data: bytes) -> bool | None:
     """Whether the beginning of a log is that of a dialogue log; None: nothing in it tells."""
     first = _BRACKET.search(data)
@@ -145,7 +150,7 @@ class Reader:
         self.lost = 0  # hostile lines of sessions whose address is not certain
         self._covering = covering
         self._by_name = {machine.name: machine for machine in self.machines}
-        self._others = tuple(parser.log for parser in parsers if parser.dialogue is None and parser.log)
+        self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
         self._logs: dict[str, _Log] = {}
         self._claims: dict[tuple[str, tuple[str, ...]], bool] = {}
         self._restored: dict[bytes, list[tuple[bytes, bytes]]] = {}
@@ -184,10 +189,10 @@ class Reader:
             mine = [name in self._by_name for name in block.parsers]
             if all(mine) or not any(mine):
                 return all(mine)
-        parts = re.split(r"[/\\]|\.[a-z]+$", block.log.lower())
-        if any(machine.parser.log and machine.parser.log in parts for machine in self.machines):
+        parts = _parts(block.log)
+        if any(not parts.isdisjoint(machine.parser.logs) for machine in self.machines):
             return True
-        if any(name in parts for name in self._others):
+        if not parts.isdisjoint(self._others):
             return False
         return is_spoken(bytes(block.data[block.start : block.end]))
 
@@ -195,8 +200,8 @@ class Reader:
         log = self._logs.get(block.log)
         if log is None:
             machines = tuple(one for one in self.machines if not block.parsers or one.name in block.parsers)
-            parts = re.split(r"[/\\]|\.[a-z]+$", block.log.lower())
-            named = tuple(one for one in machines if one.parser.log and one.parser.log in parts)
+            parts = _parts(block.log)
+            named = tuple(one for one in machines if not parts.isdisjoint(one.parser.logs))
             log = self._logs[block.log] = _Log(named or machines, block.timezone, block.log)
             for context, row in self._restored.pop(block.log.encode("utf-8", "surrogateescape"), ()):
                 session = unpack(row, self._by_name)
@@ -315,7 +320,7 @@ class Reader:
         """Open a session where a greeting stands; False where none does."""
         for machine in run.log.machines:
             if run.begins(machine.greeting, at):
-                run.store.put(context, Open(machine, time))
+                run.store.put(context, Open(machine, time) if machine.dialogue.turns else None)
                 run.store.touched.add(context)
                 return True
         return False
@@ -326,7 +331,8 @@ class Reader:
         """A trace outside of a session: certain where none can be open, else when the next line agrees."""
         text = bytes(run.data[at : run.stop(at)])
         made = self._traced(run, None, machine, text, at, time)
-        if context == machine.nobody or known is None or self._settled(run.log, time):
+        certain = machine.dialogue.turns and (known is None or self._settled(run.log, time))
+        if context == machine.nobody or certain:
             if made is not None:
                 run.found.append(made)
             return
@@ -546,7 +552,8 @@ class Reader:
         """The line after a trace in a context that may have an older session."""
         held, machine = session.held, session.machine
         assert held is not None
-        if machine.codes.get(head) is not None and not run.begins(machine.greeting, match.start(3)):
+        at = match.start(3)
+        if not run.begins(machine.greeting + machine.ends + machine.traces, at):
             run.store.put(context, False)  # it was answered: a client wrote it
             return
         if held.event is not None:

@@ -25,12 +25,14 @@ from .rules import IGNORE, Parser
 from .sessions import Sessions
 
 WAIT = 3.0  # seconds that a covered event waits
+PATIENCE = 600.0  # the same for a message's id in recorded logs
 NEAR = 2.0  # seconds between the stamps of one act
 _ALIVE = 86400.0  # a log that said nothing for so long is taken for switched off
 _FRESH = 600.0  # a server is new for so long: nobody knows yet which of its logs are written
 _MEMORY = 3600.0
 _CAP = 100_000
 _TIMES = 256  # of one source
+_NEVER = float("inf")
 _HELD = b"\0held"
 _NOBODY = frozenset("B0")
 
@@ -42,6 +44,14 @@ class _Side(NamedTuple):
     better: tuple[str, ...]  # parsers
     parser: str
     covers: bool
+
+
+class _Held(NamedTuple):
+    """A careful event that waits for the better one."""
+
+    due: float
+    turn: int
+    event: Event
 
 
 class _Memory:
@@ -114,7 +124,9 @@ class Joined(Sessions):
         self._counted = _Memory()  # (server, source, kind): careful events that counted
         self._seen: dict[tuple[bytes, str], float] = {}  # server, parser: when it last told something
         self._first: dict[bytes, float] = {}
-        self._held: list[tuple[float, Event]] = []
+        self._held: dict[int | None, list[_Held]] = {}  # by source
+        self._due = _NEVER  # when the next of them counts
+        self._turn = 0
         self._alone = self.join
         if self._better or self._shared:
             self.join = self._join_all  # type: ignore[method-assign]
@@ -131,12 +143,10 @@ class Joined(Sessions):
             if event.time > self._clock:
                 self._clock = event.time
             if self._held:
-                due = self._clock if self.now is None else self.now
-                if self._held[0][0] <= due:
-                    waiting += self._release(due)
+                waiting += self._release(self._clock if self.now is None else self.now)
             if rule in shared and type(item) is Draft:
                 item = Draft(event, self._keys(rule, event.log, item.keys))
-            elif rule in better:
+            if rule in better:
                 if self._is_covered(event):
                     continue
             elif rule.partition("/")[0] in covers and not self._tells(event):
@@ -159,11 +169,11 @@ class Joined(Sessions):
     @staticmethod
     def _server(parser: Parser, log: str) -> bytes:
         whole = family(log)
-        name = parser.log.encode()
-        if not name:
-            return whole
-        before, found, behind = whole.rpartition(name)
-        return before + behind if found else whole
+        for name in parser.logs:
+            before, found, behind = whole.rpartition(name.encode())
+            if found:
+                return before + behind
+        return whole
 
     def _side(self, event: Event) -> _Side:
         key = event.rule, event.log
@@ -189,8 +199,10 @@ class Joined(Sessions):
             return True
         fresh = event.time - self._first[side.server] <= _FRESH
         if any(fresh or self._alive(side.server, name, event.time) for name in side.better):
-            due = (self._clock if self.now is None else self.now) + WAIT
-            self._held.append((due, event))
+            # Stamps say when a message began, and other logs when it was taken: recorded, that is far apart.
+            patient = self.now is None and _number(event) and not self._dialogues.issuperset(side.better)
+            due = (self._clock if self.now is None else self.now) + (PATIENCE if patient else WAIT)
+            self._hold(due, event)
             return True
         self._count(side, event)
         return bool(side.covers) and not self._tells(event)
@@ -220,14 +232,12 @@ class Joined(Sessions):
         self._seen[server, name] = max(event.time, self._seen.get((server, name), event.time))
         if event.kind == IGNORE:
             self._marks.add((server, name, event.source), event.time)
-            if self._held:
-                self._drop(side, event)
+            self._drop(event.source)
             return False
         number = _number(event)
         if number:
             self._ids.add((server, name, number), event.time)
-            if self._held:
-                self._drop(side, event)
+            self._drop(event.source)
         for told in (number, "") if number else ("",):
             key = (server, name, event.source, event.kind, told)
             if self._counted.take(key, event.time, _MEMORY if told else NEAR):
@@ -235,23 +245,45 @@ class Joined(Sessions):
                 return False
         return True
 
-    def _drop(self, side: _Side, event: Event) -> None:
-        """Held events that turn out to be told better count no more."""
-        kept = [(due, held) for due, held in self._held if not self._told(self._side(held), held)]
-        self.covered += len(self._held) - len(kept)
-        self._held = kept
-
     # ------------------------------------------------------------ events that wait
 
+    def _hold(self, due: float, event: Event) -> None:
+        self._turn += 1
+        self._held.setdefault(event.source, []).append(_Held(due, self._turn, event))
+        self._due = min(self._due, due)
+
+    def _drop(self, source: int | None) -> None:
+        """Held events of a source that turn out to be told better count no more."""
+        waiting = self._held.get(source)
+        if waiting is None:
+            return
+        kept = [held for held in waiting if not self._told(self._side(held.event), held.event)]
+        self.covered += len(waiting) - len(kept)
+        if kept:
+            self._held[source] = kept
+        else:
+            del self._held[source]
+
     def _release(self, due: float) -> list[Event]:
-        free = [event for at, event in self._held if at <= due]
-        self._held = [(at, event) for at, event in self._held if at > due]
+        """The held events that count now, in the order in which they came."""
+        if due < self._due:
+            return []
+        free: list[_Held] = []
+        for source in list(self._held):
+            waiting = self._held[source]
+            free += [held for held in waiting if held.due <= due]
+            kept = [held for held in waiting if held.due > due]
+            if kept:
+                self._held[source] = kept
+            else:
+                del self._held[source]
+        self._due = min((held.due for part in self._held.values() for held in part), default=_NEVER)
         found: list[Event] = []
-        for event in free:
-            side = self._side(event)
-            self._count(side, event)
-            if not side.covers or self._tells(event):
-                found.append(event)
+        for held in sorted(free, key=lambda one: one.turn):
+            side = self._side(held.event)
+            self._count(side, held.event)
+            if not side.covers or self._tells(held.event):
+                found.append(held.event)
         return found
 
     def release(self, now: float) -> list[Event]:
@@ -260,11 +292,11 @@ class Joined(Sessions):
 
     def next_release(self) -> float | None:
         """Wall time of the next held event, live; None: nothing waits."""
-        return self._held[0][0] if self._held and self.now is not None else None
+        return self._due if self._held and self.now is not None else None
 
     def flush(self) -> list[Event]:
         """All held events: nothing will come any more."""
-        return self._release(float("inf"))
+        return self._release(_NEVER)
 
     # ------------------------------------------------------------ the checkpoint
 
@@ -272,7 +304,8 @@ class Joined(Sessions):
         """As for sessions, and the events that wait."""
         yield from super().snapshot(full)
         if self._better:
-            held = [[due, *event[:10], sorted(event.proved)] for due, event in self._held]
+            every = sorted((one for part in self._held.values() for one in part), key=lambda one: one.turn)
+            held = [[due, *event[:10], sorted(event.proved)] for due, _, event in every]
             yield _HELD, json.dumps(held, separators=(",", ":")).encode() if held else None
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -280,10 +313,8 @@ class Joined(Sessions):
         others: list[tuple[bytes, bytes]] = []
         for key, value in rows:
             if key == _HELD:
-                self._held = [
-                    (float(due), Event._make([*fields, frozenset(proved), b""]))
-                    for due, *fields, proved in json.loads(value)
-                ]
+                for due, *fields, proved in json.loads(value):
+                    self._hold(float(due), Event._make([*fields, frozenset(proved), b""]))
             else:
                 others.append((key, value))
         super().restore(others)

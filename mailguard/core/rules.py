@@ -132,7 +132,7 @@ class Parser:
     scopes: tuple[
         tuple[str, str], ...
     ] = ()  # part of a program's name: scope of its lines, whatever the rule's
-    log: str = ""  # what stands for this log in the paths of one server's logs
+    logs: tuple[str, ...] = ()  # names of logs, by which alone the paths of one server's logs differ
     dialogue: Dialogue | None = None  # what client and server said, line by line
 
     def takes(self, program: bytes) -> bool:

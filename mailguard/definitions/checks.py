@@ -441,8 +441,8 @@ def _run_forgery(scanner: Scanner, parser: Parser, rule: Rule, forgery: Sample) 
     sources = {format_address(event.source) for event in events if event.source is not None}
     about = f"rule {rule.name}: the forgery"
     if forgery.source is None:
-        if not events:
-            return []
+        if not sources and not any(event.kind in HOSTILE for event in events):
+            return []  # what is laid to nobody accuses nobody and speaks for nobody
         return [
             Problem(
                 forgery.where,

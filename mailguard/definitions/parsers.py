@@ -183,30 +183,31 @@ class _Loader:
             unmatched,
             read.document.path,
             self._scopes(data),
-            self._log(data, name),
+            self._logs(data, name),
             self.dialogue,
         )
 
-    def _log(self, data: dict[str, Any], name: str) -> str:
-        """The name of the log's folder or file, which tells the logs of one server apart."""
+    def _logs(self, data: dict[str, Any], name: str) -> tuple[str, ...]:
+        """Names of the log's folder or file, which tell the logs of one server apart."""
         read = self.reading
-        log = read.get(data, "log", str, "", (), "parser")
-        if log and not _NAME.match(log):
-            read.problem(
-                ("log",),
-                f"parser: {log!r} is no name of a log",
-                instead="Write the name of its folder, in small letters and digits.",
-            )
+        logs = read.texts(data, "log", (), "parser")
+        for log in logs:
+            if not _NAME.match(log):
+                read.problem(
+                    ("log",),
+                    f"parser: {log!r} is no name of a log",
+                    instead="Write the name of its folder, in small letters and digits.",
+                )
         shared = [kind for kind, one in read.get(data, "session", dict, {}, (), "parser").items()
                   if isinstance(one, dict) and one.get("shared") is True]  # fmt: skip
-        if shared and not log:
+        if shared and not logs:
             read.problem(
                 ("session", shared[0], "shared"),
                 f"session {shared[0]}: log is missing",
                 "what several logs of a server share is found by their paths without that name",
                 f'Write log = "{name.rpartition("-")[2]}" at the top.',
             )
-        return str(log)
+        return logs
 
     def _scopes(self, data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         """Scopes by a part of the name of a program, for daemons that serve several ports."""
