@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mailguard.notation import format_address, format_effect
-from tests.epost_server.theatre import BEGIN, DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre
+from tests.epost_server.theatre import BEGIN, DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre, encoded
 
 OFFICE, PARTNER, ATTACKER = "198.51.100.10", "198.51.100.25", "203.0.113.9"
 BOTH = pytest.mark.parametrize("logs", [EVERY_LOG, TWO_LOGS], ids=["all-logs", "two-logs"])
@@ -189,6 +189,46 @@ def test_a_cracked_account_fills_logs_and_queue(tmp_path: Path) -> None:
         assert facts["sources"].startswith(f"{cracked} ")
         assert offence.last <= BEGIN + begin + 14 * MINUTE
     assert innocents(theatre) == []
+
+
+HELLO = f"250 example.jp Hello [{OFFICE}], pleased to meet you"
+FAILED = "535 5.7.0 Authentication failed."
+GUESS = ("EHLO pc", "AUTH LOGIN", encoded("admin"), encoded("x"))
+LIES: dict[str, tuple[str, ...]] = {
+    "a greeting of the server before its own": (HELLO, *GUESS, FAILED, FAILED),
+    "a greeting of the server after its own": ("EHLO pc", HELLO, *GUESS[1:], FAILED),
+    "a greeting behind a carriage return": ("EHLO pc\r" + HELLO, *GUESS[1:]),
+    "a new connection": ("220 example.jp E-POST ESMTP Receiver (4.90) ...", HELLO, *GUESS),
+    "answers as user names": ("EHLO pc", "AUTH LOGIN", encoded(HELLO), encoded(FAILED)),
+    "a record as user name": (
+        "EHLO pc",
+        "AUTH LOGIN",
+        encoded(f"x], {OFFICE}[{OFFICE}], AUTH-LOGIN:admin [failed],<B0000000000>,abort"),
+        encoded("x"),
+    ),
+    "a record as sender": (
+        "EHLO pc",
+        f"MAIL FROM:<[05/Oct/2026:10:00:00], (example.jp), {OFFICE}[{OFFICE}], AUTH-LOGIN:a [failed],,abort>",
+        f"RCPT TO:<no@example.jp {HELLO}>",
+    ),
+    "a refusal": (f"reject address = [{OFFICE}]", "EHLO pc", f"reject address = [{OFFICE}]"),
+    "unknown accounts": ("EHLO pc", "MAIL FROM:<>", HELLO, "550 5.1.1 <q@example.jp> ... User unknown."),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("lie", LIES)
+def test_nobody_can_be_framed(lie: str, logs: frozenset[str], tmp_path: Path) -> None:
+    """A client says what the server says, about the office: the office stays. And who lies while guessing is
+    not overlooked."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+    for number in range(40):
+        theatre.at(10 * HOUR + 5 * number, theatre.says, ATTACKER, *LIES[lie])
+    theatre.play()
+    assert innocents(theatre) == []
+    if "AUTH LOGIN" in LIES[lie]:
+        assert {network for network, _ in theatre.banned} == {ATTACKER}
 
 
 @BOTH

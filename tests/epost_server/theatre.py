@@ -188,6 +188,14 @@ class Theatre:
                 session.send(encoded("123456"))
         session.hang_up()
 
+    def says(self, address: str, *lines: str, port: int = 25) -> None:
+        """Whatever it likes, until the server cuts it off."""
+        session = self.connects(address, port=port)
+        for line in lines:
+            if session.open:
+                session.send(line)
+        session.hang_up()
+
     def mails(
         self, address: str, sender: str, recipients: Sequence[str], helo: str = "mail.example.net"
     ) -> None:
