@@ -523,3 +523,35 @@ def test_bans_are_paged_and_filtered(path: Path) -> None:
     ]
     assert ledger.answers.count(T + 61) == 51
     assert os.path.exists(path)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut"])
+def test_a_damaged_file_is_refused_with_what_to_do(path: Path, damage: str) -> None:
+    """Who opens it is told what is wrong and what to do; nothing is changed by looking."""
+    ledger = Ledger(path)
+    ledger.checkpoint([("t", b"%d" % n, bytes(500)) for n in range(200)], {})
+    ledger.close()
+    whole = path.read_bytes()
+    path.write_bytes(bytes(range(256)) * 64 if damage == "garbage" else whole[:512] + bytes(len(whole) - 512))
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="move it away to begin anew"):
+        list(Ledger(path).restore())
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_overwritten_in_use_is_said_with_what_to_do(path: Path) -> None:
+    """The guard goes on without it; what it says names the way out."""
+    ledger = Ledger(path)
+    ledger.checkpoint([("t", b"1", b"x")], {})
+    ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open(path, "r+b") as file:
+        file.write(bytes(range(256)) * 200)
+    ledger._db.execute("PRAGMA cache_size = 0")
+
+    def work() -> None:
+        for n in range(50):
+            ledger.checkpoint([("t", b"%d" % n, bytes(5000))], {"log": b"%d" % n})
+
+    with pytest.raises(LedgerError, match="move it away to begin anew"):
+        work()
+    ledger.close()

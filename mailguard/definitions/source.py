@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import tomllib
 from bisect import bisect_right
@@ -25,6 +26,10 @@ ETC = Path("/etc/mailguard")
 _PACKAGE = Path(__file__).resolve().parent.parent
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _LARGEST = 8 * 1024 * 1024
+_TOML = (
+    'Write key = value: text in "quotes", lists in [brackets], the name of a table in [brackets] on a line '
+    "of its own, each key once in its table."
+)
 
 Keys = tuple[str | int, ...]
 
@@ -46,10 +51,11 @@ class Document:
 
 
 def read_text(path: Path | str, settings: bool = False) -> str:
-    """The text of a UTF-8 file. Raises ProblemsError when it cannot be read."""
+    """The text of a UTF-8 file; /dev/null is an empty one. Raises ProblemsError when it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read(_LARGEST + 1)
+        # Without waiting: opening a named pipe waits for somebody who writes.
+        with open(path, "rb", opener=_without_waiting) as file:
+            raw = file.read(_LARGEST + 1) if _is_file(file.fileno()) else None
     except OSError as error:
         raise ProblemsError(
             [
@@ -61,6 +67,18 @@ def read_text(path: Path | str, settings: bool = False) -> str:
                 )
             ]
         ) from None
+    if raw is None:
+        raise ProblemsError(
+            [
+                Problem(
+                    str(path),
+                    "is no file",
+                    "it is a pipe, a socket or a device, and might never end",
+                    "Name a file, or /dev/null for an empty one.",
+                    settings,
+                )
+            ]
+        )
     if len(raw) > _LARGEST:
         raise ProblemsError(
             [Problem(str(path), "is larger than 8 MiB", "no definition is", settings=settings)]
@@ -80,6 +98,18 @@ def read_text(path: Path | str, settings: bool = False) -> str:
                 )
             ]
         ) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _is_file(descriptor: int) -> bool:
+    """Whether it is a regular file or /dev/null."""
+    state = os.fstat(descriptor)
+    if stat.S_ISREG(state.st_mode):
+        return True
+    return stat.S_ISCHR(state.st_mode) and state.st_rdev == os.stat(os.devnull).st_rdev
 
 
 def load(path: Path | str, settings: bool = False) -> Document:
@@ -105,6 +135,7 @@ def parse(text: str, path: str, settings: bool = False) -> Document:
                 Problem(
                     f"{path}:{line}",
                     f"is not TOML: {what[:1].lower()}{what[1:]}",
+                    instead=_TOML,
                     settings=settings,
                 )
             ]

@@ -24,7 +24,7 @@ from .deltas import pack as pack_rows
 from .evidence import Lines, pack, unpack
 from .redact import Redactor
 from .rows import EFFECT_INSERT, Due, effect_row
-from .store import LedgerError, Store
+from .store import LedgerError, Store, words
 
 __all__ = ["Ledger", "LedgerError"]
 
@@ -139,7 +139,7 @@ class Ledger:
                 db.execute("BEGIN")  # what is merged meanwhile must not be seen twice, or not at all
             yield from known(db)
         except (sqlite3.Error, ValueError) as error:
-            raise LedgerError(f"{self._store.path}: {error}") from error
+            raise LedgerError(words(self._store.path, error)) from error
         finally:
             if db.in_transaction:
                 db.execute("COMMIT")
@@ -230,7 +230,7 @@ class Ledger:
                 with self._store.transaction() as db:
                     yield db
         except sqlite3.Error as error:
-            raise LedgerError(f"{self._store.path}: {error}") from error
+            raise LedgerError(words(self._store.path, error)) from error
 
     def _rescue(self) -> None:
         """The file was deleted under us: make it anew, then say so as any other trouble is said."""

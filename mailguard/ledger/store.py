@@ -78,6 +78,17 @@ class LedgerError(Exception):
     """The ledger cannot be opened or written; the text says why and what to do."""
 
 
+def words(path: str, error: Exception) -> str:
+    """What is wrong with the ledger at `path`, and what to do about it where the file itself is damaged."""
+    damaged = "not a database" in str(error) or "malformed" in str(error) or isinstance(error, ValueError)
+    advice = (
+        "; put a backup in its place, or move it away to begin anew: bans that stand in the firewall stay"
+        if damaged
+        else ""
+    )
+    return f"{path}: {error}{advice}"
+
+
 class Store:
     """The database connection, its transactions and the small named values (`meta`)."""
 
@@ -94,7 +105,7 @@ class Store:
             self._prepare()
             self._identity = None if self.memory else _identity(self.path)
         except sqlite3.DatabaseError as error:
-            raise LedgerError(f"{self.path}: {error}") from error
+            raise LedgerError(words(self.path, error)) from error
         except OSError as error:
             raise LedgerError(f"{self.path}: {error.strerror}") from error
 

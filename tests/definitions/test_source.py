@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,23 @@ def test_values_nested_without_end_are_refused(text: str) -> None:
     """A file of thousands of nested values is a problem with a place, no crash."""
     with pytest.raises(ProblemsError, match="nested too deep"):
         source.parse(text, "x.toml")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zero", "socket"])
+def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    """A pipe would be waited for and a device read without end; /dev/null is an empty file."""
+    path = tmp_path / "settings.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "zero":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    with pytest.raises(ProblemsError) as caught:
+        source.read_text(path, settings=True)
+    (problem,) = caught.value.problems
+    assert problem.settings
+    assert problem.what == "is no file" or "cannot be read" in problem.what
+    assert problem.instead
+    assert source.read_text("/dev/null") == ""
