@@ -47,8 +47,8 @@ class _Seen(NamedTuple):
 
 
 def spans(source: Source, options: LogOptions, piece: int = PIECE) -> tuple[list[Span], int | None]:
-    """The pieces of a plain file, of `piece` bytes or a little more, and the year of its first line where that
-    had to be found out. Raises OSError."""
+    """The pieces of a plain file, of `piece` bytes or a little more, and the year of its first line where
+    that had to be found out. Raises OSError."""
     size = source.size
     year = source.year
     step = max(1024, min(1 << 20, size // _STEPS))

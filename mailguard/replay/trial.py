@@ -72,7 +72,8 @@ class Trial:
     """Feed it batches in order, then `close` it."""
 
     def __init__(self, engine: Engine, growth: Growth | None = None):
-        """`engine` decides as its policy says; here every ban is imposed. `growth` watches over what grows."""
+        """`engine` decides as its policy says; here every ban is imposed. `growth` watches what
+        grows."""
         nothing = _Nothing()
         self.judge = Judge(nothing, nothing, engine, evidence=False)
         self.judge.enforcing = True
