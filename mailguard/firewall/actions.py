@@ -91,7 +91,10 @@ def self_test(action: Action) -> list[Problem]:
     """The problems that the samples of a definition show."""
     problems = []
     for sample in action.samples:
-        planned = plan(action, sample.effects)
+        try:
+            planned = plan(action, sample.effects)
+        except FirewallError as error:
+            return [Problem(sample.where, str(error))]
         if planned != list(sample.expect):
             problems.append(
                 Problem(

@@ -59,7 +59,10 @@ def choose(
 def patient(action: Action) -> bool:
     """Whether what hinders an action now may go away by itself, so that bans are tried until then."""
     if action.driver == "several":
-        return all(patient(part) or not probe(part) for part in parts_of(action))
+        try:
+            return all(patient(part) or not probe(part) for part in parts_of(action))
+        except FirewallError:
+            return False
     return action.driver in PATIENT
 
 
@@ -83,7 +86,10 @@ def probe(action: Action) -> str:
         driver = build(action)
         return epost.probe(driver) if isinstance(driver, epost.Epost) else ""
     if action.driver == "several":
-        reasons = [(part, probe(part)) for part in parts_of(action)]
+        try:
+            reasons = [(part, probe(part)) for part in parts_of(action)]
+        except FirewallError as error:
+            return str(error)
         return "; ".join(f"{part.name}: {reason}" for part, reason in reasons if reason)
     if action.driver == "synology":
         from mailguard.firewall.synology import Synology
