@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -54,7 +55,6 @@ from .stamps import SECONDS, Stamps
 _PREFIX = rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d)\], ?([0-9A-Fa-f]{8,16}), ?([^\r\n]{0,4})"
 _HEAD = re.compile(rb"\n" + _PREFIX)
 _FIRST = re.compile(_PREFIX)
-_BRACKET = re.compile(rb"^\[", re.MULTILINE)
 _BOUNDARY = frozenset(b" \t\r\n:")
 _SERVES, _CONTEST, _REFUSED = "serves", "contest", "refused"
 _HEARD = "-heard"  # the log of single lines
@@ -72,8 +72,8 @@ def _parts(log: str) -> set[str]:
 
 def is_spoken(data: bytes) -> bool | None:
     """Whether the beginning of a log is that of a dialogue log; None: nothing in it tells."""
-    first = _BRACKET.search(data)
-    return None if first is None else _FIRST.match(data, first.start()) is not None
+    first = 0 if data.startswith(b"[") else data.find(b"\n[") + 1
+    return _FIRST.match(data, first) is not None if first or data.startswith(b"[") else None
 
 
 class _Log:
@@ -218,6 +218,13 @@ class Reader:
 
     def scan(self, block: Block) -> list[Item]:
         """The events of a block of a dialogue log, in the order of the lines that settle them."""
+        try:
+            return self._scan(block)
+        except BaseException as error:
+            _silence(block, error)
+            raise
+
+    def _scan(self, block: Block) -> list[Item]:
         data, start, end = block.data, block.start, block.end
         if isinstance(data, memoryview):
             data, start, end = data[start:end].tobytes(), 0, end - start
@@ -615,7 +622,11 @@ class Reader:
 
     def _answered(self, run: _Run, session: Open, answers: tuple[Answer, ...], at: int, time: float) -> None:
         """The server's answer to a command that has rules for it: the first that fits takes it."""
-        text = bytes(run.data[at : run.stop(at)])
+        stop = run.stop(at)
+        if session.command is session.machine.other:  # it may repeat what the client wrote
+            quote = run.data.find(b'"', at, stop)
+            stop = stop if quote < 0 else quote
+        text = bytes(run.data[at:stop])
         for answer in answers:
             captures = answer.entry.find(text, 0, len(text))
             if captures is None:
@@ -811,6 +822,17 @@ class Reader:
         for key, row in found:
             name, _, context = key.rpartition(b"\0")
             self._restored.setdefault(name, []).append((context, row))
+
+
+def _silence(block: Block, error: BaseException) -> None:
+    """Whatever went wrong, its report shows no line: neither the block nor the variables of the calls."""
+    if isinstance(block.data, bytearray):
+        block.data[block.start : block.end] = b"*" * (block.end - block.start)
+    trace = error.__traceback__
+    while trace is not None:
+        with suppress(RuntimeError):  # the caller's, which is still at work
+            trace.tb_frame.clear()
+        trace = trace.tb_next
 
 
 def _argument(command: Command, raw: bytes) -> str:
