@@ -12,7 +12,7 @@ import pytest
 
 from mailguard import cli, model, problems
 from mailguard.core.pattern import slots
-from mailguard.definitions import actions, parsers
+from mailguard.definitions import actions, dialogues, parsers
 from mailguard.firewall.actions import self_test
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -204,6 +204,8 @@ def test_slot_types_are_in_the_manual() -> None:
         ("KEYS OF A RULE", parsers._RULE),
         ("KEYS OF A LINE", (*parsers._LINE, "expect", "source")),
         ("SESSIONS", (*parsers._SESSION, *parsers._USE)),
+        ("DIALOGUES", dialogues.TOP),
+        ("KEYS OF A COMMAND", dialogues.COMMAND),
     ],
 )
 def test_keys_of_parsers_are_in_the_manual(section: str, keys: tuple[str, ...]) -> None:
