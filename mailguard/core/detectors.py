@@ -395,7 +395,7 @@ class Lane:
             clock,
         )
         size = len(buffer) // SIZE
-        if size < self.least[kind] and not flags & HEAVY:
+        if size < self.least[kind] and max(buffer[31::SIZE]) < HEAVY:
             return ()
         view = View(buffer)
         newest = place == size - 1

@@ -116,6 +116,7 @@ class Engine:
         self._allow_changed: set[Network] = set()
         self._sweep_in = _SWEEP_LEAST
         self._sweep_turn = 0
+        self.brief = False  # offences carry no list of evidence
         self._twin = twins.choose("engine", native)
         self._feeder: Any = None
         self.rewire()
@@ -133,6 +134,17 @@ class Engine:
             table.rows = self._twin.Shelf(table).changes
         # In place of the methods, so that no call goes through Python on its way.
         self.feed, self.feed_many = self._feeder.feed, self._feeder.feed_many  # type: ignore[method-assign]
+
+    def run(self, prepared: Any) -> list[Effect]:
+        """What follows from prepared events, for an engine that has seen nothing yet; see `rehearsal`."""
+        effects: list[Effect] = self._feeder.run(prepared)
+        return effects
+
+    def scout(self, prepared: Any) -> list[tuple[str, set[int]]] | None:
+        """By form of key the keys that something could fire for, None where a table is too small to say; see
+        `rehearsal`. The engine is of no other use afterwards."""
+        live: list[tuple[str, set[int]]] | None = self._feeder.scout(prepared)
+        return live
 
     @property
     def compiled(self) -> bool:
@@ -317,11 +329,12 @@ class Engine:
             sources = [source_of_value(value) for value in reversed(values)]
             if detector.then and event.source is not None:  # who completed it is not among them
                 sources = [*(source for source in sources if source != event.source), event.source]
+        shown = () if self.brief and not self.setup.guessed else records[-MAX_EVIDENCE:]
         rules, logs = self.rules.names, self.logs.names
         evidence = tuple(
             [
                 _new(Evidence, (time, rules.get(rule, UNNAMED), logs.get(log, UNNAMED), position, weight))
-                for time, position, _, log, rule, weight, _, _ in records[-MAX_EVIDENCE:]
+                for time, position, _, log, rule, weight, _, _ in shown
             ]
         )
         kinds = tuple(kind for kind in detector.on if KIND_NUMBER[kind] in seen)

@@ -214,6 +214,15 @@ def test_an_unproved_field_excuses_nothing() -> None:
     assert lane.feed(1, item, kind, 0, 0, 0, 0.0)
 
 
+def test_a_light_event_completes_what_a_heavy_one_began() -> None:
+    """One line may stand for several attempts; the line after it counts on, however short the history is."""
+    lane = Lane("source", [COUNT], Table("t", 64), HASHER)
+    kind, heavy = KIND_NUMBER["auth_failure"], event()._replace(weight=COUNT.count - 1)
+    assert not lane.feed(1, heavy, kind, event_flags(heavy, False), 0, 0, 0.0)
+    (fired,) = lane.feed(1, event(), kind, event_flags(event(), False), 0, 0, 0.0)
+    assert fired.span.total == COUNT.count
+
+
 def test_detectors_of_one_key_share_one_history() -> None:
     """However many look: one record an event."""
     lane = Lane("source", [COUNT, DISTINCT, STRANGER, MIXED], Table("t", 64), HASHER)

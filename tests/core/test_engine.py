@@ -19,6 +19,8 @@ from mailguard.core.window import LATENESS
 from mailguard.model import Alert, Effect, Event, Impose, Lift, Network
 from mailguard.notation import format_effect, parse_address, parse_network
 
+pytestmark = pytest.mark.usefixtures("both_cores")
+
 T = 1_800_000_000.0
 DAY = 86400.0
 MINUTE = BanRule(600.0, 4.0, 7 * DAY)

@@ -18,6 +18,8 @@ from mailguard.core.scanner import Draft
 from mailguard.model import Block, Effect, Event, Events, Impose, Item, Lift, Network, Records
 from mailguard.notation import format_effect, format_network, parse_address, parse_network
 
+pytestmark = pytest.mark.usefixtures("both_cores")
+
 T = 1_800_000_000.0
 DAY = 86400.0
 GUESS = Detector(

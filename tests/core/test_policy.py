@@ -14,6 +14,8 @@ from mailguard.core.standing import DAY, Book
 from mailguard.model import Alert, Ban, Impose, Lift, Network, Offence
 from mailguard.notation import covers, network_of, parse_address, parse_network
 
+pytestmark = pytest.mark.usefixtures("both_cores")
+
 T = 1_800_000_000.0
 DETECTOR = Detector("d", "", ("auth_failure",), "source", 600.0, count=5, ban=BanRule(600.0, 4.0, 7 * DAY))
 

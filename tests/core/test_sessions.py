@@ -16,6 +16,8 @@ from mailguard.definitions.parsers import read_parser
 from mailguard.model import Block, Event
 from mailguard.notation import format_address
 
+pytestmark = pytest.mark.usefixtures("both_cores")
+
 ARRIVAL = 1_798_675_200.0
 BASE = 1_795_344_540
 

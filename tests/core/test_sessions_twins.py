@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailguard.core import native
-from mailguard.core.rules import IGNORE, SessionKind, SessionUse
+from mailguard.core.rules import IGNORE, Parser, SessionKind, SessionUse
 from mailguard.core.scanner import Draft
 from mailguard.core.sessions import Sessions
 from mailguard.model import Event
@@ -47,11 +47,9 @@ moves = st.lists(
 
 
 def made(chosen: list[tuple[SessionUse, ...]], cap: int, compiled: bool) -> Sessions:
-    parser: Any = SimpleNamespace(
-        name="p",
-        sessions=[SessionKind("one", ("pid",), 100.0, cap), SessionKind("two", ("pid",), 300.0, 3)],
-        rules=[SimpleNamespace(full_name=f"p/{n}", sessions=found) for n, found in enumerate(chosen)],
-    )
+    rules: list[Any] = [SimpleNamespace(full_name=f"p/{n}", sessions=found) for n, found in enumerate(chosen)]
+    kinds = SessionKind("one", ("pid",), 100.0, cap), SessionKind("two", ("pid",), 300.0, 3)
+    parser = Parser("p", "", tuple(rules), sessions=kinds)
     sessions = Sessions([parser], compiled)
     assert sessions.compiled == compiled
     return sessions

@@ -13,6 +13,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.float cimport PyFloat_AsDouble
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_AsUnsignedLongLongMask
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, floor, fmod, isinf
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -20,7 +21,7 @@ from libc.string cimport memcpy, memset
 
 from ...model import HOSTILE, VALUE_FIELD
 from ...notation import V6
-from ..detectors import KIND_NUMBER, SCOPE_NUMBER
+from ..detectors import KIND_NUMBER, SCOPE_NUMBER, SCOPES
 from ..quota import Quota
 from ..window import View
 
@@ -39,7 +40,12 @@ include "standing.pxi"
 include "window.pxi"
 include "sweep.pxi"
 
+cdef tuple SCOPE_NAMES = (*SCOPES, *SCOPES)[:4]  # a flag has two bits
 cdef frozenset EXCUSED = frozenset({"auth_failure", "locked_out"})  # as engine._EXCUSED
+
+
+cdef class Feeder
+cdef class Prepared
 
 
 cdef class Route:
@@ -60,53 +66,98 @@ cdef class Route:
 
 
 cdef class Happening:
-    """The event in hand."""
+    """The event in hand, and what is worked out about it once and only when it is asked for."""
 
-    cdef object event
+    cdef object event_
+    cdef list events  # of a `Prepared`: there stands the event, at `place`
+    cdef Py_ssize_t place
     cdef Route route
     cdef Who who
     cdef Hashing hashing
-    cdef dict fields
+    cdef bint sourced, may_ban, prepared
+    cdef object scope
+    cdef dict fields  # these two only where it was not prepared
     cdef object proved
     cdef Record record
     cdef str name  # of the user
-    cdef uint64_t name_
+    cdef uint64_t name_, alias_, short_, value_  # hashes
+    cdef uint32_t pair_
+    cdef uint8_t conditions, lanes  # of a `Prepared`
     cdef uint8_t user_looked  # 0: not yet, 1: there is one, 2: none
 
     def __init__(self, Hashing hashing):
         self.hashing = hashing
         self.who = Who()
 
+    cdef object event(self):
+        """The event itself."""
+        return self.events[self.place] if self.prepared else self.event_
+
+    cdef object field(self, object name):
+        """A field's text, None where it is empty or missing."""
+        cdef PyObject *found = PyDict_GetItemWithError(self.fields, name)
+        return None if found == NULL or not <object>found else <str?><object>found
+
     cdef bint has_user(self) except *:
         """The event has a proved name of a user."""
-        cdef PyObject *found
         if self.user_looked == 0:
-            self.user_looked = 2
-            found = PyDict_GetItemWithError(self.fields, "user")
-            if found != NULL and <object>found and "user" in self.proved:
-                self.name = <str?><object>found
-                self.user_looked = 1
-                self.name_ = 0
+            self.name = self.field("user")
+            self.user_looked = 1 if self.name is not None and "user" in self.proved else 2
+            self.name_ = 0
         return self.user_looked == 1
 
     cdef inline uint64_t user(self) except? 0:
-        """Its hash; only where `has_user`."""
+        """The name's hash; only where `has_user`, as the next two."""
         if self.name_ == 0:
             self.name_ = self.hashing.of(self.name)
         return self.name_
 
+    cdef uint64_t alias(self) except? 0:
+        """The hash of `engine.alias`; 0: it is the name itself."""
+        if self.prepared:
+            return self.alias_
+        return self.hashing.of(self.name.partition("@")[0] + "@") if "@" in self.name else 0
+
+    cdef uint64_t short(self) except? 0:
+        """The hash of `engine.short_name`."""
+        if self.prepared:
+            return self.short_
+        return self.hashing.of(self.name.partition("@")[0] if "@" in self.name else self.name + "@")
+
+    cdef uint64_t value(self) except? 0:
+        """The hash of the field that a record by source carries; 0: none."""
+        cdef object text
+        if self.prepared:
+            return self.value_
+        if self.route.value_field is None:
+            return 0
+        text = self.field(self.route.value_field)
+        return 0 if text is None else self.hashing.of(text)
+
+    cdef uint32_t pair(self) except? 0:
+        """Part of the hash of sender and recipient; 0: neither is known."""
+        cdef object sender, recipient
+        if self.prepared:
+            return self.pair_
+        sender, recipient = self.field("sender"), self.field("recipient")
+        if sender is None and recipient is None:
+            return 0
+        return <uint32_t>self.hashing.of(f"{sender or ''}\0{recipient or ''}")
+
+    cdef bint holds(self, tuple unless, uint8_t number) except *:
+        """The event has all these field values, proved; `number`: the bit of that condition in a `Prepared`."""
+        cdef PyObject *found
+        if self.prepared:
+            return self.conditions & number != 0
+        for name, value in unless:
+            found = PyDict_GetItemWithError(self.fields, name)
+            if found == NULL or <object>found != value or name not in self.proved:
+                return False
+        return True
+
 
 include "lanes.pxi"
-
-
-cdef str alias(str user):
-    """As `engine.alias`."""
-    return user.partition("@")[0] + "@" if "@" in user else user
-
-
-cdef str short_name(str user):
-    """As `engine.short_name`."""
-    return user.partition("@")[0] if "@" in user else user + "@"
+include "prepared.pxi"
 
 
 cdef class Feeder:
@@ -115,7 +166,8 @@ cdef class Feeder:
     cdef object engine, bans, policy, slow
     cdef dict routes, logs, rules, scopes, index4, index6
     cdef set met
-    cdef list completing, pardoning
+    cdef list completing, pardoning, tracks, by_kind
+    cdef bint scouting
     cdef Ledger ledger
     cdef Hashing hashing
     cdef Happening event
@@ -138,6 +190,7 @@ cdef class Feeder:
         self.sweep_in = engine._sweep_in
         self.failure = KIND_NUMBER["auth_failure"]
         tracks = {id(lane): Track(lane, engine._quota) for lane in engine.lanes}
+        self.tracks = list(tracks.values())
         self.completing = [tracks[id(lane)] for lane in engine._completing]
         self.pardoning = [tracks[id(lane)] for lane in engine._pardoning]
         self.routes = {}
@@ -148,6 +201,61 @@ cdef class Feeder:
                 route.wanted = True
                 route.strangers = [tracks[id(lane)] for lane in found[0]]
                 route.known = [tracks[id(lane)] for lane in found[1]]
+        self.by_kind = list(self.routes.values())
+
+    def run(self, Prepared prepared):
+        """What follows from all that is prepared; for an engine that has seen nothing yet."""
+        cdef list effects = []
+        cdef Py_ssize_t place
+        prepared.fit(self)
+        self.begin()
+        try:
+            for place in range(prepared.count):
+                self.again(prepared, place, effects)
+            self.pass_to(prepared.clock)  # what was left out may have come after the last that was not
+        finally:
+            self.event.prepared = False
+            self.sync()
+        return effects
+
+    def scout(self, Prepared prepared):
+        """Find what can matter at all under detectors no stricter than those of this engine, which has seen
+        nothing yet: for each lane the keys that could fire. None: some table is too small to say."""
+        cdef Py_ssize_t place
+        prepared.fit(self)
+        self.scouting = True
+        for track in self.tracks:
+            (<Track>track).live = set()
+        self.begin()
+        self.sweep_in = (<int64_t>1 << 62)
+        for place in range(prepared.count):
+            self.again(prepared, place, None)
+        for table in self.engine.tables():
+            if table.evicted:
+                return None
+        if self.engine.folded:
+            return None
+        return [((<Track>track).lane.form, (<Track>track).live) for track in self.tracks]
+
+    cdef int again(self, Prepared prepared, Py_ssize_t place, list effects) except -1:
+        """The event at `place`."""
+        cdef Happening here = self.event
+        if not prepared.show(place, here, self.by_kind):
+            return 0
+        self.at(prepared.rows[place].clock)
+        if self.scouting:
+            if here.route.login and here.sourced and here.may_ban and here.has_user():
+                self.ledger.login(here.user(), here.who, here.record.time)
+                self.ledger.settle(here.short(), here.who, here.record.time)
+            elif here.route.mail and here.sourced and here.may_ban:
+                self.ledger.mail(here)
+            if here.route.wanted and here.sourced:
+                for track in here.route.strangers:
+                    (<Track>track).feed(here, here.record.flags, self.clock)
+            return 0
+        if self.first(here, effects):
+            self.record(here, effects)
+        return 0
 
     def feed(self, event):
         """What follows from one event."""
@@ -185,13 +293,9 @@ cdef class Feeder:
         cdef Happening here = self.event
         cdef tuple told
         cdef PyObject *found
-        cdef object source, held, may_ban
+        cdef object source
         cdef double time
         cdef int64_t weight
-        cdef bint known = False
-        cdef uint8_t flags
-        cdef Track track
-        cdef list fired, settled = None
         if not isinstance(event, tuple) or len(<tuple>event) != 12:
             raise TypeError("feed wants an Event")
         told = <tuple>event
@@ -201,65 +305,94 @@ cdef class Feeder:
             effects += self.slow(event)
             return self.begin()
         time = told[1]
+        self.at(time)
+        found = PyDict_GetItemWithError(self.routes, told[0])
+        if found == NULL:
+            return 0
+        here.route = <Route>found
+        here.prepared, here.sourced, here.may_ban = False, source is not None, bool(told[9])
+        here.event_, here.fields, here.proved, here.user_looked = event, <dict?>told[5], told[10], 0
+        here.scope = told[8]
+        here.record.kind, here.record.time = here.route.kind, time
+        if not self.first(here, effects):
+            return 0
+        weight = told[4]
+        here.record.flags = <uint8_t>self.scopes[told[8]]
+        if not here.may_ban:
+            here.record.flags |= UNTRUSTED
+        if weight > 1:
+            here.record.flags |= HEAVY
+        here.record.position = told[7]
+        here.record.weight = <uint16_t>(0 if weight < 0 else 0xFFFF if weight > 0xFFFF else weight)
+        here.record.log = self.number(self.logs, self.engine.logs, told[6])
+        here.record.rule = self.number(self.rules, self.engine.rules, told[3])
+        return self.record(here, effects)
+
+    cdef inline int at(self, double time) except -1:
+        """One more event: the clock, and housekeeping."""
         self.events += 1
-        if time > self.clock:
-            self.clock = time
-            if time >= self.soonest:
-                self.policy.expire(time)
-                self.soonest = self.bans.soonest
+        self.pass_to(time)
         self.sweep_in -= 1
         if self.sweep_in <= 0:
             self.sync()
             self.engine._sweep()
             self.sweep_in = self.engine._sweep_in
-        found = PyDict_GetItemWithError(self.routes, told[0])
-        if found == NULL:
-            return 0
-        here.route = <Route>found
-        here.event, here.fields, here.proved, here.user_looked = event, <dict?>told[5], told[10], 0
-        here.record.kind, here.record.time = here.route.kind, time
-        may_ban = told[9]
+        return 0
+
+    cdef inline int pass_to(self, double time) except -1:
+        """It is `time`, unless it was later before."""
+        if time > self.clock:
+            self.clock = time
+            if time >= self.soonest:
+                self.policy.expire(time)
+                self.soonest = self.bans.soonest
+        return 0
+
+    cdef bint first(self, Happening here, list effects) except *:
+        """Standing and bans; whether the event is to be recorded."""
+        cdef object held
         if here.route.hostile:
             self.hostile += 1
         elif here.route.login:
-            if source is not None and here.has_user():
-                self.login(here, bool(may_ban), effects)
-        elif here.route.mail and source is not None and may_ban:
-            self.ledger.mail(here.who, time, here.fields, self.hashing)
-        if not here.route.wanted or source is None:
-            return 0
-        held = self.covering(here.who, told[8], time)
-        if held is not None:
-            if here.route.hostile:
-                self.under_ban += 1
-                held.hits += 1
-                if time > held.last_hit:
-                    held.last_hit = time
-                self.met.add(held.key)
-            return 0
+            if here.sourced and here.has_user():
+                self.login(here, effects)
+        elif here.route.mail and here.sourced and here.may_ban:
+            self.ledger.mail(here)
+        if not here.route.wanted or not here.sourced:
+            return False
+        held = self.covering(here.who, here.scope, here.record.time)
+        if held is None:
+            return True
+        if here.route.hostile:
+            self.under_ban += 1
+            held.hits += 1
+            if here.record.time > held.last_hit:
+                held.last_hit = here.record.time
+            self.met.add(held.key)
+        return False
+
+    cdef int record(self, Happening here, list effects) except -1:
+        """Every lane records it; what fires is settled by Python."""
+        cdef bint known = False
+        cdef uint64_t other
+        cdef uint8_t flags
+        cdef Track track
+        cdef list fired, settled = None
         if here.route.excused and here.has_user():
-            known = self.ledger.known(here.user(), here.who, time)
-            if not known and "@" in here.name:
-                known = self.ledger.known(self.hashing.of(alias(here.name)), here.who, time)
-        weight = told[4]
-        flags = <uint8_t>self.scopes[told[8]]
-        if not may_ban:
-            flags |= UNTRUSTED
-        if known:
-            flags |= KNOWN
-        if weight > 1:
-            flags |= HEAVY
-        here.record.position = told[7]
-        here.record.weight = <uint16_t>(0 if weight < 0 else 0xFFFF if weight > 0xFFFF else weight)
-        here.record.log = self.number(self.logs, self.engine.logs, told[6])
-        here.record.rule = self.number(self.rules, self.engine.rules, told[3])
+            known = self.ledger.known(here.user(), here.who, here.record.time)
+            if not known:
+                other = here.alias()
+                known = other != 0 and self.ledger.known(other, here.who, here.record.time)
+        flags = here.record.flags | KNOWN if known else here.record.flags
         for track in here.route.known if known else here.route.strangers:
+            if here.prepared and not here.lanes >> track.form & 1:
+                continue
             fired = track.feed(here, flags, self.clock)
             if fired is not None:
                 settled = settled or []
                 settled += [(track.lane, one) for one in fired]
         if settled is not None:
-            effects += self.engine._settle(settled, event)
+            effects += self.engine._settle(settled, here.event())
             self.soonest = self.bans.soonest
         return 0
 
@@ -292,17 +425,17 @@ cdef class Feeder:
                         return held
         return None
 
-    cdef int login(self, Happening here, bint may_ban, list effects) except -1:
+    cdef int login(self, Happening here, list effects) except -1:
         """`Engine._login`, unless it may end a sequence."""
         cdef Track track
         cdef uint64_t name, other
         for track in self.completing:
             if track.completes(here):
-                effects += self.engine._login(here.event)
+                effects += self.engine._login(here.event())
                 self.soonest = self.bans.soonest
                 return 0
-        if may_ban:
-            name, other = here.user(), self.hashing.of(short_name(here.name))
+        if here.may_ban:
+            name, other = here.user(), here.short()
             self.ledger.login(name, here.who, here.record.time)
             self.ledger.settle(other, here.who, here.record.time)
             for track in self.pardoning:

@@ -22,6 +22,8 @@ cdef class Track:
     cdef list counting  # kind number -> list of Watcher, None where no event of that kind is recorded
     cdef list completing  # kind number -> list of Watcher, or None
     cdef list unless  # kind number -> conditions
+    cdef dict numbers  # a condition -> its bit in the `Prepared` that is run
+    cdef set live  # scouting: the keys that may fire; None: not scouting
     cdef Py_ssize_t[256] least
 
     def __init__(self, object lane, object quota):
@@ -56,7 +58,7 @@ cdef class Track:
             shard[0] = who.network_shard(self.shelf)
             return who.network()
         if self.form == OTHER:
-            key = self.lane.key_of(event.event)
+            key = self.lane.key_of(event.event())
             if key is not None:
                 shard[0] = self.shelf.narrow(key)  # a hash: always below 2**64
             return key
@@ -68,15 +70,7 @@ cdef class Track:
 
     cdef uint64_t value(self, Happening event) except? 0:
         """`Lane.value`."""
-        cdef PyObject *found
-        if self.form != SOURCE:
-            return event.who.value()
-        if event.route.value_field is None:
-            return 0
-        found = PyDict_GetItemWithError(event.fields, event.route.value_field)
-        if found == NULL or not <object>found:
-            return 0
-        return event.hashing.of(<str?><object>found)
+        return event.value() if self.form == SOURCE else event.who.value()
 
     cdef list feed(self, Happening event, uint8_t flags, double clock):
         """`Lane.feed`: what fires, None for nothing. The caller knows that the lane takes the event."""
@@ -102,14 +96,17 @@ cdef class Track:
                 or event.record.time < time_at(PyBytes_AS_STRING(buffer), size // SIZE - 1)
             ):
                 self.heavy = self.heavy or flags & HEAVY
-                return list(
+                fired = list(
                     self.lane.feed(
-                        key, event.event, kind, flags, event.record.log, event.record.rule, clock
+                        key, event.event(), kind, flags, event.record.log, event.record.rule, clock
                     )
-                ) or None
+                )
+                if self.live is not None and fired:
+                    self.live.add(key)
+                return fired or None
         if flags & HEAVY:
             self.heavy = True
-        event.record.flags = flags | self.conditions(event)
+        event.record.flags = flags | self.conditions(event)  # this lane's own; the caller's are in `flags`
         event.record.value = self.value(event)
         size = 1 if buffer is None else len(buffer) // SIZE + 1
         made = PyBytes_FromStringAndSize(NULL, size * SIZE)
@@ -127,7 +124,7 @@ cdef class Track:
                 self.shelf.put(key, shard, narrow, buffer, True, place)
             else:
                 self.shelf.table.drop(key)
-        if size < self.least[kind] and not flags & HEAVY:
+        if size < self.least[kind] and not self.heavy:
             return None
         for watcher in <list>self.counting[kind]:
             if not self.heavy:
@@ -136,6 +133,9 @@ cdef class Track:
                 if time_at(data, size - watcher.least) < event.record.time - watcher.within:
                     continue
             if watcher.may_fire(key, data, size, event.record.time, True):
+                if self.live is not None:
+                    self.live.add(key)
+                    return None
                 found = watcher.watch.look(key, View(made), size - 1)
                 if found is not None:
                     fired = fired or []
@@ -145,13 +145,8 @@ cdef class Track:
     cdef uint8_t conditions(self, Happening event) except? 0:
         """The flags of those `unless` that hold for the event."""
         cdef uint8_t flags = 0
-        cdef PyObject *found
         for bit, unless in <tuple>self.unless[event.record.kind]:
-            for name, value in <tuple>unless:
-                found = PyDict_GetItemWithError(event.fields, name)
-                if found == NULL or <object>found != value or name not in event.proved:
-                    break
-            else:
+            if event.holds(unless, self.numbers[unless] if event.prepared else 0):
                 flags |= <uint8_t>bit
         return flags
 

@@ -145,19 +145,18 @@ cdef class Ledger:
             earned.mail_days >= 2 or earned.login_days >= 2, place,
         )
 
-    cdef int mail(self, Who who, double time, object fields, Hashing hashing) except -1:
-        """Mail was accepted; its sender and recipient stand in `fields`."""
+    cdef int mail(self, Happening here) except -1:
+        """`Book.mail`."""
+        cdef Who who = here.who
+        cdef double time = here.record.time
         cdef Place place = NOWHERE
         cdef Py_ssize_t shard = who.source_shard(self.sources)
         cdef bytes value = self.sources.get(who.source, shard, &place)
         cdef uint32_t pair = 0
-        cdef object sender, recipient
         if value is not None and len(value) >= RECORD_SIZE and PyBytes_AS_STRING(value)[36] & REVOKED:
             return 0
         if value is None or len(value) < RECORD_SIZE + 4 * PAIRS:
-            sender, recipient = fields.get("sender", ""), fields.get("recipient", "")
-            if sender or recipient:
-                pair = <uint32_t>hashing.of(f"{sender}\0{recipient}")
+            pair = here.pair()
         self.earn(self.sources, who.source, shard, who.narrow, time, True, pair, value, place)
         shard = who.network_shard(self.networks)
         value = self.networks.get(who.network(), shard, &place)
