@@ -1,10 +1,12 @@
-"""The scanner's cost: lines a second with each prefilter, and microseconds for a relevant and an irrelevant
-line.
+"""The scanner's cost: lines a second compiled and with each prefilter, and microseconds for a relevant and an
+irrelevant line.
 
-    python bench/scanner.py [--lines N] [--hits PERCENT] [--parser FILE]... [--profile]
+    python bench/scanner.py [--lines N] [--hits PERCENT]... [--parser FILE]... [--all] [--profile]
 
-The log is generated: the samples of the shipped parsers of syslog lines between lines of other programs.
-Beside it stands what `grep -c` and `wc -l` need for the same file.
+The log is generated: the samples of the shipped parsers of syslog lines between lines of other programs; last
+stands the `rich` log of bench/mixes.py. `--all`: with the parsers of other kinds of logs too, as where nobody
+chose. Beside it stands what `grep -c` and `wc -l` need for the same file. `native` is the compiled scan, the
+others are the Python one; `with sessions` adds the joining of its drafts.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.mixes import rich
+from mailguard.core import native
 from mailguard.core.prefilter import ENGINES
 from mailguard.core.rules import Parser
 from mailguard.core.scanner import Scanner
@@ -72,50 +77,85 @@ def blocks(path: str) -> Iterator[Block]:
             kept = len(rest)
 
 
-def run(parsers: list[Parser], path: str, engine: str) -> tuple[float, Scanner, int]:
-    """CPU seconds of one pass over the file, the scanner, and the number of events."""
+class Run(NamedTuple):
+    """One pass over a file: CPU seconds of the scan alone, and with the sessions; what was found."""
+
+    scan: float
+    whole: float
+    scanner: Scanner
+    events: int
+
+
+def run(parsers: list[Parser], path: str, engine: str) -> Run:
+    """Read the file by the scanner with that prefilter; "native" is the compiled one."""
     scanner, sessions = Scanner(parsers, engine), Sessions(parsers)
-    begin, events = time.process_time(), 0
+    scan, events, begin = 0.0, 0, time.process_time()
     for block in blocks(path):
-        events += len(sessions.join(scanner.scan(block)))
-    return time.process_time() - begin, scanner, events
+        start = time.process_time()
+        found = scanner.scan(block)
+        scan += time.process_time() - start
+        events += len(sessions.join(found))
+    return Run(scan, time.process_time() - begin, scanner, events)
+
+
+def empty_line(parsers: list[Parser], engine: str) -> float:
+    """Microseconds of a line in which nothing is found."""
+    data = b"\n".join(lines([], 20_000, 0.0)) + b"\n"
+    block = Block("l", data, 0, len(data), 0, ARRIVAL, False, timezone="UTC")
+    best = float("inf")
+    for _ in range(5):
+        scanner = Scanner(parsers, engine)
+        start = time.process_time()
+        scanner.scan(block)
+        best = min(best, time.process_time() - start)
+    return best * 1e6 / 20_000
+
+
+def show(parsers: list[Parser], path: str, number: int) -> None:
+    """A file by every engine, beside what only counts its lines."""
+    for command in (["grep", "-c", "authentication failed", path], ["wc", "-l", path]):
+        begin = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=False)
+        spent = time.perf_counter() - begin
+        print(f"  {' '.join(command[:2]):12} {number / spent / 1e6:6.2f} M lines/s")
+    for engine in ENGINES:
+        if engine == "native" and native.load("scan") is None:
+            print("  native       is not compiled here (make native)")
+            continue
+        best = min((run(parsers, path, engine) for _ in range(3)), key=lambda one: one.scan)
+        hits = best.scanner.counters.hits
+        each = (best.scan * 1e6 - empty_line(parsers, engine) * (number - hits)) / hits if hits else 0.0
+        print(
+            f"  {engine:12} {number / best.scan / 1e6:6.2f} M lines/s"
+            f"  {best.scan * 1e6 / number:5.2f} us/line  {best.whole * 1e6 / number:5.2f} with sessions"
+            f"  {hits} lines with a literal ({each:.2f} us each)  {best.events} events"
+        )
 
 
 def main() -> None:
     """Generate, measure, print."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--lines", type=int, default=500_000)
     options.add_argument("--hits", type=float, nargs="*", default=[15.0, 2.0])
     options.add_argument("--parser", action="append")
+    options.add_argument("--all", action="store_true")
     options.add_argument("--profile", action="store_true")
     asked = options.parse_args()
-    parsers = [load_parser(path, check=False) for path in asked.parser or ()] or [
-        parser for parser in load_parsers(check=False) if "syslog" in parser.envelopes
-    ]
+    shipped = [load_parser(path, check=False) for path in asked.parser or ()] or load_parsers(check=False)
+    syslog = [parser for parser in shipped if "syslog" in parser.envelopes]
+    parsers = shipped if asked.all else syslog
     print(f"{sum(len(parser.rules) for parser in parsers)} rules in {len(parsers)} parsers")
     with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/log"
         for percent in (*asked.hits, 0.0):
-            path = f"{folder}/log"
-            Path(path).write_bytes(b"\n".join(lines(parsers, asked.lines, percent)) + b"\n")
+            Path(path).write_bytes(b"\n".join(lines(syslog, asked.lines, percent)) + b"\n")
             print(f"{asked.lines} lines, {Path(path).stat().st_size >> 20} MiB, {percent:g}% samples")
-            for command in (["grep", "-c", "authentication failed", path], ["wc", "-l", path]):
-                begin = time.perf_counter()
-                subprocess.run(command, capture_output=True, check=False)
-                spent = time.perf_counter() - begin
-                print(f"  {' '.join(command[:2]):12} {asked.lines / spent / 1e6:6.2f} M lines/s")
-            for engine in ENGINES:
-                spent, scanner, events = min(
-                    (run(parsers, path, engine) for _ in range(3)), key=lambda one: one[0]
-                )
-                hits = scanner.counters.hits
-                each = (spent * 1e6 - 0.1 * (asked.lines - hits)) / hits if hits else 0.0
-                print(
-                    f"  {engine:12} {asked.lines / spent / 1e6:6.2f} M lines/s"
-                    f"  {spent * 1e6 / asked.lines:5.2f} us/line"
-                    f"  {hits} lines with a literal ({each:.1f} us each)  {events} events"
-                )
+            show(parsers, path, asked.lines)
             if asked.profile:
                 cProfile.runctx("run(parsers, path, 'auto')", globals(), locals(), sort="tottime")
+        Path(path).write_bytes(b"\n".join(rich(asked.lines)) + b"\n")
+        print(f"{asked.lines} lines, {Path(path).stat().st_size >> 20} MiB, rich")
+        show(parsers, path, asked.lines)
 
 
 if __name__ == "__main__":

@@ -79,8 +79,12 @@ class Taker:
 
         Called where `doubts` does not skip the line.
         """
-        if some_rule_takes(self.plans.plan(opened.style, opened.program, REST, names), opened, message, cut):
-            return
+        rest = self.plans.plan(opened.style, opened.program, REST, names)
+        if not some_rule_takes(rest, opened, message, cut):
+            self.note(opened, message)
+
+    def note(self, opened: Opened, message: bytes) -> None:
+        """Count a line that no rule takes."""
         program = decode(opened.program)
         counters = self.counters
         if len(counters.unmatched) < _PROGRAMS or program in counters.unmatched:

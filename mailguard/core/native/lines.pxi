@@ -12,7 +12,8 @@ cdef class Plan:
     """The rules to ask about one kind of line, and the scopes of their events; see `compiled.Plan`."""
 
     cdef tuple rules, scopes
-    cdef bint check, known, covered
+    cdef tuple rest  # rules that are not searched for; None: not asked for yet
+    cdef bint check, known, covered, rest_covered
 
 
 cdef struct Place:
@@ -222,7 +223,7 @@ cdef class Lines:
             if self.take(plan, data, begin, stop, base + begin, &prefix, found, totals):
                 return 0
         if plan.known:
-            self.unmatched(data, &prefix)
+            self.unmatched(plan, data, &prefix)
         return 0
 
     # ------------------------------------------------------------ records
@@ -284,7 +285,7 @@ cdef class Lines:
         if len(plan.rules) and self.take(plan, data, begin, stop, entry.position, &prefix, found, totals):
             return 0
         if plan.known:
-            self.unmatched(data, &prefix)
+            self.unmatched(plan, data, &prefix)
         return 0
 
     # ------------------------------------------------------------ both
@@ -314,8 +315,10 @@ cdef class Lines:
         clock.pull(opener.stamps)
         return 0
 
-    cdef int unmatched(self, bytes data, Prefix *prefix) except -1:
-        """Count a line that no rule took."""
+    cdef int unmatched(self, Plan plan, bytes data, Prefix *prefix) except -1:
+        """Count a line that no rule took; see `Taker.unmatched`."""
+        cdef Reading on
+        cdef Rule rule
         if self.doubts.skips():
             return 0
         opened = Opened(
@@ -324,7 +327,19 @@ cdef class Lines:
             text_bytes(prefix.program, prefix.program_length),
             prefix.pid, prefix.start, prefix.end, style_name(prefix.style),
         )
-        self.taker.unmatched(opened, data, False, self.names)
+        if plan.rest is None:
+            rest = self.plans.plan(opened.style, opened.program, REST, self.names)
+            plan.rest = tuple([self.machine.rule(entry) for entry in rest.entries])
+            plan.rest_covered = all([(<Rule> one).covered for one in plan.rest])
+            self.machine.pour()
+        if not plan.rest_covered:
+            self.taker.unmatched(opened, data, False, self.names)
+            return 0
+        self.ready(&on, data, prefix)
+        for rule in plan.rest:
+            if reads(rule, &on, self.source):
+                return 0
+        self.taker.note(opened, data)
         return 0
 
     cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, position,

@@ -23,6 +23,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from ...model import HOSTILE
 from ...model import Event as _Event
+from ..compiled import REST
 from ..envelope import EPOST, EPOST_LINE, SYSLOG, Opened
 from ..grams import BITS as _BITS
 from ..grams import STRIDE as _STRIDE
