@@ -3,9 +3,9 @@
 RFC 3164 and RFC 5424, and what senders make of them: without a header, without a stamp, with NUL or line ends
 behind. The header is opened by the same code that opens the lines of files (`core.envelope`).
 
-The text of an E-Post log inside a message (a Windows host that forwards its log files) brings its own stamp
-in brackets: it is handed on as a line of a log named after sender and program, so that its own parsers read
-it.
+The text of an E-Post log inside a message (a Windows host that forwards its log files) is known by the
+program, which is the name of the log, or by its own stamp in brackets: it is handed on as a line of a log
+named after sender and program, so that its own parsers read it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from mailguard.core.envelope import Opener
+from mailguard.feeds.interface import EPOST_LOGS
 from mailguard.feeds.lines import LIMIT
 from mailguard.feeds.syslogclock import SenderClock
 from mailguard.model import Notice, Record
@@ -25,6 +26,7 @@ _MOST_REPEATED = 20  # enough for every threshold, too few to fill memory by one
 _PRI = re.compile(rb"(?:<\d{1,3}>)?")
 _BARE = re.compile(rb"([\w./-]{1,64})(?:\[(\d{1,10})\])?: ")
 _EPOST = re.compile(rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\]")
+_EPOST_LOGS = {name.encode(): name for name in EPOST_LOGS}
 _NAME = re.compile(rb"[A-Za-z0-9_-]{1,32}\Z")
 _ENDS = b"\0\r\n"
 
@@ -77,12 +79,14 @@ class Messages:
                 return None
             host, program, pid = b"", bare.group(1), int(bare.group(2) or 0)
             time, message = arrival, data[bare.end() :]
+            if program.lower() in _EPOST_LOGS or _EPOST.match(message):
+                return _line(program, message, cut)
         else:
             host, program, pid = opened.host, opened.program, opened.pid
             message = data[opened.start : opened.end]
             self.repeat = min(opened.repeat, _MOST_REPEATED)
-            if _EPOST.match(message):
-                return Line(program.decode() if _NAME.match(program) else "", message, cut)
+            if program.lower() in _EPOST_LOGS or _EPOST.match(message):
+                return _line(program, message, cut)
             machine = f"{sender}/{host[:64].decode('ascii', 'replace')}"
             time = self._settled(machine, opened.time, arrival, said)
         self._position = max(self._position + 1, int(arrival * 1e6))
@@ -121,6 +125,12 @@ class Messages:
         """The clocks that are known to be wrong, for the checkpoint."""
         wrong = {machine: round(clock.offset, 3) for machine, clock in self._clocks.items() if clock.offset}
         return json.dumps({"v": 1, "clocks": wrong}, separators=(",", ":")).encode() if wrong else b""
+
+
+def _line(program: bytes, message: bytes, cut: bool) -> Line:
+    """A line of the log that the program is named after; E-Post's own names are written as E-Post does."""
+    known = _EPOST_LOGS.get(program.lower())
+    return Line(known or (program.decode() if _NAME.match(program) else ""), message, cut)
 
 
 def _offsets(row: bytes) -> dict[str, float]:

@@ -17,6 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailguard.clock import Clock, SystemClock
+from mailguard.core.scanner import Scanner
+from mailguard.definitions.parsers import load_parsers
 from mailguard.feeds import syslog
 from mailguard.feeds.interface import LogOptions, Saved
 from mailguard.feeds.lines import LIMIT
@@ -28,6 +30,7 @@ from mailguard.feeds.syslogmessage import Line, Messages
 from mailguard.model import Block, Item, Network, Notice, Record, Records
 from mailguard.notation import parse_endpoint, parse_network
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "logs"
 NOW = 1_795_341_600.0  # 2026-11-22 10:00:00 UTC
 
 
@@ -520,3 +523,45 @@ def test_places(text: str, shown: str | None) -> None:
     """Transport, address and port, each stated: no name, no wildcard that is not written."""
     place = parse_endpoint(text)
     assert (None if place is None else str(place)) == shown
+
+
+@pytest.mark.parametrize(
+    "name", ["epost-acceptlog", "epost-imap4log", "epost-pop3log", "epost-inlog", "mailplus"]
+)
+def test_a_log_that_is_sent_reads_as_the_file(receiver: Callable[..., Receiver], name: str) -> None:
+    """Each line of a sample log, sent over TCP by an agent of another machine, gives the event that the file
+    gives: an agent's header around E-Post's lines, and a system's own lines as they are."""
+    lines = [line for line in (SAMPLES / f"{name}.log").read_bytes().split(b"\n") if line]
+    header = b"<14>Nov 22 10:00:00 win %s: " % name.partition("-")[2].encode() if "-" in name else b"<22>"
+    one = receiver(timezone="UTC", year=2026)
+    with one.connect() as sender:
+        for line in lines:
+            message = header + line
+            sender.sendall(b"%d %s" % (len(message), message))
+    scanner = Scanner(load_parsers(check=False))
+    found: list[Any] = []
+
+    def take() -> bool:
+        while one.items:
+            item = one.items.pop(0)
+            if isinstance(item, Block):
+                found.extend(scanner.scan(item))
+            elif isinstance(item, Records):
+                found.extend(scanner.scan_records(item))
+        return bool(one.counts()["messages"] == len(lines))
+
+    one.until(take)
+    take()
+    data = b"\n".join(lines) + b"\n"
+    arrival = time.time()
+    expected = Scanner(load_parsers(check=False)).scan(
+        Block(f"win/{name}", data, 0, len(data), 0, arrival, False, timezone="UTC", year=2026)
+    )
+    assert [drafted(item) for item in found] == [drafted(item) for item in expected]
+    assert len(found) > 10
+
+
+def drafted(item: Any) -> tuple[Any, ...]:
+    """What an event says but when: the samples' stamps lie ahead of a test's clock, or far behind it."""
+    event = getattr(item, "event", item)
+    return event.kind, event.source, event.rule, event.fields
