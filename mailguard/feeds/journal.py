@@ -6,10 +6,12 @@ cursor.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -19,12 +21,14 @@ from mailguard.feeds.interface import LogOptions, LogStatus, Saved
 from mailguard.feeds.journalctl import HEAD, Pipe
 from mailguard.feeds.libsystemd import NOP, Journal, LibraryMissingError
 from mailguard.feeds.lines import Arena
+from mailguard.feeds.names import is_glob
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Item, Notice, Records
 
 _BATCH = 1024  # entries handed out at once
 _LOOK = 10.0  # seconds between looks without being woken
+_LOOK_FILES = 2.0  # the same where single files are read, which may be rotated away and made anew
 _RETRY = 5.0  # seconds until a journal that cannot be read is tried again
 _TIME = re.compile(rb"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")
 _NAMES = tuple((name, name.encode()) for name in FIELDS)
@@ -154,6 +158,8 @@ class JournalSource:
         self._ready = False
         self._notices: list[Item] = []
         self._said = ""
+        self._seen: dict[str, tuple[int, int]] = {}  # the single files that are read, with device and inode
+        self._moved = False  # there are others now: to be opened when the present ones are read
         self._reader = Reader(self.name, options.parsers, options.units, options.identifiers, options.may_ban)
         self._status = LogStatus(path=", ".join(options.paths) or "journal")
 
@@ -196,8 +202,11 @@ class JournalSource:
 
     def _open(self) -> Entries:
         options = self.options
-        files = tuple(path for path in options.paths if not os.path.isdir(path))
         folder = next((path for path in options.paths if os.path.isdir(path)), "")
+        before, self._seen = self._seen, self._single_files()
+        files = (*self._seen, *self._rotated(before))
+        if options.paths and not files and not folder:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         matches = [("SYSLOG_IDENTIFIER", name) for name in options.identifiers]
         units = unit_patterns(options.units)
         if units and not any("*" in unit or "?" in unit or "[" in unit for unit in units):
@@ -221,9 +230,9 @@ class JournalSource:
         """Ask now and then anyway: always where the journal's descriptor is not reliable (network
         shares), and seldom elsewhere, so that a wake-up that was lost costs seconds and not the night.
         """
-        if isinstance(self._entries, Library) and self._wait is not None:
-            when = self._clock.monotonic() + _LOOK
-            asked = self._entries.timeout()
+        if self._wait is not None and (self._seen or isinstance(self._entries, Library)):
+            when = self._clock.monotonic() + (_LOOK_FILES if self._seen else _LOOK)
+            asked = self._entries.timeout() if isinstance(self._entries, Library) else None
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._wait.call_at(when if asked is None else min(when, asked), self._look)
@@ -231,6 +240,43 @@ class JournalSource:
     def _look(self, _events: int) -> None:
         self._woken(0)
         self._ready = self._entries is not None
+        if self._seen and self._entries is not None:
+            now = self._single_files()
+            self._moved = bool(now) and now != self._seen
+            if not isinstance(self._entries, Library):
+                self._alarm()
+
+    def _single_files(self) -> dict[str, tuple[int, int]]:
+        """The files that the paths name, wildcards expanded, with device and inode."""
+        found: dict[str, tuple[int, int]] = {}
+        for path in self.options.paths:
+            for one in sorted(glob.glob(path)) if is_glob(path) else (path,):
+                with contextlib.suppress(OSError):
+                    state = os.stat(one)
+                    if not stat.S_ISDIR(state.st_mode):
+                        found[one] = (state.st_dev, state.st_ino)
+        return found
+
+    def _rotated(self, before: dict[str, tuple[int, int]]) -> list[str]:
+        """What the files that were read are called now, beside those that took their places: the library lets
+        go of a file that is renamed, whatever else is written into it."""
+        gone = set(before.values()) - set(self._seen.values())
+        found = []
+        for folder in {os.path.dirname(path) or "." for path in before} if gone else ():
+            for path in glob.glob(f"{glob.escape(folder)}/*"):
+                with contextlib.suppress(OSError):
+                    state = os.stat(path)
+                    if (state.st_dev, state.st_ino) in gone:
+                        found.append(path)
+        return sorted(found)
+
+    def _open_anew(self) -> None:
+        """What was read has been rotated away: go on behind it, in it and in what stands there now."""
+        self._shut()
+        self._moved = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._start()
 
     def _woken(self, events: int) -> None:
         if isinstance(self._entries, Library):
@@ -261,7 +307,9 @@ class JournalSource:
             status.last_line = arrival
             status.bytes += sum(len(fields.get("MESSAGE", b"")) for fields, _ in entries)
             status.cut = self._reader.cut
-        if self._entries.ended:
+        if self._moved and not self._ready:
+            self._open_anew()
+        elif self._entries.ended:
             self._fail(OSError(errno.EPIPE, "journalctl ended"))
 
     def _fail(self, error: OSError) -> None:
@@ -305,7 +353,8 @@ class JournalSource:
 def _unreadable(options: LogOptions) -> str:
     """Why this host's journal is not seen whole: the library silently leaves out files it may not read."""
     if options.paths:
-        files = [path for path in options.paths if not os.path.isdir(path)]
+        files = [one for path in options.paths for one in (glob.glob(path) if is_glob(path) else (path,))]
+        files = [path for path in files if not os.path.isdir(path)]
         folders = [path for path in options.paths if os.path.isdir(path)]
     else:
         files, folders = [], list(_PLACES)

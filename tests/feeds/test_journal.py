@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mailguard.clock import SystemClock
-from mailguard.feeds import libsystemd
+from mailguard.feeds import journal, libsystemd
 from mailguard.feeds.entries import Reader, unit_patterns
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.journal import JournalSource, any_mail, recorded_entries
@@ -244,6 +244,36 @@ def test_rotation(journald: Any, tmp_path: Path) -> None:
     second(export(3, b"3"))
     reader.until(4)
     reader.feed.close()
+
+
+@pytest.mark.parametrize("pattern", ["mail.journal", "ma*.journal"])
+def test_a_single_file_that_is_made_anew(
+    follow: Any, journald: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """Renamed, written on for a while, and another file put in its place: all entries, each once, and nothing
+    is called lost. A wildcard follows whatever fits."""
+    monkeypatch.setattr(journal, "_LOOK_FILES", 0.1)
+    first = journald("mail.journal", export(0, b"0"))
+    when_there(first.path, 1)
+    reader = follow(tmp_path / pattern)
+    assert reader.until(1) == [b"0"]
+    os.rename(first.path, tmp_path / "old@0.journal")
+    first(export(1, b"1"))
+    when_there(tmp_path / "old@0.journal", 2)
+    first.close()
+    second = journald("mail.journal", export(2, b"2"))
+    assert reader.until(3) == [b"0", b"1", b"2"]
+    second(export(3, b"3"))
+    assert reader.until(4) == [b"0", b"1", b"2", b"3"]
+    assert [notice.id for notice in reader.notices if notice.id != "journal-fallback"] == []
+
+
+def test_a_wildcard_that_fits_nothing_yet(follow: Any, journald: Any, tmp_path: Path) -> None:
+    """It is said, and never does this host's own journal take its place."""
+    reader = follow(tmp_path / "*.journal")
+    reader.take(0.0)
+    assert [notice.id for notice in reader.notices] == ["log-unreadable"]
+    assert reader.records == []
 
 
 def test_entries_gone_after_the_cursor(journald: Any, tmp_path: Path) -> None:
