@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import time
 
 from mailguard.firewall.interface import FirewallError
@@ -82,12 +83,22 @@ def open_patiently(disk: Disk, path: str, append: bool = False) -> int:
     raise AssertionError("unreachable")
 
 
+def _who() -> str:
+    """The user that this process is, by name where it has one."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def explained(path: str, error: OSError) -> str:
     """What is wrong with a table, and what to do."""
     if error.errno == errno.ENOENT:
         advice = "create it once, empty, where E-Post looks for it; mailguard makes no file beside programs"
     elif error.errno in (errno.EACCES, errno.EPERM):
-        advice = "let mailguard's enforcer write this file: setfacl -m u:mailguard-enforcer:rw"
+        advice = (
+            f"let the enforcer's user write it: setfacl -m u:{_who()}:rw {path}; on a share: mount -o uid="
+        )
     elif error.errno == errno.EROFS:
         advice = "was it replaced by another file? then restart mailguard-enforcer.service"
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -8,9 +8,11 @@ import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mailguard.firewall.epoststate import State
 from mailguard.firewall.interface import FirewallError
 from mailguard.notation import covers
 from tests.epost.beside import BEGIN, INNOCENT, KINDS, Crashed, Stage, ban, network
@@ -123,7 +125,7 @@ def crashes(stage: Stage, acts: list[tuple[str, float | None]], seed: int) -> bo
     )
     wanted: dict[str, float | None] = {}
     now = stage.clock.now()
-    crashed = False
+    crashed, text = False, ACTS[0][0]
     try:
         stage.driver.open([], now)
         for text, seconds in acts:
@@ -139,8 +141,10 @@ def crashes(stage: Stage, acts: list[tuple[str, float | None]], seed: int) -> bo
     stage.die()
     stage.disk.crash_at = 0
     stage.driver = stage.start()
-    # The ledger's word: what was asked for last is due.
+    # The judge's word: what was asked for is due, and a lift that was not answered is asked for again.
     stage.driver.open([ban(text, until) for text, until in wanted.items()], now)
+    if crashed and text not in wanted:
+        stage.driver.lift([(network(text), "mail")])
     check_end(stage, wanted)
     stage.driver.close(keep=False)
     check_end(stage, {})
@@ -166,6 +170,36 @@ def test_a_crash_at_any_write_is_survived(quick: Path, lock: float | None, torn:
             break
         at += 1
     assert at > 35
+
+
+@pytest.mark.parametrize("lock", [None, 1800.0])
+@pytest.mark.parametrize("written", [False, True])
+def test_a_crash_around_the_state_file_is_survived(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, lock: float | None, written: bool
+) -> None:
+    """Killed before or after each write of the state file: the same promise."""
+    commit = State.commit
+    left = 0
+
+    def crashing(state: State, *arguments: Any, **named: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 and not written:
+            raise Crashed
+        commit(state, *arguments, **named)
+        if left == 0:
+            raise Crashed
+
+    monkeypatch.setattr(State, "commit", crashing)
+    at = 1
+    while True:
+        left = at
+        try:
+            assert crashes(Stage(quick / str(at), lock), ACTS, at)
+        except Crashed:  # no write of the acts any more, but one of what follows them
+            break
+        at += 1
+    assert at > len(ACTS)
 
 
 def test_a_ban_ends_by_itself_when_the_guard_is_dead(quick: Path) -> None:

@@ -307,7 +307,7 @@ def test_sharing_errors_are_waited_out(program: Program, number: int) -> None:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.EACCES, "setfacl -m u:mailguard-enforcer:rw"),
+        (errno.EACCES, r"setfacl -m u:\S+:rw \S+rejectsmtpip\.dat"),
         (errno.EROFS, "restart mailguard-enforcer"),
         (errno.EHOSTDOWN, "is the share mounted"),
         (errno.ENOSPC, "the disk is full"),
