@@ -169,6 +169,21 @@ def test_what_a_nas_sends_is_banned_on_the_nas(nas: Nas) -> None:
     nas.until(lambda: "ban 192.0.2.62 for " in nas.said)
 
 
+def test_a_reload_loses_nothing(nas: Nas) -> None:
+    """Connections that are open stay open, and what waits unread is read."""
+    nas.start(f'[log.nas]\nkind = "syslog"\nlisten = "tcp://127.0.0.1:{nas.port}"\n')
+    lines = [
+        f"<12>1 {stamp(30 - n)} nas Connection - - - " + FAILED.format("x", "192.0.2.61") for n in range(6)
+    ]
+    with socket.create_connection(("127.0.0.1", nas.port), timeout=10) as sender:
+        sender.sendall("".join(line + "\n" for line in lines[:3]).encode() + lines[3][:20].encode())
+        assert nas.process is not None
+        nas.process.send_signal(signal.SIGHUP)
+        nas.until(lambda: "new settings and definitions are in use" in nas.said)
+        sender.sendall((lines[3][20:] + "\n" + lines[4] + "\n").encode())
+        nas.until(lambda: "alert 192.0.2.61 by password-guessing: 5 auth_failure" in nas.said)
+
+
 def test_the_databases_across_a_kill(nas: Nas) -> None:
     """A guard on the NAS itself follows the databases: killed half-way through an attack it goes on where it
     was, and the attack is counted exactly once."""
