@@ -370,6 +370,9 @@ class Engine:
             if form == "user" or event.source is None:
                 return name
             return f"{name} at {format_network(wide_network(event.source))}"
+        sender = event.fields.get("sender", "")
+        if form == "sender" and sender and event.kind not in HOSTILE:  # mail of ours, not what somebody tried
+            return "".join(char if char.isprintable() else "?" for char in sender[:128])
         return f"{form}#{fired.key:016x}"
 
     # ------------------------------------------------------------ what speaks for somebody
