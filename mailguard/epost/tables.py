@@ -94,10 +94,10 @@ def parse(data: bytes) -> list[Row]:
 
 def read(number: int, offset: int, length: int, text: bytes) -> Row:
     """One line."""
-    shown = text.decode("ascii", "backslashreplace")
+    shown = text.decode("ascii") if text.isascii() else text.decode("ascii", "backslashreplace")
     if text[:1] == b"'":
         return Row(number, offset, shown, COMMENT)
-    useful = re.split(rb"[' ]", text, maxsplit=1)[0].decode("ascii", "replace")
+    useful = text.partition(b" ")[0].partition(b"'")[0].decode("ascii", "replace")
     if not useful.strip("\t"):
         return Row(number, offset, shown, EMPTY)
     pattern, _, rest = useful.partition("\t")
@@ -123,6 +123,8 @@ def read(number: int, offset: int, length: int, text: bytes) -> Row:
 
 def _pattern(pattern: str) -> tuple[Network | None, str]:
     """The network of a pattern, where it is one, and what is wrong with it."""
+    if ":" not in pattern and (address := parse_address(pattern)) is not None:
+        return Network(address, 32), ""  # the usual row; dotted numbers have one form only
     if pattern in _ANY:
         return None, ""
     if "*" in pattern:
