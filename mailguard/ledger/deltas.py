@@ -23,6 +23,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from struct import Struct, error
 
 Row = tuple[str, bytes, bytes | None]
@@ -188,7 +189,8 @@ class Merger:
 
 def main(path: str) -> int:
     """Merge all that stands in the ledger at `path`."""
-    os.nice(10)
+    with suppress(OSError):  # the unit of the judge forbids it
+        os.nice(10)
     db = sqlite3.connect(path, isolation_level=None, timeout=30)
     try:
         while merge(db):
