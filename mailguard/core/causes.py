@@ -18,6 +18,7 @@ Who = TypeVar("Who", int, str)
 MOST = 1024
 SPANS = 4  # the last two are now, the two before are what now is compared with
 LONGEST = 64  # characters of an account that are shown
+_MAIL = frozenset({"mail_accepted", "mail_sent", "mail_bounced", "mail_deferred"})
 
 Counts = dict[str, dict[int | str, int]]  # log -> who -> events
 
@@ -34,30 +35,31 @@ class Causes:
         self._spans: list[Counts] = [{} for _ in range(SPANS)]
         self._turn = float("-inf")
 
-    def saw(self, event: Event) -> None:
-        """Count one event."""
-        if event.time >= self._turn:
-            self._turn_over(event.time)
-        log = self._name_of(event.log)
-        counts = self._spans[-1].get(log)
-        if counts is None:
-            counts = self._spans[-1][log] = {}
-        if event.source is not None:
-            counts[event.source] = counts.get(event.source, 0) + event.weight
-        account = self._account(event)
-        if account:
-            counts[account] = counts.get(account, 0) + event.weight
-        if len(counts) > 2 * MOST:
-            _forget(counts)
-
-    def _account(self, event: Event) -> str:
-        fields = event.fields
-        user = fields.get("user")
-        if user:
-            if event.kind != "auth_success" and not self._exists(user):
-                return ""
-            return user[:LONGEST]
-        return fields.get("sender", "")[:LONGEST] if event.kind.startswith("mail_") else ""
+    def saw(self, events: Iterable[Event], times: int = 1) -> None:
+        """Count these events; each stands for `times`."""
+        turn, exists = self._turn, self._exists
+        last: str | None = None
+        counts: dict[int | str, int] = {}
+        for kind, time, source, _, weight, fields, log, *_ in events:
+            if time >= turn:
+                self._turn_over(time)
+                turn, last = self._turn, None
+            if log != last:
+                last, name = log, self._name_of(log)
+                counts = self._spans[-1].setdefault(name, {})
+            weight *= times
+            if source is not None:
+                counts[source] = counts.get(source, 0) + weight
+            if account := fields.get("user"):
+                if kind != "auth_success" and not exists(account):
+                    account = ""
+            elif kind in _MAIL:
+                account = fields.get("sender")
+            if account:
+                account = account[:LONGEST]
+                counts[account] = counts.get(account, 0) + weight
+            if len(counts) > 2 * MOST:
+                _forget(counts)
 
     def _turn_over(self, time: float) -> None:
         passed = SPANS if self._turn == float("-inf") else int((time - self._turn) // self._span) + 1

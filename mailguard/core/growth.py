@@ -11,91 +11,30 @@ Limits: `MOST_THINGS` logs and folders; what comes beyond is not watched and cou
 
 from __future__ import annotations
 
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import tzinfo
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any
 
 from ..model import Alert, Effect, Event, Offence, Readings
 from ..notation import format_address
 from .causes import Causes
-from .hours import Calendar, Hours, Normal
+from .hours import Calendar, Normal
 from .table import Row
+from .things import OFFSET, Place, Rules, Thing, thing_of
+
+__all__ = ["ALARMS", "BYTES", "HOURS", "MESSAGES", "Growth", "Rules", "thing_of"]
 
 BYTES, MESSAGES = "bytes", "messages"
 HOURS, ALARMS = "growth/hours", "growth/alarms"
 DETECTOR = "growth"
 MOST_THINGS = 200
+ASKED = 256  # of the events of one live batch are looked at, or up to twice as many
 ENOUGH = 0.9  # of the time of learning: a few hours are always missed
 WHOLE = 0.75  # of an hour must have been seen to learn from it
 CREDIT = 2.0  # an hour in which it grew too much counts for no more than so many times the normal one
 OVER_PEAK = 2.0  # what is told is also so many times the usual peak
 HOUR, DAY = 3600.0, 86400.0
-_DAY_BITS = 40  # positions in day-named files: hours since 2000 above, byte offset below
-_MOMENTS = 0x2000  # below so many hours a position is none of those but a moment in a journal
 _TIME = Struct("<d")
-_DAY_FILE = re.compile(r"/\d{6}(?:\d\d){0,2}\.log$", re.IGNORECASE)
-_ROTATED = re.compile(r"[._-](?:\d{1,4}|\d{4}-?\d\d-?\d\d(?:[-_T.]?\d{2,6})?)$")
-_PACKED = re.compile(r"\.(?:gz|xz|bz2|lzma|zst)$")
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """`[growth]` of the settings; seconds, bytes, numbers of messages."""
-
-    every: float = 60.0
-    within: float = 600.0
-    times: float = 6.0
-    least_bytes: int = 65536
-    least_messages: int = 200
-    learn: float = 604800.0
-    zone: tzinfo | None = None  # of the people who use the server; None: this host's
-
-
-def thing_of(log: str) -> str:
-    """The log that a file belongs to: rotated and compressed forms to the current one, day-named ones to
-    their folder."""
-    name = _PACKED.sub("", log)
-    folder = _DAY_FILE.sub("", name)
-    return folder if folder != name else _ROTATED.sub("", name) or log
-
-
-@dataclass(slots=True)
-class _Thing:
-    """One log or folder. `samples`, `total` and `peak` are those of the hour that is not over yet."""
-
-    unit: str
-    hours: Hours = field(default_factory=Hours)
-    steps: deque[tuple[float, float]] = field(default_factory=deque)
-    amount: float = 0.0  # bytes within the window, or messages
-    value: float | None = None  # the last reading; None: what comes next is where counting begins
-    read: float = 0.0  # ... and its time
-    began: float | None = None  # when the window began to fill
-    samples: int = 0
-    total: float = 0.0
-    peak: float = 0.0
-    grew: bool = False  # in this hour, beyond what is normal
-    since: float | None = None  # it grows beyond what is normal since then
-    told: float = 0.0
-    calm: float | None = None  # back to normal since then
-
-    def moved(self, time: float, more: float, within: float) -> None:
-        """So many bytes more at this time."""
-        if more:
-            self.steps.append((time, more))
-            self.amount += more
-        while self.steps and self.steps[0][0] <= time - within:
-            self.amount -= self.steps.popleft()[1]
-        if not self.steps:
-            self.amount = 0.0  # sums of floats leave crumbs
-
-    def cut(self) -> None:
-        """Nobody knows what happened meanwhile."""
-        self.steps.clear()
-        self.amount, self.value, self.began = 0.0, None, None
 
 
 class Growth:
@@ -106,14 +45,14 @@ class Growth:
         self.rules = rules
         self.left_out = 0
         self._told: list[Event] = []
-        self._things: dict[str, _Thing] = {}
+        self._things: dict[str, Thing] = {}
         self._calendar = Calendar(rules.zone)
         self._names: dict[str, str] = {}
         self._causes = Causes(rules.within, exists, self._name)
         self._hour: tuple[int, int] | None = None
         self._hour_steps = 0
-        self._places: dict[str, int] | None = {}  # log -> place of its last event; None: there are readings
-        self._pending: dict[str, float] = {}
+        self._places: dict[str, Place] | None = {}  # by log; None: there are readings
+        self._offset = 0
         self._clock = float("-inf")
         self._step_at = float("inf")
         self._changed: set[str] = set()  # alarms that a checkpoint does not have yet
@@ -126,49 +65,50 @@ class Growth:
             name = self._names[log] = thing_of(log)
         return name
 
-    def _thing(self, name: str, unit: str) -> _Thing | None:
+    def _thing(self, name: str, unit: str) -> Thing | None:
         thing = self._things.get(name)
         if thing is None:
             if len(self._things) >= MOST_THINGS:
                 self.left_out += 1
                 return None
-            thing = self._things[name] = _Thing(unit)
+            thing = self._things[name] = Thing(unit)
         return thing
 
     # ------------------------------------------------------------ events
 
-    def saw(self, events: Iterable[Event]) -> list[Effect]:
+    def saw(self, events: Sequence[Event]) -> list[Effect]:
         """Events in the order in which they count."""
         effects: list[Effect] = []
-        causes = self._causes
-        for event in events:
-            if self._places is not None:
-                if event.time > self._clock:
-                    if event.time >= self._step_at or self._clock == float("-inf"):
-                        effects += self._steps_until(event.time)
-                    self._clock = event.time
-                self._placed(self._places, event.log, event.position)
-            causes.saw(event)
+        places, causes = self._places, self._causes
+        if places is None:
+            if len(events) < 2 * ASKED:
+                causes.saw(events)
+            else:  # a flood: a part of it tells who causes it
+                stride = len(events) // ASKED
+                self._offset = (self._offset + 1) % stride
+                causes.saw(events[self._offset :: stride], stride)
+            return effects
+        begin, clock = 0, self._clock
+        for at, event in enumerate(events):
+            time, log, position = event[1], event[6], event[7]
+            if time > clock:
+                if time >= self._step_at or clock == float("-inf"):
+                    causes.saw(events[begin:at])  # a step tells who was busy until then
+                    begin, self._clock = at, clock
+                    effects += self._steps_until(time)
+                clock = time
+            place = places.get(log)
+            if place is None:
+                places[log] = Place(position)
+            elif 0 <= position - place.position <= OFFSET:
+                place.more += position - place.position
+                place.position = position
+            else:  # a new file, or that of another day
+                place.position = position
+                place.more += position & OFFSET
+        causes.saw(events[begin:] if begin else events)
+        self._clock = clock
         return effects
-
-    def _placed(self, places: dict[str, int], log: str, position: int) -> None:
-        """A log reached this place. A smaller one, or another day's, is in a new file."""
-        before = places.get(log)
-        if before == position:
-            return
-        places[log] = position
-        day = position >> _DAY_BITS
-        if day:
-            if day < _MOMENTS:
-                return
-            position &= (1 << _DAY_BITS) - 1
-            if before is not None:
-                before = before & ((1 << _DAY_BITS) - 1) if before >> _DAY_BITS == day else 0
-        if before is None:
-            return
-        name = self._name(log)
-        more = position - before if position >= before else position
-        self._pending[name] = self._pending.get(name, 0.0) + more
 
     def _steps_until(self, time: float) -> list[Effect]:
         """All steps that are due when an event of this time comes."""
@@ -186,11 +126,16 @@ class Growth:
         self._turn_hour(time - self.rules.every)
         self._hour_steps += 1
         effects: list[Effect] = []
-        pending, self._pending = self._pending, {}
+        pending: dict[str, int] = {}
+        for log, place in (self._places or {}).items():
+            if place.more and not place.journal:
+                name = self._name(log)
+                pending[name] = pending.get(name, 0) + place.more
+            place.more = 0
         for name in sorted(pending.keys() - self._things.keys()):
             self._thing(name, BYTES)
         for name, thing in self._things.items():
-            more = pending.get(name, 0.0)
+            more = pending.get(name, 0)
             if thing.unit == BYTES and (more or thing.amount):
                 thing.moved(time, more, self.rules.within)
                 effects += self._judge(name, thing, time)
@@ -200,7 +145,8 @@ class Growth:
         """Nothing is known of the time that passed."""
         for thing in self._things.values():
             thing.cut()
-        self._pending.clear()
+        for place in (self._places or {}).values():
+            place.more = 0
         self._hour, self._hour_steps = None, 0
 
     # ------------------------------------------------------------ readings
@@ -242,7 +188,7 @@ class Growth:
 
     # ------------------------------------------------------------ judging
 
-    def _judge(self, name: str, thing: _Thing, time: float) -> list[Effect]:
+    def _judge(self, name: str, thing: Thing, time: float) -> list[Effect]:
         """Take a sample into the hour, and see whether it is too much."""
         amount = thing.amount
         thing.samples += 1
@@ -271,14 +217,14 @@ class Growth:
                 self._changed.add(name)
         return []
 
-    def _limit(self, thing: _Thing, normal: Normal) -> float:
+    def _limit(self, thing: Thing, normal: Normal) -> float:
         usual = self.rules.times * normal.mean
         return max(normal.mean + self._least(thing), usual, OVER_PEAK * normal.peak)
 
-    def _least(self, thing: _Thing) -> float:
+    def _least(self, thing: Thing) -> float:
         return self.rules.least_bytes if thing.unit == BYTES else self.rules.least_messages
 
-    def _alert(self, name: str, thing: _Thing, normal: Normal, time: float) -> Alert:
+    def _alert(self, name: str, thing: Thing, normal: Normal, time: float) -> Alert:
         sources, accounts = self._causes.top(name) if thing.unit == BYTES else ([], [])
         if not sources and not accounts:
             sources, accounts = self._causes.top(None)
@@ -318,7 +264,7 @@ class Growth:
                     self._changed.add(name)
         self._hour_steps = 0
 
-    def _learn(self, thing: _Thing, slot: int, mean: float) -> None:
+    def _learn(self, thing: Thing, slot: int, mean: float) -> None:
         """Of an hour in which it grew too much is learned a little: what stays becomes normal within weeks,
         and what passes changes next to nothing."""
         peak = thing.peak

@@ -140,6 +140,27 @@ def test_who_grew_with_it() -> None:
     assert made.take() == []
 
 
+def test_a_part_of_a_flood_tells_who_causes_it() -> None:
+    """Of a great many events of one batch some are looked at, and stand for the others."""
+    watched = Watched(growth(), office)
+    begin = BEGIN + 2 * WEEK + 11 * HOUR
+    watched.run(begin)
+    flood = [
+        event("mail_accepted", begin + number / 1000, ATTACKER, sender="sato@example.jp")
+        if number % 4
+        else event("connect", begin, OFFICE)
+        for number in range(20_000)
+    ]
+    for batch in range(0, 20_000, 5000):
+        watched.growth.saw(flood[batch : batch + 5000])
+    watched.rate = lambda time: 5e6
+    said = watched.run(begin + MINUTE)
+    facts = said[0][1].partition("accounts ")[2]
+    name, count = facts.split(",")[0].split()
+    assert name == "sato@example.jp"
+    assert 10_000 < int(count) < 20_000
+
+
 def test_what_goes_on_is_told_once_a_day_and_becomes_normal() -> None:
     """A mailing list that came to stay: after some weeks nobody hears of it any more."""
     watched = Watched(growth(), office)
@@ -323,7 +344,7 @@ def test_rotated_and_day_named_files_are_one_log() -> None:
         (lambda day: "/spool/acceptlog/MAIL1", lambda day, within: (234_000 + 24 * day << 40) + within),
     ):
         made = growth()
-        assert made.saw(split(name, place)) == []
+        assert made.saw(list(split(name, place))) == []
         assert len(made.status()) == 1
         assert all(not one["learning"] for one in made.status().values())
 
@@ -339,7 +360,7 @@ def test_places_in_a_journal_are_no_bytes() -> None:
 def test_readings_take_over() -> None:
     """What a guard reads from before it measures itself teaches it; then only readings count."""
     made = growth()
-    made.saw(recorded(2))
+    made.saw(list(recorded(2)))
     assert not made.status()[LOG]["learning"]
     watched = Watched(made, office)
     watched.time = BEGIN + 2 * WEEK
@@ -414,6 +435,6 @@ def test_the_busiest_is_found_among_very_many(seed: int, every: int) -> None:
     chance = random.Random(seed)
     for number in range(6000):
         source = ATTACKER if number % every == 0 else chance.getrandbits(32)
-        causes.saw(event("connect", BEGIN + number / 1000, source))
+        causes.saw([event("connect", BEGIN + number / 1000, source)])
     assert max(len(counts) for span in causes._spans for counts in span.values()) <= 2 * MOST
     assert causes.top(None)[0][0][0] == ATTACKER
