@@ -106,6 +106,10 @@ def program() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
+    if os.environ.get("MAILGUARD_NATIVE") == "0":
+        from mailguard.core import native
+
+        native.forbid()
     sys.exit(_outcome(arguments))
 
 
@@ -161,6 +165,12 @@ def _unexpected(error: Exception) -> int:
     if type(error).__name__ == "LedgerError":
         _say(text("error.ledger", what=error))
         return EXIT_PERMISSION if isinstance(error.__cause__, PermissionError) else EXIT_NO_INPUT
+    if type(error).__name__ == "EventFileError":
+        _say(text("error.eventfile", what=error))
+        return EXIT_NO_INPUT
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "pyarrow":
+        _say(text("error.eventfile", what=text("eventfile.missing")))
+        return EXIT_UNAVAILABLE
     if type(error).__name__ == "FirewallError":
         _say(text("error.firewall", what=error))
         return EXIT_UNAVAILABLE

@@ -68,6 +68,8 @@ def command(config: str | None, shipped: bool, form: str) -> int:
             raise error
         return error.exit_code
     if form != "json":
+        from mailguard.core import native
+
         assert checked.settings is not None
         write_line(
             text(
@@ -79,6 +81,9 @@ def command(config: str | None, shipped: bool, form: str) -> int:
                 actions=len(checked.actions),
             )
         )
+        if checked.settings.alerts.command:
+            write_line(text("check.alerts"))
+        write_line(text("check.compiled", parts=", ".join(native.there()) or text("compiled.nothing")))
     return 0
 
 

@@ -117,6 +117,7 @@ MESSAGES: dict[str, str] = {
     "status.fact.ambiguous": "lines with two readings",
     "status.fact.unmatched": "lines that no rule took",
     "status.fact.growth": "growth",
+    "status.fact.compiled": "compiled core",
     "status.fact.version": "version",
     "column.log": "log",
     "column.last": "last line",
@@ -205,6 +206,12 @@ MESSAGES: dict[str, str] = {
         "all is right"
     ),
     "check.defaults": "the default settings",
+    "check.alerts": (
+        "the command of [alerts]: under the units of `mailguard install` it has no network and cannot hand mail to\n"
+        "this host (postdrop); see [alerts] in mailguard.toml(5)"
+    ),
+    "check.compiled": "compiled core: {parts}",
+    "compiled.nothing": "none; the Python code does the same, more slowly",
     "column.kind": "kind",
     "column.tests": "tests",
     "column.result": "result",

@@ -86,6 +86,8 @@ def facts(answer: dict[str, Any]) -> Iterator[tuple[str, object]]:
     }
     if answer.get("growth"):
         values["growth"] = growth_words(answer["growth"])
+    if "compiled" in scanner:
+        values["compiled"] = ", ".join(scanner["compiled"]) or text("compiled.nothing")
     values["version"] = f"{answer['version']} (pid {answer['pid']})"
     for name, value in values.items():
         yield text(f"status.fact.{name}"), value

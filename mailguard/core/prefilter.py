@@ -119,9 +119,11 @@ _KINDS: dict[str, Callable[[Sequence[bytes]], Any]] = {
 }
 
 
-def choose(literals: Sequence[bytes], engine: str = "auto") -> Prefilter:
+def choose(literals: Sequence[bytes], engine: str = "auto", compiled: bool = True) -> Prefilter:
     """The prefilter called `engine`; "auto" is the first of `ENGINES` that works on this
     machine.
+
+    `compiled` False: "auto" is none of our own compiled core.
 
     Raises ValueError for an unknown engine or too many literals, ImportError when the one named is not there.
     """
@@ -135,6 +137,8 @@ def choose(literals: Sequence[bytes], engine: str = "auto") -> Prefilter:
         chosen: Prefilter = _KINDS[engine](literals)
         return chosen
     for name in ENGINES:
+        if name == "native" and not compiled:
+            continue
         try:
             chosen = _KINDS[name](literals)
         except Exception:

@@ -71,7 +71,7 @@ class Scanner:
             module = None
         self._machine: Any = module.Machine() if module is not None else None
         self._module = module
-        self._engine = prefilter if module is None or prefilter != "auto" else "native"
+        self._engine = prefilter
         self._searches: dict[tuple[str, ...], Search] = {}
         self._prefilters: dict[tuple[str, ...], prefilters.Prefilter] = {}
         self._lines: dict[tuple[str, ...], Any] = {}
@@ -100,7 +100,9 @@ class Scanner:
     def _prefilter(self, names: tuple[str, ...]) -> prefilters.Prefilter:
         found = self._prefilters.get(names)
         if found is None:
-            found = self._prefilters[names] = prefilters.choose(self.search(names).literals, self._engine)
+            found = self._prefilters[names] = prefilters.choose(
+                self.search(names).literals, self._engine, self._machine is not None
+            )
         return found
 
     def _native_lines(self, names: tuple[str, ...]) -> Any:

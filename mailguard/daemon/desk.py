@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..core import native
 from ..core.requests import one_source
 from ..model import Alert, Effect, Impose, Item, Lift, Network, Notice, Request
 from ..notation import covers, format_effect, format_network, parse_network
@@ -220,6 +221,7 @@ class Desk:
             "events": judge["events"],
             "scanner": {
                 "prefilter": guard.scanner.engine,
+                "compiled": list(native.there()),
                 "lines": counters.lines,
                 "bytes": counters.bytes,
                 "cut": counters.cut,

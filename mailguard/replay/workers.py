@@ -18,6 +18,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from ..core import native
 from ..core.rules import Parser
 from ..core.scanner import Scanner
 from .pieces import Parse, Parsed, Piece, packed, unpacked
@@ -31,18 +32,20 @@ class Definitions:
     def __init__(self, parsers: Sequence[Parser], prefilter: str = "auto"):
         self.parsers = tuple(parsers)
         self.prefilter = prefilter
+        # Said here, because a process that is not forked does not know what was forbidden.
+        self.native = None if native.there() else False
         self._made: Parse | None = None
 
     def __call__(self) -> Parse:
         if self._made is None:
-            self._made = Parse(Scanner(self.parsers, prefilter=self.prefilter))
+            self._made = Parse(Scanner(self.parsers, prefilter=self.prefilter, native=self.native))
         return self._made
 
-    def __getstate__(self) -> tuple[tuple[Parser, ...], str]:
-        return self.parsers, self.prefilter
+    def __getstate__(self) -> tuple[tuple[Parser, ...], str, bool | None]:
+        return self.parsers, self.prefilter, self.native
 
-    def __setstate__(self, state: tuple[tuple[Parser, ...], str]) -> None:
-        self.parsers, self.prefilter = state
+    def __setstate__(self, state: tuple[tuple[Parser, ...], str, bool | None]) -> None:
+        self.parsers, self.prefilter, self.native = state
         self._made = None
 
 

@@ -3,7 +3,7 @@
 Every module here (`*.pyx`) is optional. The Python module that it replaces stays the reference and the
 fallback, and a differential test holds the two together. Whoever makes a `Scanner`, `Engine`, ... says with
 `native=` whether the twin is used: True (ValueError where it is not there), False, or None: where it is
-there.
+there and was not forbidden.
 
 Build: `make native`, or `python hatch_build.py [NAME]...` with Cython and setuptools at hand; `pip install
 -e .` does it too. The generated C and the compiled modules are not kept in git. After a change of what
@@ -20,8 +20,21 @@ from typing import Any
 INTERFACE = {"scan": 1, "engine": 1, "sessions": 1}
 
 
+_forbidden = False
+
+
+def forbid(forbidden: bool = True) -> None:
+    """In this process nothing compiled is used from now on: for whoever wires the program, before anything is
+    made."""
+    global _forbidden
+    _forbidden = forbidden
+
+
 def load(name: str) -> Any:
-    """The compiled module called `name`; None where it is not there, or was compiled from another version."""
+    """The compiled module called `name`; None where it is not there, was compiled from another version, or
+    was forbidden."""
+    if _forbidden:
+        return None
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except ImportError:
@@ -43,5 +56,5 @@ def choose(name: str, native: bool | None) -> Any:
 
 
 def there() -> tuple[str, ...]:
-    """Names of the compiled modules that are there and fit, for `check` and `status`."""
+    """Names of the compiled modules that are used, for `check` and `status`."""
     return tuple(name for name in INTERFACE if load(name) is not None)
