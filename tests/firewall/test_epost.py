@@ -15,6 +15,7 @@ import pytest
 from mailguard.cli.install import drop_in
 from mailguard.clock import ManualClock
 from mailguard.definitions.actions import load_action
+from mailguard.enforcer import spawn
 from mailguard.epost import reserved
 from mailguard.epost.tables import decides, parse
 from mailguard.firewall.actions import build, self_test
@@ -471,6 +472,36 @@ def test_processes_write_at_once(program: Program) -> None:
     theirs = [line for line in lines if line.startswith(b"203.0.113.")]
     assert len(theirs) == 6000
     assert all(line.startswith(b"'") for line in lines if not line.startswith(b"203.0.113."))
+
+
+def test_behind_an_enforcer_rows_go_at_their_end(program: Program, helpers: Any) -> None:
+    """In its own process, with nobody asking: a row is withdrawn at the end of its ban; a share that goes
+    away is said once, and what is due stands when it is back."""
+    firewall = spawn(Epost(str(program.path), ("smtp", "pop"), state=str(program.state)))
+    now = time.time()
+    try:
+        firewall.open([], now)
+        firewall.impose([helpers.ban("192.0.2.7", 1.0), helpers.ban("192.0.2.8", 600)], now)
+        assert program["pop"] == b"192.0.2.7\t0\n192.0.2.8\t0\n"
+        helpers.until(lambda: program["pop"] == b"'92.0.2.7\t0\n192.0.2.8\t0\n")
+        away = program.path.with_name("away")
+        program.path.rename(away)
+        for _ in range(3):
+            with pytest.raises(FirewallError, match="No such file"):
+                firewall.impose([helpers.ban("192.0.2.9", 600)], time.time())
+        away.rename(program.path)
+        firewall.impose([helpers.ban("192.0.2.9", 600)], time.time())
+        assert program["smtp"] == program["pop"] == b"192.0.2.9\t0\n192.0.2.8\t0\n"
+        told: list[str] = []
+
+        def both_said() -> bool:
+            told.extend(str(notice.args.get("what")) for notice in firewall.notices())
+            return len([words for words in told if "takes bans again" in words]) == 2
+
+        helpers.until(both_said)
+    finally:
+        firewall.close(keep=False)
+    assert program["smtp"] == b"'92.0.2.9\t0\n'92.0.2.8\t0\n"
 
 
 # ---------------------------------------------------------------- several at once
