@@ -338,7 +338,8 @@ class Reader:
         """A trace outside of a session: certain where none can be open, else when the next line agrees."""
         text = bytes(run.data[at : run.stop(at)])
         made = self._traced(run, None, machine, text, at, time)
-        certain = machine.dialogue.turns and (known is None or self._settled(run.log, time))
+        settled = known == "" and not run.store.evicted and self._settled(run.log, time)
+        certain = machine.dialogue.turns and (known is None or settled)
         if context == machine.nobody or certain:
             if made is not None:
                 run.found.append(made)
@@ -399,7 +400,7 @@ class Reader:
             session.turn, session.state = ODD, MAYBE
             return
         if run.begins(machine.greeting, at):
-            session.rivals = Rivals(Open(machine, time))
+            session.rivals = Rivals(Open(machine, time), hash(bytes(run.data[at : run.stop(at)])))
             self._unread(session)
             session.turn, session.state = ODD, RIVAL
             return
@@ -479,6 +480,9 @@ class Reader:
             if made is not None:
                 self._emit(run, session, made)
                 session.table = {}  # the reply that follows tells it again
+            return
+        if session.fragile:
+            run.store.put(context, False)  # the client's turn after all: another session
             return
         if contested:
             session.address, session.void = None, True
@@ -579,6 +583,13 @@ class Reader:
         rivals, machine, at = session.rivals, session.machine, match.start(3)
         assert rivals is not None
         code = machine.codes.get(head)
+        if code is not None and rivals.serving and self._repeats(run, machine, at, rivals.asked):
+            rivals.serving = False  # it is the answer to that line, which the client wrote
+            rivals.inner = ""
+            left = self._decide(run, context, session)
+            left.fragile = True
+            run.blot(at + 4, run.stop(at))
+            return
         if code is None and run.begins(machine.traces, at):  # a trace may stand in both places
             run.store.put(context, False)
             return
@@ -597,6 +608,15 @@ class Reader:
             self._unread(session)
             rivals.serving = True
             session.turn, session.state = ODD, RIVAL
+
+    @staticmethod
+    def _repeats(run: _Run, machine: Machine, at: int, asked: int) -> bool:
+        """Whether the line is the answer to a line that is no command, and repeats just that line."""
+        if not run.begins(machine.unknown, at):
+            return False
+        stop = run.stop(at)
+        first, last = run.data.find(b'"', at, stop), run.data.rfind(b'"', at, stop)
+        return 0 <= first < last and hash(bytes(run.data[first + 1 : last])) == asked
 
     def _unread(self, session: Open) -> None:
         """The client's line is an answer or no command; nothing is taken from it."""
@@ -672,6 +692,8 @@ class Reader:
         time: float,
     ) -> Event | None:
         for answer in answers:
+            if session is not None and answer.entry.source >= 0:
+                continue  # who is refused has no session
             captures = answer.entry.find(text, 0, len(text))
             if captures is not None:
                 answer.entry.count += 1

@@ -43,6 +43,7 @@ class Open:
         "argument",
         "command",
         "exchange",
+        "fragile",
         "held",
         "kept",
         "machine",
@@ -72,15 +73,17 @@ class Open:
         self.told = 0  # events
         self.held: Held | None = None
         self.rivals: Rivals | None = None
+        self.fragile = False  # a rival was refuted by its words alone: one line out of turn, and it was right
 
 
 class Rivals:
     """Two readings of one context: the session goes on, or `rival` has begun in it."""
 
-    __slots__ = ("deferred", "inner", "rival", "serving")
+    __slots__ = ("asked", "deferred", "inner", "rival", "serving")
 
-    def __init__(self, rival: Open):
+    def __init__(self, rival: Open, asked: int):
         self.rival = rival
+        self.asked = asked  # hash of the line that looked like a greeting
         self.serving = True  # the session waits for the server, and the rival for its client
         self.inner = ""  # else: the state of the session
         self.deferred: list[Event | Draft] = []  # of the session

@@ -219,6 +219,7 @@ def read(data: bytes, cuts: list[int]) -> list[Event]:
 
 
 def told(events: list[Event]) -> Counter[tuple[str, str]]:
+    assert VICTIM not in {format_address(one.source) for one in events if one.source is not None}
     return Counter(
         (format_address(one.source), one.kind)
         for one in events
