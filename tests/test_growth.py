@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from mailguard.cli import program
+from mailguard.cli.moments import timed
 from mailguard.cli.status import facts, growing, verdict
 from mailguard.clock import ManualClock
 from mailguard.core.ports import Pace
@@ -117,6 +118,7 @@ def test_a_log_that_grows(place: Place) -> None:
     status = place.ask("status")["growth"]["things"][str(place.log)]
     assert not status["learning"]
     assert status["since"] is None
+    assert isinstance(timed(place.ask("status"))["growth"]["things"][str(place.log)]["amount"], int)
     assert 10 * LINE <= status["normal"] <= 40 * LINE
     assert "alert" not in place.out.getvalue()
     place.run(BEGIN + 8 * DAY + 900, 500, source="192.0.2.66", user="mori")

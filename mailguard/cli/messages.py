@@ -101,7 +101,7 @@ MESSAGES: dict[str, str] = {
     "status.recording": "bans are only recorded, nothing is blocked",
     "status.blind": "it may be blind: {what}",
     "status.ledger-failing": "{path} cannot be written; what happens is kept in memory",
-    "status.growing": "{name} has been growing since {since}: {now} {unit}, normal at this hour: {normal}",
+    "status.growing": "{name} has been growing since {since}: {amount} {unit}, normal at this hour: {normal}",
     "status.growth": "{count} logs and folders watched",
     "status.growth-learning": "{count} of them still being learned",
     "status.growth-unreadable": "not counted: {what}",

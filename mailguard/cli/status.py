@@ -61,7 +61,7 @@ def verdict(answer: dict[str, Any]) -> tuple[int, list[str]]:
         warnings.append(text("status.recording"))
     warnings += [text("status.blind", what=what) for what in answer["blind"]]
     for name, thing in growing(answer):
-        told = {"name": name, "unit": thing["unit"], "now": thing["now"], "normal": thing["normal"]}
+        told = {"name": name, "unit": thing["unit"], "amount": thing["amount"], "normal": thing["normal"]}
         warnings.append(text("status.growing", since=local(thing["since"]), **told))
     if ledger["failing"]:
         warnings.append(text("status.ledger-failing", path=ledger["path"]))

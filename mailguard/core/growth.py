@@ -285,7 +285,7 @@ class Growth:
             normal = None if slot is None else thing.hours.normal(slot)
             found[name] = {
                 "unit": thing.unit,
-                "now": int(thing.amount),
+                "amount": int(thing.amount),
                 "normal": None if normal is None else int(normal.mean),
                 "since": thing.since,
                 "learning": thing.hours.learned * HOUR < self.rules.learn * ENOUGH,
