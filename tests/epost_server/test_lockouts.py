@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,7 @@ def test_each_service_has_its_table(tmp_path: Path) -> None:
 
 _MANY = """
 import sys
+import threading
 from pathlib import Path
 from mailguard.clock import ManualClock
 from tests.epost_server import Options, Server
@@ -255,3 +257,34 @@ def test_effect_at_mail_from_and_personally_at_rcpt(tmp_path: Path) -> None:
     session = made.smtp("198.51.100.7")
     assert session.send("MAIL FROM:<a@example.net>")[0].startswith("250 ")
     assert session.send("RCPT TO:<sato@example.jp>") == refusal
+
+
+def test_several_threads_at_once(tmp_path: Path) -> None:
+    """Connections of one server that run side by side: whole lines, no context used twice at a time."""
+    made, _ = server(tmp_path, build=(2026, 6))
+    open_contexts: set[int] = set()
+    twice: list[int] = []
+    lock = threading.Lock()
+
+    def talk(number: int) -> None:
+        for at in range(60):
+            session = made.smtp(f"203.0.{number}.{at}")
+            with lock:
+                twice.extend({session.context} & open_contexts)
+                open_contexts.add(session.context)
+            session.send("EHLO x")
+            session.send("AUTH PLAIN AGFkbWluAHg=")
+            with lock:
+                open_contexts.discard(session.context)
+            session.hang_up()
+
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert twice == []
+    lines = (made.logs.folder("acceptlog") / "250723.log").read_bytes().splitlines()
+    assert len(lines) == 2 * 4 * 60
+    assert all(line.endswith((b"Client accept now.", b"[failed],<B0000000000>,abort")) for line in lines)
+    made.close()
