@@ -137,7 +137,7 @@ bench:
 	environment
 	install dev
 	packages "the measurements" $(RUN_PACKAGES)
-	for each in $(filter-out bench/picture.py,$(sort $(wildcard bench/*.py))); do
+	for each in $(filter-out bench/picture.py bench/mixes.py bench/fuzz.py,$(sort $(wildcard bench/*.py))); do
 		echo "== $$each"
 		$(BIN)/python $$each
 	done
