@@ -22,9 +22,10 @@ from mailguard.cli.status import facts, growing, verdict
 from mailguard.clock import ManualClock
 from mailguard.core.ports import Pace
 from mailguard.daemon import Options
-from mailguard.daemon.build import Loaded
+from mailguard.daemon.build import Loaded, options_of
 from mailguard.daemon.door import Door
 from mailguard.daemon.guard import Guard
+from mailguard.daemon.learn import rotated_logs
 from mailguard.daemon.meter import roots
 from mailguard.daemon.printer import Printer
 from mailguard.definitions.parsers import load_parsers
@@ -33,6 +34,8 @@ from mailguard.firewall.recording import Recording
 from mailguard.model import Request
 from mailguard.problems import ProblemsError
 from mailguard.sdnotify import Notifier
+from tests.epost_server import Options as Installation
+from tests.epost_server import Server
 
 BEGIN = datetime(2026, 9, 7, tzinfo=UTC).timestamp()
 HOUR, DAY = 3600.0, 86400.0
@@ -59,13 +62,15 @@ class Place:
         self.clock = ManualClock(BEGIN)
         self.more = f'[growth]\nevery = "5m"\nspools = ["{self.spool}"]\n[alerts]\ncommand = ["{command}"]\n'
         self.out = io.StringIO()
+        self.kept = [Log("mail", "file", (str(self.log),))]
+        self.parsers = PARSERS
         self.guard: Guard
 
     def load(self) -> Loaded:
-        return Loaded(load_settings("mailguard.toml", text=self.more), PARSERS)
+        return Loaded(load_settings("mailguard.toml", text=self.more), self.parsers)
 
     def start(self) -> None:
-        logs = [Log("mail", "file", (str(self.log),))]
+        logs = self.kept
         self.guard = Guard(
             Options(), self.load(), logs, Door(Recording(self.clock), "recording"),
             state=str(self.folder / "state"), socket=str(self.folder / "socket"), never=list,
@@ -189,6 +194,32 @@ def test_wrong_settings_are_refused(text: str, words: str) -> None:
     assert len(raised.value.problems) == 1
     assert words in raised.value.problems[0].what
     assert raised.value.problems[0].where.endswith(":2")
+
+
+def test_earlier_days_teach_what_is_normal(tmp_path: Path) -> None:
+    """At the first start, the day-named files that are there already; the newest two are followed."""
+    place = Place(tmp_path)
+    server = Server(tmp_path / "spool", tmp_path / "program", place.clock, Installation(zone="UTC"))
+    for _ in range(10 * 24 * 6):
+        place.clock.set(place.clock.now() + 600)
+        session = server.smtp("198.51.100.25")
+        session.send("MAIL FROM:<a@example.net>")
+        session.hang_up()
+    server.close()
+    folder = server.logs.folder("acceptlog")
+    for number, path in enumerate(sorted(folder.iterdir())):
+        os.utime(path, (BEGIN + (number + 1) * DAY,) * 2)
+    log = Log("epost", "epost", (str(tmp_path / "spool"),), timezone="UTC")
+    recorded = [one.path for one in rotated_logs([(log, options_of(log, True))], place.clock.now())]
+    assert [path for path in recorded if path.startswith(str(folder))] == [
+        str(folder / f"2609{day:02}.log") for day in range(7, 16)
+    ]
+    place.kept = [log]
+    place.parsers = tuple(load_parsers(["epost-acceptlog"]))
+    place.start()
+    status = place.ask("status")["growth"]["things"][str(folder)]
+    assert not status["learning"]
+    place.guard.end()
 
 
 def test_recorded_logs(tmp_path: Path) -> None:
