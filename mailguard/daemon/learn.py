@@ -15,6 +15,8 @@ from ..feeds.recorded import RecordedLog
 from ..feeds.search import siblings
 
 DAYS = 100  # older rotated files tell nothing that any window or standing needs for long
+EPOCH = 946684800.0  # 2000-01-01 UTC, from which names of day-named files are counted
+EARLIER = 2 * 86400.0  # stamps are no more before the day of the file's name, in any zone
 FOLLOWED = 2  # day-named files of a folder that the feed reads itself
 BYTES = 4 << 30  # of compressed and plain files together, newest first
 
@@ -49,9 +51,13 @@ def rotated_logs(logs: Iterable[tuple[Log, LogOptions]], now: float) -> list[Rec
     recorded = []
     for _, name, options in sorted(chosen, key=lambda one: one[0]):
         try:
-            recorded.append(RecordedLog(name, options))
+            log_file = RecordedLog(name, options)
         except OSError:
             continue
+        hours = day(os.path.basename(name))
+        if hours is not None:  # so that a year of them is not open together
+            log_file.begins = EPOCH + hours * 3600.0 - EARLIER
+        recorded.append(log_file)
     return recorded
 
 

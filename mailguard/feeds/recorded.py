@@ -130,6 +130,7 @@ class RecordedLog:
         self.complete = True
 
     unterminated_bytes = 0
+    begins: float | None = None  # no stamp in it is earlier; None: not known
 
     def _items(self, file: Any, begin: bytes) -> Iterator[Item]:
         """Blocks of lines, or the records of a journal's export: its beginning tells."""

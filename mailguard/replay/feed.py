@@ -30,7 +30,7 @@ class Merged:
         self._judge = judge
         self._clock = clock
         self.summary = summary
-        self._drafts = merge([Stream(log.log, self._chunks(log)) for log in logs], BATCH)
+        self._drafts = merge([Stream(log.log, self._chunks(log), log.begins) for log in logs], BATCH)
 
     def _chunks(self, log: RecordedLog) -> Iterator[Chunk]:
         """The drafts of one log with their place in the order."""
