@@ -315,7 +315,8 @@ class Guard:
             judge, scanner = self._make_judge(loaded)
             saved = self.feed.positions()
             wanted = [options_of(log, False) for log in logs]
-            lasting = {one.options: one for one in self.feed.sources if getattr(one, "lasting", False)}
+            standing = [one for one in self.feed.sources if getattr(one, "lasting", False)]
+            lasting = {getattr(one, "options", None): one for one in standing}
             sources = [lasting.get(one) or make_source(one, saved, self.clock) for one in wanted]
         except (ProblemsError, OSError, ValueError) as error:
             self.printer.notice(Notice("reload-refused", {"problems": str(error)}))
@@ -343,12 +344,12 @@ class Guard:
         self.judge = self.loop.judge = judge
         self.scanner = scanner
         before, self.loaded, self.logs = self.loaded.settings, loaded, tuple(logs)
-        standing = self.feed.sources
-        for source in standing:
+        before_sources = self.feed.sources
+        for source in before_sources:
             if source not in sources:
                 self.feed.remove(source)
         for source in sources:
-            if source not in standing:
+            if source not in before_sources:
                 self.feed.add(source)
         self.runner = Runner(loaded.settings.alerts.command)
         self.ledger.redactor.full = loaded.settings.general.evidence == "full"
