@@ -1,20 +1,37 @@
-"""What one event costs in the engine, under the shipped policy. CPU time, best of three.
+"""What one event costs in the engine and one draft in the sessions, under the shipped policy. CPU time, best
+of three.
 
-python bench/engine.py
+    python bench/engine.py [--python] [--settings N]
+
+`--python`: without the compiled core. `--settings`: how many of a grid of settings are tried on the day.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import mixes
+
+from mailguard.core import state
 from mailguard.core.engine import Engine
+from mailguard.core.rehearsal import Rehearsal
+from mailguard.core.scanner import Draft, Scanner
+from mailguard.core.sessions import Sessions
+from mailguard.definitions.parsers import load_parsers
 from mailguard.definitions.settings import load_settings
-from mailguard.model import Event
+from mailguard.model import Block, Event
 
 PROVED = frozenset({"user", "recipient", "sender", "stage"})
 COUNT = 50_000
+LINES = 300_000
 
 
 def made(number: int, at: float, source: int, kind: str, **fields: str) -> Event:
@@ -97,11 +114,11 @@ def logins() -> list[Event]:
     ]
 
 
-def measure(make: Callable[[], Sequence[Event]]) -> tuple[float, float, Engine]:
+def measure(make: Callable[[], Sequence[Event]], native: bool | None) -> tuple[float, float, Engine]:
     """Mean and worst microseconds an event (best of three)."""
     best, worst = float("inf"), float("inf")
     for _ in range(3):
-        engine = Engine(load_settings().setup(track=True))
+        engine = Engine(load_settings().setup(track=True), native)
         engine.policy.enforcing = True
         events = make()
         gc.collect()
@@ -109,8 +126,7 @@ def measure(make: Callable[[], Sequence[Event]]) -> tuple[float, float, Engine]:
         began, slowest = time.process_time(), 0.0
         for start in range(0, COUNT, 100):
             inner = time.perf_counter()
-            for event in events[start : start + 100]:
-                engine.feed(event)
+            engine.feed_many(events[start : start + 100])
             slowest = max(slowest, time.perf_counter() - inner)
         best = min(best, time.process_time() - began)
         worst = min(worst, slowest)
@@ -118,15 +134,109 @@ def measure(make: Callable[[], Sequence[Event]]) -> tuple[float, float, Engine]:
     return 1e6 * best / COUNT, 1e6 * worst / 100, engine
 
 
+def day(native: bool | None, settings: int) -> None:
+    """A rich log, from the scanner's drafts on; then a checkpoint, and settings tried on its events."""
+    parsers, setup = load_parsers(), load_settings().setup()
+    lines = list(mixes.rich(LINES))
+    data = b"\n".join(lines) + b"\n"
+    scanner = Scanner(parsers, wanted_kinds=Engine(setup).wanted)
+    batches: list[list[Event | Draft]] = []
+    begin = 0
+    while begin < len(data):
+        end = data.rfind(b"\n", begin, begin + (1 << 18)) + 1 or len(data)
+        batches.append(scanner.scan(Block("mail.log", data, begin, end, begin, 1.8e9, False, year=2026)))
+        begin = end
+    drafts = sum(map(len, batches))
+    joining = judging = float("inf")
+    for _ in range(3):
+        sessions, engine = Sessions(parsers, native), Engine(setup, native)
+        engine.policy.enforcing = True
+        gc.collect()
+        gc.disable()
+        joined = judged = 0.0
+        events: list[Event] = []
+        for batch in batches:
+            at = time.process_time()
+            found = sessions.join(batch)
+            between = time.process_time()
+            engine.feed_many(found)
+            joined, judged = joined + between - at, judged + time.process_time() - between
+            events += found
+        joining, judging = min(joining, joined), min(judging, judged)
+        gc.enable()
+    counts = engine.counts
+    print(
+        f"\na rich log: {len(lines):,} lines, {drafts:,} drafts, {len(events):,} events, "
+        f"{counts['hostile']:,} hostile, {counts['under_ban']:,} under a ban, {counts['imposed']:,} bans"
+    )
+    print(f"sessions  {1e6 * joining / drafts:6.2f} µs a draft  {1e6 * joining / len(lines):6.2f} µs a line")
+    each = 1e6 * judging / len(events)
+    print(f"engine    {each:6.2f} µs an event {1e6 * judging / len(lines):6.2f} µs a line")
+    checkpoint(events, native)
+    if settings:
+        sweep(events, settings, native)
+
+
+def checkpoint(events: Sequence[Event], native: bool | None) -> None:
+    """How long the rows of a checkpoint take, one after each 4,000 events."""
+    engine = Engine(load_settings().setup(track=True), native)
+    engine.policy.enforcing = True
+    rows, spent = 0, []
+    for start in range(0, len(events), 4000):
+        engine.feed_many(events[start : start + 4000])
+        at = time.perf_counter()
+        rows += len(list(state.save(engine)))
+        spent.append(time.perf_counter() - at)
+    spent.sort()
+    print(
+        f"rows      {1e6 * sum(spent) / rows:6.2f} µs each; a checkpoint after 4,000 events "
+        f"{1e3 * spent[len(spent) // 2]:.1f} ms (median), {1e3 * spent[-1]:.1f} ms (worst)"
+    )
+
+
+def sweep(events: Sequence[Event], number: int, native: bool | None) -> None:
+    """Count and window of one detector, in a grid."""
+    base = load_settings().setup()
+    setups = [
+        replace(
+            base,
+            detectors=tuple(
+                replace(found, count=3 + n % 20, within=60.0 * (1 + n // 20))
+                if found.name == "password-guessing"
+                else found
+                for found in base.detectors
+            ),
+        )
+        for n in range(number)
+    ]
+    began = time.process_time()
+    rehearsal = Rehearsal(events, setups, native)
+    made = time.process_time() - began
+    for setup in setups:
+        rehearsal.run(setup, brief=True)
+    used = time.process_time() - began
+    each = 1e6 * (used - made) / number / len(events)
+    print(
+        f"settings  {number} on {len(events):,} events, {rehearsal.kept:,} of them kept: {used:.1f} s, "
+        f"{each:.2f} µs an event and setting, made ready in {made:.1f} s"
+    )
+
+
 def main() -> None:
+    reader = argparse.ArgumentParser(description=__doc__)
+    reader.add_argument("--python", action="store_true")
+    reader.add_argument("--settings", type=int, default=4)
+    asked = reader.parse_args()
+    native = False if asked.python else None
     print(f"{'events':<16}{'µs each':>10}{'worst 100':>11}  bans, alerts, keys")
     for make in (attackers, three_names, new_sources, banned, harvesters, connects, accepted, logins):
-        mean, worst, engine = measure(make)
+        mean, worst, engine = measure(make, native)
         counts = engine.counts
         print(
             f"{make.__name__:<16}{mean:>10.2f}{worst:>11.2f}  {counts['imposed']}, {counts['alerts']}, "
             f"{sum(engine.keys().values())}"
         )
+    day(native, asked.settings)
 
 
 if __name__ == "__main__":

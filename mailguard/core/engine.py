@@ -28,6 +28,7 @@ from .detectors import (
     SCOPES,
     Detector,
     Fired,
+    KeyOf,
     Lane,
     event_flags,
 )
@@ -37,7 +38,7 @@ from .policy import Policy, Rules
 from .quota import Quota
 from .standing import Book
 from .table import Row, Table
-from .window import KNOWN, LATENESS, SCOPE
+from .window import KNOWN, LATENESS, SCOPE, View
 
 #: How the room for keys is divided among the forms of key that are in use.
 _SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
@@ -60,6 +61,26 @@ def short_name(user: str) -> str:
 def alias(user: str) -> str:
     """What `short_name` of an account would be that `user` may mean."""
     return f"{user.partition('@')[0]}@" if "@" in user else user
+
+
+def unfold(
+    buffer: bytes, indexes: Sequence[int], most: int, rules: dict[int, str], logs: dict[int, str]
+) -> tuple[set[int], int, list[int], tuple[Evidence, ...]]:
+    """What these records of a history tell together: their kinds, the widest scope, their different values
+    (in the order in which each came last), and the last `most` as evidence.
+    """
+    records = View(buffer).records(indexes)
+    values = dict.fromkeys(record[2] for record in reversed(records) if record[2])
+    evidence = [
+        _new(Evidence, (time, rules.get(rule, UNNAMED), logs.get(log, UNNAMED), position, weight))
+        for time, position, _, log, rule, weight, _, _ in (records[-most:] if most else ())
+    ]
+    return (
+        {record[6] for record in records},
+        max([record[7] & SCOPE for record in records]),
+        list(reversed(values)),
+        tuple(evidence),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,7 @@ class Engine:
         self._allow_changed: set[Network] = set()
         self._sweep_in = _SWEEP_LEAST
         self._sweep_turn = 0
+        self._unfold = unfold
         self.brief = False  # offences carry no list of evidence
         self._twin = twins.choose("engine", native)
         self._feeder: Any = None
@@ -127,6 +149,7 @@ class Engine:
             return
         self._gather()
         self._feeder = self._twin.Feeder(self)
+        self._unfold = self._twin.unfold
         self.book.stale = self._twin.stale_earned, self._twin.stale_logins
         for lane in self.lanes:
             lane.history.stale = self._twin.stale_histories
@@ -140,10 +163,10 @@ class Engine:
         effects: list[Effect] = self._feeder.run(prepared)
         return effects
 
-    def scout(self, prepared: Any) -> list[tuple[str, set[int]]] | None:
-        """By form of key the keys that something could fire for, None where a table is too small to say; see
-        `rehearsal`. The engine is of no other use afterwards."""
-        live: list[tuple[str, set[int]]] | None = self._feeder.scout(prepared)
+    def scout(self, prepared: Any) -> list[tuple[str, set[int], KeyOf]] | None:
+        """For each form of key the keys that something could fire for, and how a key is found; None where a
+        table is too small to say. See `rehearsal`; the engine is of no other use afterwards."""
+        live: list[tuple[str, set[int], KeyOf]] | None = self._feeder.scout(prepared)
         return live
 
     @property
@@ -319,24 +342,16 @@ class Engine:
         last).
         """
         view, span, detector = fired.view, fired.span, fired.watch.detector
-        records = view.records(span.indexes)
-        seen = {record[6] for record in records}
-        scope = max([record[7] & SCOPE for record in records])
+        most = 0 if self.brief and not self.setup.guessed else MAX_EVIDENCE
+        seen, scope, values, evidence = self._unfold(
+            view.buffer, span.indexes, most, self.rules.names, self.logs.names
+        )
         if lane.form == "source":
             sources = [] if event.source is None else [event.source]
         else:
-            values = dict.fromkeys(record[2] for record in reversed(records) if record[2])
-            sources = [source_of_value(value) for value in reversed(values)]
+            sources = [source_of_value(value) for value in values]
             if detector.then and event.source is not None:  # who completed it is not among them
                 sources = [*(source for source in sources if source != event.source), event.source]
-        shown = () if self.brief and not self.setup.guessed else records[-MAX_EVIDENCE:]
-        rules, logs = self.rules.names, self.logs.names
-        evidence = tuple(
-            [
-                _new(Evidence, (time, rules.get(rule, UNNAMED), logs.get(log, UNNAMED), position, weight))
-                for time, position, _, log, rule, weight, _, _ in shown
-            ]
-        )
         kinds = tuple(kind for kind in detector.on if KIND_NUMBER[kind] in seen)
         offence = Offence(
             detector.name,

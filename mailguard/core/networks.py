@@ -127,11 +127,14 @@ class NetworkMap:
 
     def touching(self, network: Network) -> tuple[Network, str] | None:
         """A network of the list that shares a host with `network`: one around it, or else one inside it."""
-        for prefix, found in sorted(self._by_prefix[network.address >= V6].items()):
+        v6 = network.address >= V6
+        base, bits = (V6, 128) if v6 else (0, 32)
+        host = network.address - base
+        for prefix, found in sorted(self._by_prefix[v6].items()):
             if prefix <= network.prefix:
-                outer = network_of(network.address, prefix, prefix)
-                if outer.address in found:
-                    return outer, found[outer.address]
+                first = base + (host >> bits - prefix << bits - prefix)
+                if first in found:
+                    return Network(first, prefix), found[first]
             else:
                 for address in sorted(found):
                     if covers(network, Network(address, prefix)):

@@ -9,9 +9,9 @@ How to use it, with events in the order in which they count and every `Setup` th
 
 For a policy or two, `Engine.feed_many(events)` is simpler and as fast. What a rehearsal saves is, first, all
 that does not depend on the settings: names are hashed and sources are keyed once, and the events stand as
-rows one behind the other. Second, what cannot matter under any of the settings is left out: the sources that never
-do enough for the loosest of them, and what speaks for nobody who could be banned. A rehearsal is not changed
-by `run`, so processes forked after it was made can share it, each running some of the settings.
+rows one behind the other. Second, what cannot matter under any of the settings is left out: the sources that
+never do enough for the loosest of them, and what speaks for nobody who could be banned. A rehearsal is not
+changed by `run`, so processes forked after it was made can share it, each running some of the settings.
 
 Owns: which events can matter. Never: decides anything; that is the engine's, and the same code as ever.
 Limits: `effects` are equal to those of a replay, evidence included (with `brief` the lists of evidence are
@@ -106,7 +106,7 @@ class Rehearsal:
         scout.rewire()
         live = scout.scout(self._prepared)
         if live is not None:
-            self._prepared.keep(live)
+            self._prepared.keep(live, frozenset(kind for found in ordered for kind in found.on))
 
     @property
     def kept(self) -> int:

@@ -14,7 +14,7 @@ from mailguard.core.detectors import Detector
 from mailguard.core.engine import Engine, Setup
 from mailguard.core.rehearsal import Rehearsal, loosest
 from mailguard.definitions.settings import load_settings
-from mailguard.model import HOSTILE, Event
+from mailguard.model import CONTEXT, HOSTILE, Event
 from mailguard.notation import V6
 
 COMPILED = native.load("engine") is not None
@@ -28,6 +28,8 @@ def story(seed: int, count: int, sources: int, users: int, step: float) -> list[
     time, made = 1.8e9, []
     kinds = (
         *HOSTILE,
+        *CONTEXT,
+        *12 * ("mail_bounced",),
         *8 * ("auth_failure",),
         *4 * ("unknown_recipient", "connect", "auth_success", "mail_accepted"),
     )

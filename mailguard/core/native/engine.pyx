@@ -19,9 +19,10 @@ from libc.math cimport INFINITY, floor, fmod, isinf
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ...model import HOSTILE, VALUE_FIELD
+from ...model import HOSTILE, VALUE_FIELD, Evidence
 from ...notation import V6
 from ..detectors import KIND_NUMBER, SCOPE_NUMBER, SCOPES
+from ..names import UNNAMED
 from ..quota import Quota
 from ..window import View
 
@@ -33,12 +34,15 @@ cdef extern from "Python.h":
 
 INTERFACE = 1
 
+cdef object new_tuple = tuple.__new__
+
 include "blake.pxi"
 include "table.pxi"
 include "who.pxi"
 include "standing.pxi"
 include "window.pxi"
 include "sweep.pxi"
+include "unfold.pxi"
 
 cdef tuple SCOPE_NAMES = (*SCOPES, *SCOPES)[:4]  # a flag has two bits
 cdef frozenset EXCUSED = frozenset({"auth_failure", "locked_out"})  # as engine._EXCUSED
@@ -51,13 +55,14 @@ cdef class Prepared
 cdef class Route:
     """What is to be done with events of one kind."""
 
+    cdef str name
     cdef uint8_t kind
     cdef bint hostile, login, mail, excused, wanted
     cdef object value_field  # the field that a record by source carries
     cdef list strangers, known  # the tracks that take events of strangers, and of known users
 
     def __init__(self, str kind):
-        self.kind = KIND_NUMBER[kind]
+        self.name, self.kind = kind, KIND_NUMBER[kind]
         self.hostile = kind in HOSTILE
         self.login, self.mail = kind == "auth_success", kind == "mail_accepted"
         self.excused = kind in EXCUSED
@@ -235,7 +240,9 @@ cdef class Feeder:
                 return None
         if self.engine.folded:
             return None
-        return [((<Track>track).lane.form, (<Track>track).live) for track in self.tracks]
+        return [
+            ((<Track>track).lane.form, (<Track>track).live, (<Track>track).lane.key_of) for track in self.tracks
+        ]
 
     cdef int again(self, Prepared prepared, Py_ssize_t place, list effects) except -1:
         """The event at `place`."""

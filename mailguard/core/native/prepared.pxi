@@ -146,8 +146,9 @@ cdef class Prepared:
             who.low, who.narrow, who.mixed, who.network_ = row.low, row.bits & NARROW != 0, False, None
         return True
 
-    def keep(self, list live):
-        """Only the rows that can matter where `live` names, by form of key, the keys that may fire: everything of
+    def keep(self, list live, frozenset counted):
+        """Only the rows that can matter where `live` tells for each form of key which keys may fire, and how an
+        event's key is found; `counted`: the kinds that some detector counts. These are: everything hostile of
         the sources and networks that a ban could be about, and what speaks for them.
 
         Why that is exact: a key that never fires has no consequence, whatever it counts. A ban is about a source
@@ -155,7 +156,8 @@ cdef class Prepared:
         are the standing of their networks, their users' logins, and whether a user exists; a login that ends a
         sequence asks for the standing from where it came.
         """
-        cdef dict found = dict(live)
+        cdef dict found = {form: keys for form, keys, _ in live}
+        cdef list others = [(key_of, keys) for form, keys, key_of in live if form not in FORMS]
         cdef set sources = set(), networks = set(), users = set(), guilty = found.get("network", set())
         cdef set by_user = found.get("user", set()), by_both = found.get("user+network", set())
         cdef set by_source = found.get("source", set())
@@ -165,34 +167,35 @@ cdef class Prepared:
         cdef Who who = here.who
         cdef bint wanted
         cdef Row *row
-        if not found.keys() <= FORMS.keys():
-            return  # another form of key: everything may matter
         for place in range(self.count):
             self.show(place, here, routes)
             row = &self.rows[place]
             row.lanes = 0
-            if here.sourced and not (here.route.login or here.route.mail):
+            if here.sourced:
                 row.lanes = (who.source in by_source) << SOURCE | (who.network() in guilty) << NETWORK
                 if here.user_looked == 1:
                     row.lanes |= (here.name_ in by_user) << USER
                     row.lanes |= (who.with_user(here.name_) in by_both) << USER_NETWORK
-                if row.lanes:
+                for key_of, keys in others:
+                    row.lanes |= (key_of(here.event()) in keys) << OTHER
+                if row.lanes and here.route.name in counted:
                     sources.add(who.source)
         for place in range(self.count):
             self.show(place, here, routes)
-            if here.sourced and (who.source in sources or who.network() in guilty):
+            if here.sourced and (
+                who.source in sources or who.network() in guilty or here.route.login and self.rows[place].lanes
+            ):
                 networks.add(who.network())
                 if here.user_looked == 1:
                     users.add(here.name_)
-            elif here.sourced and here.route.login and here.user_looked == 1 and here.name_ in by_user:
-                networks.add(who.network())
         for place in range(self.count):
             self.show(place, here, routes)
             wanted = False
             if here.sourced:
-                wanted = who.source in sources or who.network() in guilty
-                if not here.route.hostile and not self.rows[place].lanes:
-                    wanted = False  # it meets no ban and makes none
+                # What makes no ban matters where it meets one: if it is hostile.
+                wanted = here.route.name in counted and self.rows[place].lanes != 0
+                if here.route.hostile:
+                    wanted = wanted or who.source in sources or who.network() in guilty
                 if here.route.login and here.user_looked == 1:
                     wanted = wanted or here.name_ in users
                 if here.route.login or here.route.mail:
