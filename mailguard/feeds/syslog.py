@@ -14,9 +14,7 @@ listened is lost, and so is what waits unread when the guard is killed: nothing 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import stat
 import struct
 from dataclasses import replace
 from typing import Any
@@ -26,25 +24,17 @@ from mailguard.feeds.interface import LogOptions, LogStatus, Saved
 from mailguard.feeds.lines import Arena
 from mailguard.feeds.syslogframes import Frames
 from mailguard.feeds.syslogmessage import Line, Messages
+from mailguard.feeds.syslogsockets import CONNECTIONS, bound, inherited
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Block, Item, Network, Notice, Record, Records
-from mailguard.notation import (
-    Endpoint,
-    covers,
-    format_address,
-    host_prefix,
-    is_v6,
-    parse_address,
-    parse_endpoint,
-)
+from mailguard.notation import Endpoint, covers, format_address, host_prefix, parse_address, parse_endpoint
 
-CONNECTIONS, OF_ONE = 64, 16  # open at once: of all senders, of one
+OF_ONE = 16  # connections of one sender; CONNECTIONS of all
 PATIENCE = 60.0  # seconds in which a message must become whole
 _MESSAGES = 1024  # of one batch and descriptor
 _BATCH = 1 << 20  # bytes of one batch
 _PIECE = 1 << 16  # bytes of one read; no datagram is longer
-_RECEIVE = 4 << 20  # bytes that the kernel may keep for us between two reads
 _RETRY = 5.0  # seconds until an address that cannot be bound is tried again
 _SAY = 3600.0  # seconds between two notices of one kind
 _LOGS = 64  # logs inside messages that get a name of their own
@@ -110,7 +100,7 @@ class SyslogSource:
     def _listen(self, place: Endpoint) -> None:
         assert self._wait is not None
         try:
-            made = _inherited(place) or _bound(place)
+            made = inherited(place) or bound(place)
         except OSError as error:
             why = error.strerror or str(error)
             if isinstance(error, PermissionError):
@@ -376,46 +366,3 @@ class SyslogSource:
         self._udp.clear()
         self._tcp.clear()
         self._ready.clear()
-
-
-def _bound(place: Endpoint) -> socket.socket:
-    """A socket of our own, bound and not blocking. Raises OSError."""
-    kind = socket.SOCK_DGRAM if place.transport == "udp" else socket.SOCK_STREAM
-    family = socket.AF_INET6 if is_v6(place.address) else socket.AF_INET
-    made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # the stated address and no other
-        if place.transport == "udp":
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE)
-        else:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((place.host, place.port))
-        if place.transport == "tcp":
-            made.listen(CONNECTIONS)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-def _inherited(place: Endpoint) -> socket.socket | None:
-    """A copy of the socket that systemd passed for that address; None when there is none."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    count = os.environ.get("LISTEN_FDS", "")
-    for number in range(3, 3 + (int(count) if count.isdigit() and int(count) < 64 else 0)):
-        try:
-            if not stat.S_ISSOCK(os.fstat(number).st_mode):
-                continue
-            passed = socket.socket(fileno=os.dup(number))
-        except OSError:
-            continue
-        kind = socket.SOCK_DGRAM if place.transport == "udp" else socket.SOCK_STREAM
-        if passed.type == kind and passed.family in (socket.AF_INET, socket.AF_INET6):
-            name = passed.getsockname()
-            if name[1] == place.port and parse_address(name[0]) == place.address:
-                passed.setblocking(False)
-                return passed
-        passed.close()
-    return None

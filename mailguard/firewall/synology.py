@@ -15,23 +15,19 @@ never blocked. Entries of others are never changed.
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mailguard.clock import Clock
 from mailguard.core.networks import without
-from mailguard.firewall import tools
 from mailguard.firewall.desired import FOREVER, Bans, Changes, Key
 from mailguard.firewall.driver import Differences, Driver, expires
 from mailguard.firewall.interface import SCOPES, FirewallError, Standing
 from mailguard.firewall.synologystate import STATE, Entry, State
 from mailguard.firewall.synologytable import DATABASE, AutoBlock, Put, Row
+from mailguard.firewall.synologyweb import WebApi
 from mailguard.model import Network, Notice
 from mailguard.notation import (
-    V6,
     covers,
     format_address,
     format_duration,
@@ -43,7 +39,6 @@ from mailguard.notation import (
 #: Addresses that one network may become: a row each, or a program to be run for each.
 EXPAND_TABLE, EXPAND_WEBAPI = 256, 16
 _TOLD = 1000
-_OF_ONE_API = 400  # error numbers below are common to all of DSM's APIs: no such method, no permission, ...
 
 
 class Operation(NamedTuple):
@@ -78,11 +73,10 @@ class Synology(Driver):
     ):
         super().__init__(clock, ports)
         self.table = AutoBlock(database) if via == "table" else None
-        self._create, self._delete = tuple(create), tuple(delete)
-        self._whole = self.table is None and any("{network}" in one for one in self._create)
+        self.web = WebApi(create, delete, timeout, self._tell)
+        self._whole = self.table is None and self.web.whole
         usual = EXPAND_WEBAPI if self.table is None else EXPAND_TABLE
         self.expand = usual if expand is None else expand
-        self._timeout = timeout
         self.state = State(state)
         self.entries: dict[Network, Entry] = {}  # ours in the list
         self._told: set[str] = set()
@@ -163,8 +157,7 @@ class Synology(Driver):
 
     def text(self, operation: Operation) -> str:
         if self.table is None:
-            arguments = self._create if operation.until is not None else self._delete
-            return shlex.join(_filled(arguments, operation.entry))
+            return self.web.text(operation.entry, operation.until is not None)
         address = format_address(operation.entry.address)
         if operation.until is None:
             return f"block list: take out {address}"
@@ -175,7 +168,7 @@ class Synology(Driver):
         if self.table is not None:
             self._apply_table(self.table, operations)
         else:
-            self._apply_webapi(operations)
+            self._apply_webapi(self.web, operations)
 
     def _apply_table(self, table: AutoBlock, operations: Sequence[Operation]) -> None:
         now = self.clock.now()
@@ -203,7 +196,7 @@ class Synology(Driver):
         self.entries |= puts
         self.state.note(gone=gone)
 
-    def _apply_webapi(self, operations: Sequence[Operation]) -> None:
+    def _apply_webapi(self, web: WebApi, operations: Sequence[Operation]) -> None:
         """One call for each entry; those that worked are remembered also when others failed."""
         now = int(self.clock.now())
         failed: FirewallError | None = None
@@ -213,40 +206,18 @@ class Synology(Driver):
                 if until is not None:
                     one = Entry(until, now if there is None else there.recorded)
                     self.state.note(entries={entry: one})
-                    if there is None and not self._call(self._create, entry):
+                    if there is None and not web.put(entry):
                         self.state.note(gone=[entry])
                         continue
                     self.entries[entry] = one
                 elif there is not None:
-                    self._call(self._delete, entry)  # refused: somebody took it out
+                    web.take(entry)  # refused: somebody took it out
                     del self.entries[entry]
                     self.state.note(gone=[entry])
             except FirewallError as error:
                 failed = error
         if failed is not None:
             raise failed
-
-    def _call(self, arguments: Sequence[str], entry: Network) -> bool:
-        """Run a command that calls DSM's API. False when DSM refuses this entry (the list's own error
-        numbers), which is said; whatever else is wrong (common numbers, no answer) raises FirewallError."""
-        filled = _filled(arguments, entry)
-        answer = tools.run(filled, timeout=self._timeout)
-        begin, end = answer.find("{"), answer.rfind("}")  # before it synowebapi says what it does
-        try:
-            told = json.loads(answer[begin : end + 1]) if begin >= 0 else None
-        except ValueError:
-            told = None
-        if isinstance(told, dict) and told.get("success") is True:
-            return True
-        error = told.get("error") if isinstance(told, dict) else None
-        code = error.get("code") if isinstance(error, dict) else None
-        if isinstance(code, int) and code >= _OF_ONE_API:
-            what = "put in" if arguments is self._create else "taken out"
-            self._tell(f"DSM says that {format_network(entry)} cannot be {what} (error {code})")
-            return False
-        why = f"error {code}" if isinstance(code, int) else "an answer that is none"
-        name = filled[0].rpartition("/")[2]
-        raise FirewallError(f"{name}: DSM answered {format_network(entry)} with {why}")
 
     # ---- bans
 
@@ -384,29 +355,9 @@ class Synology(Driver):
 
     def probe(self) -> str:
         """Why this cannot work here; "" when it can."""
-        if self.table is not None:
-            return self.table.probe()
-        for arguments in (self._create, self._delete):
-            if not os.access(arguments[0], os.X_OK):
-                return f"{arguments[0]} is not there or cannot be run"
-        return ""
+        return self.web.probe() if self.table is None else self.table.probe()
 
 
 def _stands(row: Row | None, one: Entry, now: float) -> bool:
     """Whether the list still has our entry as it was written."""
     return row is not None and row.recorded == one.recorded and row.holds(one.until, now)
-
-
-def _filled(arguments: Sequence[str], entry: Network) -> tuple[str, ...]:
-    """Arguments with their placeholders filled: texts of parsed addresses, so nothing a shell could read."""
-    values = {
-        "{address}": format_address(entry.address),
-        "{network}": format_network(entry),
-        "{family}": "6" if entry.address >= V6 else "4",
-    }
-    filled = []
-    for argument in arguments:
-        for name, value in values.items():
-            argument = argument.replace(name, value)
-        filled.append(argument)
-    return tuple(filled)
