@@ -8,7 +8,7 @@ driver with a server that appends whole rows can be played, without threads and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mailguard.clock import ManualClock
@@ -18,6 +18,7 @@ from mailguard.firewall.epostdisk import Disk
 from mailguard.model import Ban, Network
 from mailguard.notation import parse_address, parse_network
 from tests.epost_server import Options, Server
+from tests.epost_server.tables import matches
 
 BEGIN = 1_795_000_000.0
 KINDS = ("smtp", "pop", "imap")
@@ -151,6 +152,17 @@ class Stage:
     def refused(self, address: str, kind: str = "smtp") -> bool:
         """Whether the server turns that client away."""
         return self.session(address, kind) == []
+
+    def turned_away(self, addresses: Iterable[str], kind: str) -> set[str]:
+        """Of these clients those whom the server's reading of its table turns away; no session is played."""
+        lock, now = self.lock or 0.0, self.clock.now()
+        rows = [row for row in self.server.tables[kind].rows() if row.live(now, lock) and not row.iplock]
+        away = set()
+        for address in addresses:
+            first = next((row for row in rows if matches(row.pattern, address)), None)
+            if first is not None and not first.white:
+                away.add(address)
+        return away
 
     def session(self, address: str, kind: str) -> list[str]:
         """The server's greeting."""
