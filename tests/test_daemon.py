@@ -38,6 +38,7 @@ from mailguard.firewall.interface import FirewallError, ports_of
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to
 from mailguard.ledger import Ledger, LedgerError
+from mailguard.ledger.writer import MOST_CHECKPOINTS
 from mailguard.model import Ban, Block, Network, Notice, Record, Records, Request
 from mailguard.notation import format_network, parse_network
 from mailguard.problems import Problem, ProblemsError
@@ -481,9 +482,9 @@ class TestReload:
         said: list[str] = []
         monkeypatch.setattr(place.guard.notifier, "ready", said.append)
         monkeypatch.setattr(place.guard.loop, "checkpoint", lambda: None)
-        place.guard.writer.busy = True
+        place.guard.writer._checkpoints = MOST_CHECKPOINTS
         assert place.ask("reload")["ok"] is False
-        place.guard.writer.busy = False
+        place.guard.writer._checkpoints = 0
         assert len(said) == 1
 
     def test_a_reload_is_on_disk(self, place: Place) -> None:

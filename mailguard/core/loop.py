@@ -19,6 +19,7 @@ from .gate import Gate
 from .notes import Notes
 from .ports import Clock, Feed, Firewall, Judge, Ledger, Pace, Teller
 
+_PATIENCE = 0.25  # seconds that a question waits for a slow disk
 #: What the judge answers itself; its effects and state are written down before the answer goes out.
 JUDGE_VERBS = frozenset({"ban", "unban", "allow", "disallow", "enforce", "observe", "panic"})
 
@@ -160,6 +161,7 @@ class Loop:
         elif request.verb == "stop":
             self.stopping, answer = True, {"ok": True}
         else:
+            self.notes.ledger.settle(_PATIENCE)  # so that an answer knows of the ban that was just told
             answer = self.teller.answer(request, now)
         if request.reply is not None:
             request.reply(answer)

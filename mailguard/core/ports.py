@@ -63,7 +63,7 @@ class Ledger(Protocol):
 
     @property
     def busy(self) -> bool:
-        """A checkpoint waits to be written."""
+        """No further checkpoint now: too many wait to be written, or one cannot be."""
 
     @property
     def behind(self) -> int:

@@ -36,6 +36,7 @@ SENTENCES: dict[str, str] = {
     "export-rows": "{log}: {odd} of {rows} rows of the saved table were not understood",
     "firewall-lost": "the firewall does not take bans: {reason}; they stay due and are tried again",
     "firewall-back": "the firewall is back; everything that is due stands",
+    "firewall-answers": "the firewall answers again",
     "firewall-repaired": "somebody changed mailguard's own firewall table ({what}); it was repaired",
     "firewall-table": "the firewall: {what}",
     "disk-full": "the ledger cannot be written: {reason}; bans go on, and what happened is kept in memory",

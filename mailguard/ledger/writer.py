@@ -5,6 +5,10 @@ same. Writing may take as long as the disk likes, and it may fail: the job at th
 works, so nothing is lost and nothing is written out of order. Killed before it was written, a job leaves no
 trace: the positions in the logs are in the same queue, behind the effects that they led to.
 
+The thread lets jobs gather for a moment and writes them together: of a source that knocks hundreds of times a
+second its newest lines, of a key that changes all the time its last value, and one commit. Whoever asks
+(`settle`) waits for all that stands in the queue.
+
 Owns: the queue. Limits: `most` effects in it; beyond that alerts go first, then the oldest, and `dropped`
 counts.
 """
@@ -23,6 +27,8 @@ from .store import LedgerError
 
 Row = tuple[str, bytes, bytes | None]
 _DROP_AT_ONCE = 1000
+#: Seconds that jobs gather before they are written, and checkpoints that may wait at most.
+GATHER, MOST_CHECKPOINTS = 0.1, 64
 
 
 @dataclass(slots=True)
@@ -66,7 +72,7 @@ class Writer:
         self.trouble = ""  # why it cannot write; empty: it can
         self.dropped = 0  # effects that will never be written
         self.behind = 0  # effects that wait
-        self.busy = False  # a checkpoint waits or is being written
+        self._checkpoints = 0  # of them
         self.retry_at: float | None = None
         self._most = most
         self._first, self._longest, self._pause = retry_first, retry_longest, 0.0
@@ -75,6 +81,8 @@ class Writer:
         self._queue: deque[_Job] = deque()
         self._change = threading.Condition()
         self._ending = False
+        self._hurry = False  # write what waits without letting more gather
+        self._in_work = 0  # jobs at the head that are being written
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True) if threaded else None
         if self._thread is not None:
             self._thread.start()
@@ -89,9 +97,13 @@ class Writer:
         """Write effects down, soon."""
         self._put(_Job(self._events, list(effects)))
 
+    @property
+    def busy(self) -> bool:
+        """No further checkpoint now: too many wait, or one cannot be written."""
+        return self._checkpoints >= MOST_CHECKPOINTS or (self._checkpoints > 0 and bool(self.trouble))
+
     def checkpoint(self, rows: Iterable[Row], positions: Mapping[str, bytes]) -> None:
         """Write what changed and how far the logs were read, soon; not while `busy`."""
-        self.busy = True
         self._put(_Job(self._events, [], list(rows), dict(positions)))
 
     def later(self, work: Callable[[], None]) -> None:
@@ -102,10 +114,14 @@ class Writer:
         self._events = []
         with self._change:
             self.behind += len(job.effects)
+            self._checkpoints += job.rows is not None
             self._queue.append(job)
             if self.behind > self._most:
                 self._drop()
-            self._change.notify_all()
+            if job.work is not None:
+                self._hurry = True
+            if self._hurry or len(self._queue) == 1:
+                self._change.notify_all()
         if self._thread is None and self.retry_at is None:
             self._write_all()
 
@@ -123,6 +139,8 @@ class Writer:
             return not self._queue
         end = time.monotonic() + timeout
         with self._change:
+            self._hurry = True
+            self._change.notify_all()
             while self._queue:
                 left = end - time.monotonic()
                 if left <= 0 or self.trouble:
@@ -162,8 +180,9 @@ class Writer:
         return not self._queue
 
     def _drop(self) -> None:
-        """Make room: alerts first, from the oldest on, then the oldest effects. The head may be in work."""
-        waiting = [job for job in list(self._queue)[1:] if job.effects]
+        """Make room: alerts first, from the oldest on, then the oldest effects. Those at the head may be in
+        work."""
+        waiting = [job for job in list(self._queue)[max(1, self._in_work) :] if job.effects]
         excess = self.behind - self._most + min(_DROP_AT_ONCE, self._most // 10)
         for alerts in (True, False):
             for job in waiting:
@@ -184,8 +203,12 @@ class Writer:
             with self._change:
                 while not self._queue and not self._ending:
                     self._change.wait()
+                end = time.monotonic() + GATHER
+                while not (self._hurry or self._ending) and (left := end - time.monotonic()) > 0:
+                    self._change.wait(left)
                 if self._ending:
                     return
+                self._hurry = False
             self._write_all()
             if self.retry_at is not None:
                 with self._change:
@@ -197,6 +220,7 @@ class Writer:
                 if not self._queue or self._ending:
                     return
                 jobs = self._together()
+                self._in_work = len(jobs)
             try:
                 self._write(jobs)
             except LedgerError as error:
@@ -204,25 +228,31 @@ class Writer:
                 self.retry_at = self._monotonic() + self._pause
                 self.trouble = str(error)
                 with self._change:
+                    self._in_work = 0
                     self._change.notify_all()
                 return
             with self._change:
+                self._in_work = 0
                 for job in jobs:
                     self._queue.popleft()
                     self.behind -= len(job.effects)
-                    if job.rows is not None:
-                        self.busy = False
+                    self._checkpoints -= job.rows is not None
                 self.trouble, self.retry_at = "", None
                 self._change.notify_all()
 
     def _together(self) -> list[_Job]:
-        """The jobs to be done at once: those at the head, up to the first checkpoint or other work."""
-        jobs = []
+        """The jobs to be done at once: those up to the last checkpoint before other work. What stands behind
+        it must not be written with it: the lines of those jobs come after its positions."""
+        jobs: list[_Job] = []
+        end = 0
         for job in self._queue:
             jobs.append(job)
-            if job.rows is not None or job.work is not None:
+            if job.work is not None:
+                end = end or len(jobs)
                 break
-        return jobs
+            if job.rows is not None:
+                end = len(jobs)
+        return jobs[: end or len(jobs)]
 
     def _write(self, jobs: list[_Job]) -> None:
         for job in jobs:
@@ -234,6 +264,14 @@ class Writer:
             self.ledger.record(effects)
         last = jobs[-1]
         if last.rows is not None:
-            self.ledger.checkpoint(last.rows, last.positions)
+            checkpoints = [job.rows for job in jobs if job.rows is not None]
+            rows = last.rows if len(checkpoints) == 1 else _latest(checkpoints)
+            self.ledger.checkpoint(rows, last.positions)
         if last.work is not None:
             last.work()
+
+
+def _latest(checkpoints: Iterable[list[Row]]) -> list[Row]:
+    """The rows of several checkpoints, of each key the last one."""
+    latest = {(row[0], row[1]): row for rows in checkpoints for row in rows}
+    return list(latest.values())
