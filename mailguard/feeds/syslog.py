@@ -250,7 +250,7 @@ class SyslogSource:
         items += self._notices
         self._notices = []
         options, status = self.options, self._status
-        if records:
+        if found:  # also without a record: who only sends lines of other logs is not silent
             items.append(Records(self.name, records, arrival, True, options.may_ban, options.parsers))
         for log, said in lines.items():
             items.append(self._block(log, said, arrival))

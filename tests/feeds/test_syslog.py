@@ -444,6 +444,9 @@ def test_lines_of_other_logs_come_as_blocks(receiver: Callable[..., Receiver]) -
     assert first == line * 2
     assert {item.log for item in blocks} >= {"nas/127.0.0.1/a0", "nas/others"}
     assert len({item.log for item in blocks}) <= syslog._LOGS + 1
+    heard = [item for item in one.items if isinstance(item, Records)]
+    assert {item.log for item in heard} == {"nas"}  # so that its silence is known
+    assert Scanner(load_parsers(check=False)).scan_records(heard[0]) == []
 
 
 def test_an_address_that_is_not_there_yet(
