@@ -47,7 +47,19 @@ from .dialogue_state import (
     rows,
     unpack,
 )
-from .dialogue_words import MESSAGE, Answer, Command, Machine
+from .dialogue_words import (
+    ASKS,
+    ENDS,
+    GOES_ON,
+    GREETS,
+    MARK,
+    MESSAGE,
+    READS,
+    TRACES,
+    Answer,
+    Command,
+    Machine,
+)
 from .items import Draft, Item, family
 from .rules import IGNORE, Parser, decode
 from .stamps import SECONDS, Stamps
@@ -141,14 +153,18 @@ class Reader:
         """`covering`: parsers whose sessions other logs tell as well; for those, marks are made."""
         parsers = tuple(parsers)
         self.machines = tuple(
-            Machine(parser, tuple(Entry(rule, parser) for rule in parser.rules), wanted)
+            Machine(
+                parser,
+                tuple(Entry(rule, parser) for rule in parser.rules),
+                wanted,
+                parser.name in covering,
+            )
             for parser in parsers
             if parser.dialogue is not None
         )
         self.wanted = wanted
         self.keep_lines = keep_lines
         self.lost = 0  # hostile lines of sessions whose address is not certain
-        self._covering = covering
         self._by_name = {machine.name: machine for machine in self.machines}
         self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
         self._logs: dict[str, _Log] = {}
@@ -367,6 +383,7 @@ class Reader:
             session.command = command
             session.table = session.machine.tables[command.name]
             session.turn = SERVER
+            session.exchange = None
             if command.field:
                 argument = bytes(data[behind : run.stop(behind)])
                 session.argument = argument
@@ -378,28 +395,30 @@ class Reader:
                 stop = run.stop(behind)
                 session.exchange, secret = DECODERS[command.decoder](data, behind, stop)
                 run.blot(secret, stop)
-            if command.mark and session.machine.name in self._covering:
-                session.turn, session.state = ODD, _SERVES
             return True
         return False
 
     def _keep(self, session: Open, name: str, value: str) -> None:
-        session.kept = {**(session.kept or {}), name: value}
-        session.proved |= {name}
+        if session.kept is None:
+            session.kept = {}
+        session.kept[name] = value
+        if name not in session.proved:
+            session.proved |= {name}
 
     def _client(
         self, run: _Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float
     ) -> None:
         """A line in the client's place."""
         machine, at = session.machine, match.start(3)
-        end = run.begins(machine.ends, at)
-        if end or run.begins(machine.reading + machine.traces, at):
+        looks = machine.looks.get(head, 0)
+        end = looks & ENDS and run.begins(machine.ends, at)
+        if end or (looks & (READS | TRACES) and run.begins(machine.reading + machine.traces, at)):
             text = bytes(run.data[at : run.stop(at)])
             rules = machine.end_rules if end else machine.trace_rules
-            session.held = Held(end, self._of(rules, run, session, text, at, time), session.state)
+            session.held = Held(bool(end), self._of(rules, run, session, text, at, time), session.state)
             session.turn, session.state = ODD, MAYBE
             return
-        if run.begins(machine.greeting, at):
+        if looks & GREETS and run.begins(machine.greeting, at):
             session.rivals = Rivals(Open(machine, time), hash(bytes(run.data[at : run.stop(at)])))
             self._unread(session)
             session.turn, session.state = ODD, RIVAL
@@ -416,10 +435,10 @@ class Reader:
         if session.state == ANSWER:
             assert session.exchange is not None
             session.exchange.take(run.data, at, stop)
-            session.turn, session.state = ODD, _SERVES
+            session.turn, session.state = SERVER, ""
         else:
             machine = session.machine
-            session.command, session.argument = machine.other, None
+            session.command, session.argument, session.exchange = machine.other, None, None
             session.table = machine.tables[machine.other.name]
             session.turn, session.state = ODD, _SERVES
             if session.address is not None and bytes(run.data[at : at + 4]) in machine.codes:
@@ -462,11 +481,12 @@ class Reader:
         """A line in the server's place."""
         machine, at = session.machine, match.start(3)
         code = machine.codes.get(head)
+        looks = machine.looks.get(head, 0)
         if code is not None:
-            if run.begins(machine.greeting, at) and code not in session.table:
+            if looks & GREETS and run.begins(machine.greeting, at) and code not in session.table:
                 self._begin(run, context, at, match, time)  # it is the server's for certain: a new session
                 return
-            self._reply(run, session, code, at, time)
+            self._reply(run, session, code, looks, at, time)
             return
         contested = session.state == _CONTEST
         if run.begins(machine.ends, at):
@@ -491,11 +511,11 @@ class Reader:
             session.state = ""
             self._command(run, session, verbs, at)  # a reply is missing
 
-    def _reply(self, run: _Run, session: Open, code: bytes, at: int, time: float) -> None:
+    def _reply(self, run: _Run, session: Open, code: bytes, looks: int, at: int, time: float) -> None:
         """The server's answer to the client's latest line."""
         machine = session.machine
         session.turn, session.state = CLIENT, ""
-        if session.exchange is not None and run.begins(machine.challenge, at):
+        if looks & ASKS and session.exchange is not None and run.begins(machine.challenge, at):
             session.turn, session.state = ODD, ANSWER
             return
         answers = session.table.get(code)
@@ -503,10 +523,8 @@ class Reader:
             self._answered(run, session, answers, at, time)
         if session.command is machine.other:
             run.blot(at + 4, run.stop(at))  # it may repeat what the client wrote
-        elif session.command.mark:
-            self._mark(run, session, time, at)
         session.exchange = None
-        if run.begins(machine.text, at):
+        if looks & GOES_ON and run.begins(machine.text, at):
             session.turn, session.state = ODD, TEXT
             session.table = machine.tables[MESSAGE]
 
@@ -537,7 +555,7 @@ class Reader:
         if code is not None and not greets:  # it was answered, so the client wrote it
             session.state = held.state
             self._unread(session)
-            self._reply(run, session, code, at, time)
+            self._reply(run, session, code, machine.looks.get(head, 0), at, time)
             return
         if held.event is not None:
             self._emit(run, session, held.event)
@@ -598,7 +616,7 @@ class Reader:
             left = self._decide(run, context, session)
             self._client(run, context, left, head, match, time)
         elif rivals.serving:
-            self._reply(run, session, code, at, time)
+            self._reply(run, session, code, machine.looks.get(head, 0), at, time)
             run.blot(at + 4, run.stop(at))
             rivals.inner, rivals.serving = session.state, False
             session.turn, session.state = ODD, RIVAL
@@ -625,6 +643,7 @@ class Reader:
         else:
             session.command, session.argument = session.machine.other, None
             session.table = session.machine.tables[session.machine.other.name]
+            session.exchange = None
         session.turn, session.state = ODD, _SERVES
 
     def _decide(self, run: _Run, context: bytes, session: Open) -> Open:
@@ -640,16 +659,22 @@ class Reader:
 
     # ------------------------------------------------------------ events
 
-    def _answered(self, run: _Run, session: Open, answers: tuple[Answer, ...], at: int, time: float) -> None:
+    def _answered(
+        self, run: _Run, session: Open, answers: tuple[Answer | None, ...], at: int, time: float
+    ) -> None:
         """The server's answer to a command that has rules for it: the first that fits takes it."""
+        if answers[0] is MARK:
+            self._mark(run, session, time, at)
+            if len(answers) == 1:
+                return
         stop = run.stop(at)
         if session.command is session.machine.other:  # it may repeat what the client wrote
             quote = run.data.find(b'"', at, stop)
             stop = stop if quote < 0 else quote
         text = bytes(run.data[at:stop])
         for answer in answers:
-            captures = answer.entry.find(text, 0, len(text))
-            if captures is None:
+            captures = None if answer is None else answer.entry.find(text, 0, len(text))
+            if answer is None or captures is None:
                 continue
             answer.entry.count += 1
             if answer.ties:
@@ -779,7 +804,7 @@ class Reader:
         """Say that this log tells of a session with that address and time; other logs that tell it too
         then need not."""
         machine = session.machine
-        if machine.name not in self._covering or session.address is None:
+        if not machine.marks or session.address is None:
             return
         block = run.block
         event = Event(

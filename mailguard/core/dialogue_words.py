@@ -20,6 +20,8 @@ FORMS = ("path", "rest")
 PLACES = ("reply", "trace", "end")
 #: What stands for a line that is no command, and for the text that follows the server's go-ahead.
 OTHER, MESSAGE = "other", "text"
+#: What a line may be, by its first four bytes.
+GREETS, ENDS, READS, TRACES, ASKS, GOES_ON = 1, 2, 4, 8, 16, 32
 HEAD = 4  # bytes by which a line is told apart
 
 
@@ -55,7 +57,9 @@ class Dialogue:
     turns: bool = True  # client and server take turns; False: only traces are read
 
 
-Table = dict[bytes, "tuple[Answer, ...]"]
+Table = dict[bytes, "tuple[Answer | None, ...]"]
+#: In place of the first answer: the line says that this log follows the session.
+MARK = None
 
 
 class Answer:
@@ -91,6 +95,8 @@ class Machine:
         "entries",
         "greeting",
         "guessed",
+        "looks",
+        "marks",
         "name",
         "nobody",
         "other",
@@ -106,7 +112,10 @@ class Machine:
         "verbs",
     )
 
-    def __init__(self, parser: Parser, entries: tuple[Entry, ...], wanted: frozenset[str] | None):
+    def __init__(
+        self, parser: Parser, entries: tuple[Entry, ...], wanted: frozenset[str] | None, marks: bool
+    ):
+        """`marks`: somebody wants to know which sessions it follows."""
         dialogue = parser.dialogue
         assert dialogue is not None
         self.parser = parser
@@ -122,6 +131,17 @@ class Machine:
         self.challenge = _texts(dialogue.challenge)
         self.text = _texts(dialogue.text)
         self.nobody = dialogue.nobody.encode()
+        self.looks: dict[bytes, int] = {}
+        for bit, texts in (
+            (GREETS, self.greeting),
+            (ENDS, self.ends),
+            (READS, self.reading),
+            (TRACES, self.traces),
+            (ASKS, self.challenge),
+            (GOES_ON, self.text),
+        ):
+            for text in texts:
+                self.looks[text[:HEAD]] = self.looks.get(text[:HEAD], 0) | bit
         self.codes = _codes(dialogue.replies) if dialogue.turns else {}
         #: Replies after which nothing else has to be looked at.
         special = {_key(text) for text in (*self.greeting, *self.challenge, *self.text)}
@@ -143,6 +163,13 @@ class Machine:
                     table = self.tables[name]
                     key = _key(answer.head)
                     table[key] = (*table.get(key, ()), answer)
+        self.marks = marks
+        if marks:
+            special = {_key(text) for text in (*self.greeting, *self.challenge)}
+            for command in dialogue.commands:
+                table = self.tables[command.name]
+                for code in set(self.codes.values()) - special if command.mark else ():
+                    table[code] = (MARK, *table.get(code, ()))
         self.tying = tuple(answer for answer in answers if answer.ties)
         self.trace_rules = tuple(answer for answer in answers if answer.place == "trace")
         self.end_rules = tuple(answer for answer in answers if answer.place == "end")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.dialogue import Reader
 from ..core.dialogue_decoders import DECODERS
-from ..core.dialogue_words import FORMS, MESSAGE, OTHER, PLACES, Command, Dialogue
+from ..core.dialogue_words import FORMS, HEAD, MESSAGE, OTHER, PLACES, Command, Dialogue
 from ..core.pattern import Pattern
 from ..core.pattern.template import Text
 from ..core.rules import Parser, Rule, Sample
@@ -66,11 +66,11 @@ def read_dialogue(read: Reading) -> Dialogue | None:
         )
     for name in ("greeting", "unknown", "ends", "reading", "traces", "challenge", "text"):
         for text in read.texts(table, name, keys, "dialogue"):
-            if len(text) < 2:
+            if len(text) < HEAD:
                 read.problem(
                     (*keys, name),
                     f"dialogue: {name} holds {text!r}",
-                    "so short a beginning stands in too many lines",
+                    "lines are told apart by their first four bytes",
                 )
     lifetime = parse_duration(read.get(table, "lifetime", str, "1h", keys, "dialogue"))
     if not lifetime:

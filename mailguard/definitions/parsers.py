@@ -198,8 +198,12 @@ class _Loader:
                     f"parser: {log!r} is no name of a log",
                     instead="Write the name of its folder, in small letters and digits.",
                 )
-        shared = [kind for kind, one in read.get(data, "session", dict, {}, (), "parser").items()
-                  if isinstance(one, dict) and one.get("shared") is True]  # fmt: skip
+        tables = data.get("session")
+        shared = [
+            kind
+            for kind, one in (tables.items() if isinstance(tables, dict) else ())
+            if isinstance(one, dict) and one.get("shared") is True
+        ]
         if shared and not logs:
             read.problem(
                 ("session", shared[0], "shared"),

@@ -82,7 +82,9 @@ lines = st.one_of(
         "{}{}".format, st.sampled_from(HOSTILE), st.text(st.characters(codec="ascii", min_codepoint=32))
     ),
 )
+volleys = st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=6).map("\n".join)
 acts = st.one_of(
+    st.tuples(st.just("volley"), volleys),
     st.tuples(st.just("ehlo"), st.just("")),
     st.tuples(st.just("say"), lines),
     st.tuples(st.just("say"), lines),
@@ -144,6 +146,11 @@ class Play:
             self.send(who, "EHLO pc")
         elif what == "say":
             self.send(who, text)
+        elif what == "volley":
+            self.act(who, "ehlo", "")
+            for line in text.split("\n"):
+                self.send(who, line)
+            self.act(who, "login", "x")
         elif what == "login":
             if self.send(who, "AUTH LOGIN")[:1] and self.sessions[who].open:
                 self.send(who, encoded("sato"))
