@@ -180,3 +180,21 @@ def test_running_services_are_found(tmp_path: Path) -> None:
         (tmp_path / number / "comm").write_text(name + "\n")
     (tmp_path / "self").mkdir()
     assert epostcare.running(str(tmp_path)) == ["epstimap4d", "epstrd"]
+
+
+def test_audit_asks_the_guard_for_partners(site: Site, nobody: Any, run: Any, tmp_path: Path) -> None:
+    """Whoever is kept out by a row of E-Post's and is known here is found; without a guard that is said."""
+    site.table("smtp", site.timed(b"198.51.100.9", 60), site.timed(b"203.0.113.2", 7200))
+    nobody.answers["why"]["standing"] = {"mail_days": 12, "login_days": 0, "revoked": False}
+    where = ("--program", str(site.program), "--spool", str(tmp_path))
+    said = run("epost", "audit", *where, "-o", "json")
+    assert said.code == 2
+    (found,) = [one for one in said.objects if one["id"] == "partner"]
+    assert found["where"].endswith("rejectsmtpip.dat:1")
+    assert "mail accepted on 12 day(s)" in found["text"]
+    assert "locked out 1m" in found["text"]
+    assert [args["network"] for verb, args in nobody.asked] == ["198.51.100.9"]
+    nobody.answers["why"]["standing"] = {"mail_days": 12, "login_days": 3, "revoked": True}
+    assert run("epost", "audit", *where).code != 2
+    alone = run("epost", "audit", *where, "--socket", str(tmp_path / "none"), "-o", "json")
+    assert "unseen-partners" in {one["id"] for one in alone.objects}
