@@ -347,6 +347,21 @@ def test_datagrams_and_both_framings(receiver: Callable[..., Receiver]) -> None:
     assert positions == sorted(set(positions))
 
 
+def test_ipv6(receiver: Callable[..., Receiver]) -> None:
+    """The same over IPv6, side by side with IPv4 at the same port."""
+    port = free(socket.SOCK_DGRAM)
+    one = receiver(listen=(f"udp://[::1]:{port}", f"tcp://[::1]:{port}", f"udp://127.0.0.1:{port}"))
+    one.udp = port
+    one.send(b"<14>smtpd: four")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"<14>smtpd: six", ("::1", port))
+    with socket.create_connection(("::1", port), timeout=10) as sender:
+        sender.sendall(b"<14>smtpd: tcp\n")
+        one.until(lambda: sorted(one.messages()) == [b"four", b"six", b"tcp"])
+    hosts = {r.host for item in one.items if isinstance(item, Records) for r in item.records}
+    assert hosts == {b"127.0.0.1/", b"::1/"}
+
+
 def test_only_the_senders_may_send(receiver: Callable[..., Receiver]) -> None:
     """From others nothing is opened: counted, said once."""
     network = parse_network("192.0.2.0/28")
