@@ -225,9 +225,10 @@ class Growth:
         return self.rules.least_bytes if thing.unit == BYTES else self.rules.least_messages
 
     def _alert(self, name: str, thing: Thing, normal: Normal, time: float) -> Alert:
-        sources, accounts = self._causes.top(name) if thing.unit == BYTES else ([], [])
-        if not sources and not accounts:
-            sources, accounts = self._causes.top(None)
+        sources, accounts = self._causes.top(None)
+        if thing.unit == BYTES:  # better: those in this very log, where it names any
+            here = self._causes.top(name)
+            sources, accounts = here[0] or sources, here[1] or accounts
         facts = [("normal", f"{normal.mean:.0f}")]
         if accounts:
             facts.append(("accounts", ", ".join(f"{who} {count}" for who, count in accounts)))

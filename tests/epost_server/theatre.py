@@ -21,11 +21,11 @@ from mailguard.core.loop import Loop
 from mailguard.daemon.build import Loaded, make_judge
 from mailguard.definitions.parsers import load_parsers
 from mailguard.definitions.settings import load_settings
-from mailguard.feeds.growth import Meter
+from mailguard.feeds.growth import Meter, Sizes, count_all
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.firewall.recording import Recording
-from mailguard.model import Alert, Effect, Impose, Network, Notice, Offence
+from mailguard.model import Alert, Effect, Impose, Item, Network, Notice, Offence, Readings
 from mailguard.notation import covers, format_network, host_prefix, parse_address
 from mailguard.replay import Collector, Forgetful, Summary
 from tests.epost_server.options import ALL_LOGS, Options
@@ -86,7 +86,7 @@ class Theatre:
         def sizes() -> dict[str, int]:
             return {name: known["bytes"] for name, known in self.feed.status().items() if not known["words"]}
 
-        self.meter = Meter([str(self.server.spool)], sizes, self.clock, self.judge.growth.rules.every)
+        self.meter = Prompt(str(self.server.spool), sizes, self.clock, self.judge.growth.rules.every)
         self.meter.attend(self.feed.wait)
 
     def play(self) -> None:
@@ -220,6 +220,18 @@ class Theatre:
         if taken:
             for line in ("DATA", "Subject: x", "", "Hello", "."):
                 session.send(line)
+
+
+class Prompt(Meter):
+    """A meter that counts when it is asked: a thread's time is not the story's."""
+
+    def __init__(self, spool: str, sizes: Sizes, clock: ManualClock, every: float):
+        super().__init__((), sizes, clock, every)
+        self.spool = spool
+
+    def _tick(self, events: int) -> list[Item]:
+        messages, _ = count_all([self.spool])
+        return [*super()._tick(events), Readings(self._clock.now(), {}, messages)]
 
 
 class Refused(Exception):
