@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mailguard.epost import effect
+from mailguard.epost.overlay import steps
 from mailguard.epost.reserved import ALLOWED, BEGINS, is_reserved
 from mailguard.epost.tables import LONGEST, line_end, lines
 from mailguard.firewall.epostdisk import Disk, explained, open_patiently
@@ -297,7 +298,7 @@ class TableFile:
             _check(row, wanted)
             data = row + (MARK + b"." * (filler - 1 - len(handle.end)) + handle.end if filler else b"")
             if self._rewrite(handle, slot, data):
-                slot.data, slot.number = data, slot.number
+                slot.data = data
                 slot.owner, slot.piece, slot.until, slot.top = (
                     wanted.owner, wanted.piece, wanted.until, wanted.top,
                 )  # fmt: skip
@@ -321,20 +322,12 @@ class TableFile:
         return None
 
     def _rewrite(self, handle: Open, slot: Slot, data: bytes) -> bool:
-        """Change the comment in a dead slot into the comment form of `data`; False: it is not what it was.
-
-        In steps after each of which, and however a step is seen half, all of it is comment: first the line
-        ends inside go, then the text comes, then the new line ends.
-        """
-        old = MARK + slot.data[1:]
-        new = MARK + data[1:]
+        """Change the comment in a dead slot into the comment form of `data`; False: it is not what it was."""
+        old, new = MARK + slot.data[1:], MARK + data[1:]
         if not self._at(handle, slot.offset, old):
             return False
-        flat = _flat(old)
-        steps = [(old, flat), (flat, _flat(new)), (_flat(new), new)]
-        for before, after in steps:
-            for start, part in _changes(before, after):
-                self.disk.write(handle.change, part, slot.offset + start)
+        for start, part in steps(old, new):
+            self.disk.write(handle.change, part, slot.offset + start)
         return self._at(handle, slot.offset, new)
 
     def _at(self, handle: Open, offset: int, expected: bytes) -> bool:
@@ -389,27 +382,3 @@ class TableFile:
 def _check(row: bytes, wanted: Wanted) -> None:
     if len(row) >= LONGEST or not row.isascii() or b"\n" in wanted.text or len(wanted.text) < 2:
         raise AssertionError(f"no row for a table: {row!r}")
-
-
-def _flat(lines: bytes) -> bytes:
-    """The lines as one: what ends them inside is dots."""
-    body, end = lines[:-2], lines[-2:]
-    return body.replace(b"\r", b".").replace(b"\n", b".") + end
-
-
-def _changes(before: bytes, after: bytes) -> Iterator[tuple[int, bytes]]:
-    """Where two texts of one length differ: from the first to the last difference of each of the pieces
-    that hold no line end, from behind."""
-    differing = [place for place in range(len(before)) if before[place] != after[place]]
-    runs: list[list[int]] = []
-    for place in differing:
-        ends = after[place] in b"\r\n" or before[place] in b"\r\n"
-        joined = (
-            runs and not ends and before[runs[-1][1]] not in b"\r\n" and after[runs[-1][1]] not in b"\r\n"
-        )
-        if joined and not any(char in b"\r\n" for char in after[runs[-1][1] : place]):
-            runs[-1][1] = place
-        else:
-            runs.append([place, place])
-    for first, last in reversed(runs):
-        yield first, after[first : last + 1]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.epost import effect, reserved, tables
+from mailguard.epost import effect, overlay, reserved, tables
 from mailguard.epost.filetime import from_filetime, to_filetime
 from mailguard.model import Network
 from mailguard.notation import V6, format_network, parse_address
@@ -193,3 +193,32 @@ def test_networks_in_rows_are_named_as_the_server_names_clients() -> None:
     """IPv6 compressed and in lower case: the server compares text."""
     assert tables.reject_row(network("2001:0DB8:0:0::1"), None, 0) == b"2001:db8::1\t0"
     assert format_network(network("2001:db8::/64")) == "2001:db8::/64"
+
+
+_letters = st.text("0123456789.:/abcdef\t'", max_size=20).map(str.encode)
+
+
+_ends = st.sampled_from([b"\n", b"\r\n"])
+
+
+@given(st.lists(_letters, min_size=1, max_size=3), _letters, _ends, _ends)
+def test_a_comment_becomes_another_by_way_of_comments_only(
+    old: list[bytes], text: bytes, before_end: bytes, end: bytes
+) -> None:
+    """After each write, and with each write done in part, every line begins with the mark; then it is the
+    new."""
+    before = b"".join(b"'" + line + before_end for line in old)
+    row = b"'" + text[: max(0, len(before) - len(end) - 1)] + end
+    filler = len(before) - len(row)
+    if 0 < filler < len(end) + 1:
+        row, filler = before[: -len(end)] + end, 0
+    after = row + (b"'" + b"." * (filler - 1 - len(end)) + end if filler else b"")
+    now = before
+    for offset, part in overlay.steps(before, after):
+        for done in range(len(part) + 1):
+            seen = now[:offset] + part[:done] + now[offset + done :]
+            assert all(line.startswith(b"'") for line in seen.split(b"\n") if line), seen
+            assert len(seen) == len(before)
+            assert seen.endswith(b"\n")
+        now = now[:offset] + part + now[offset + len(part) :]
+    assert now == after
