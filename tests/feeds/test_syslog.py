@@ -583,3 +583,58 @@ def drafted(item: Any) -> tuple[Any, ...]:
     """What an event says but when: the samples' stamps lie ahead of a test's clock, or far behind it."""
     event = getattr(item, "event", item)
     return event.kind, event.source, event.rule, event.fields
+
+
+@pytest.mark.real
+def test_what_rsyslog_sends(receiver: Callable[..., Receiver], tmp_path: Path) -> None:
+    """A genuine rsyslogd relays a NAS's messages in every framing and format it has; each is read alike."""
+    one = receiver(timezone="UTC")
+    port = free(socket.SOCK_STREAM)
+    ways = [
+        (one.tcp, 'protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"'),
+        (one.tcp, 'protocol="tcp" TCP_Framing="traditional" template="RSYSLOG_ForwardFormat"'),
+        (one.udp, 'protocol="udp" template="RSYSLOG_TraditionalForwardFormat"'),
+    ]
+    actions = [f'action(type="omfwd" target="127.0.0.1" port="{to}" {how})' for to, how in ways]
+    (tmp_path / "rsyslog.conf").write_text(
+        f'global(workDirectory="{tmp_path}")\nmodule(load="imtcp")\n'
+        f'input(type="imtcp" port="{port}" address="127.0.0.1")\n' + "\n".join(actions) + "\n"
+    )
+    relay = subprocess.Popen(
+        ["rsyslogd", "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "pid")]
+    )
+    try:
+        limit = time.monotonic() + 20
+        while True:
+            try:
+                sender = socket.create_connection(("127.0.0.1", port), timeout=10)
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < limit
+                time.sleep(0.05)
+        stamp = time.strftime("%b %d %H:%M:%S", time.gmtime()).encode()
+        with sender:
+            for message in (
+                b"Connection: User [tanaka] from [192.0.2.61] failed to log in via [MailPlus-Server] due to "
+                b"authorization failure.",
+                b"System SYSTEM:\tHost [192.0.2.61] was blocked via [MailPlus-Server].",
+                b"postfix/smtpd[7]: warning: unknown[192.0.2.62]: SASL LOGIN authentication failed: "
+                b"(reason unavailable), sasl_username=\xff\x01x",
+            ):
+                sender.sendall(b"<12>" + stamp + b" nas-1 " + message + b"\n")
+            one.until(lambda: one.counts()["messages"] == 9)
+    finally:
+        relay.terminate()
+        relay.wait(20)
+    scanner = Scanner(load_parsers(check=False))
+    rules = [
+        drafted(event)[2]
+        for item in one.items
+        if isinstance(item, Records)
+        for event in scanner.scan_records(item)
+    ]
+    assert sorted(rules) == [
+        *["postfix/auth-failure"] * 3,
+        *["synology-connection/blocked"] * 3,
+        *["synology-connection/failed"] * 3,
+    ]
