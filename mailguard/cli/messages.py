@@ -207,8 +207,8 @@ MESSAGES: dict[str, str] = {
     ),
     "check.defaults": "the default settings",
     "check.alerts": (
-        "the command of [alerts]: under the units of `mailguard install` it has no network and cannot hand mail to\n"
-        "this host (postdrop); see [alerts] in mailguard.toml(5)"
+        "the command of [alerts]: under the units of `mailguard install` it has no network and cannot hand "
+        "mail to this host (postdrop); see [alerts] in mailguard.toml(5)"
     ),
     "check.compiled": "compiled core: {parts}",
     "compiled.nothing": "none; the Python code does the same, more slowly",

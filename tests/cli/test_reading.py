@@ -261,3 +261,13 @@ def test_a_masked_parser_is_told_as_such(run: Any, tmp_path: Path, monkeypatch: 
     said = run("parser", "show", "dovecot")
     assert said.code == 64
     assert f"switched off: {tmp_path}/parsers/dovecot.toml is a link to /dev/null" in said.err
+
+
+def test_check_tells_where_the_alerts_command_runs(run: Any, tmp_path: Path) -> None:
+    """Whoever gives a command that would send mail learns that it cannot, under the units."""
+    settings = tmp_path / "mailguard.toml"
+    settings.write_text('[alerts]\ncommand = ["/usr/sbin/sendmail", "root"]\n')
+    said = run("check", "--config", str(settings))
+    assert said.code == 0
+    assert "it has no network and cannot hand mail to this host" in said.out
+    assert "cannot hand mail" not in run("check", "--config", "/dev/null").out
