@@ -27,6 +27,7 @@ _PRI = re.compile(rb"(?:<\d{1,3}>)?")
 _BARE = re.compile(rb"([\w./-]{1,64})(?:\[(\d{1,10})\])?: ")
 _EPOST = re.compile(rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\]")
 _EPOST_LOGS = {name.encode(): name for name in EPOST_LOGS}
+_ODD = re.compile(r"[^\w.-]")  # in the name that a machine gives itself
 _NAME = re.compile(rb"[A-Za-z0-9_-]{1,32}\Z")
 _ENDS = b"\0\r\n"
 
@@ -87,7 +88,7 @@ class Messages:
             self.repeat = min(opened.repeat, _MOST_REPEATED)
             if program.lower() in _EPOST_LOGS or _EPOST.match(message):
                 return _line(program, message, cut)
-            machine = f"{sender}/{host[:64].decode('ascii', 'replace')}"
+            machine = f"{sender}/{_ODD.sub('?', host[:64].decode('ascii', 'replace'))}"
             time = self._settled(machine, opened.time, arrival, said)
         self._position = max(self._position + 1, int(arrival * 1e6))
         place = sender.encode() + b"/" + host

@@ -237,6 +237,15 @@ def test_what_was_kept_is_no_wrong_clock() -> None:
     assert settle(pairs) == [36_000.0 + hour - hour * 3600.0 for hour in range(10)]
 
 
+def test_a_name_that_would_steer_a_terminal() -> None:
+    """What a machine calls itself is shown without anything but letters, digits and dots."""
+    messages, said = Messages("nas", "UTC"), list[Notice]()
+    for second in (0, 61):
+        line = b"<14>Nov 22 01:%02d:%02d \x1b[31m\xff smtpd[1]: x" % divmod(second, 60)
+        messages.open(line, "192.0.2.9", NOW + second, False, said)
+    assert [one.args["sender"] for one in said] == ["192.0.2.9/??31m?"]
+
+
 def test_wrong_clocks_survive_a_restart() -> None:
     """What is known of clocks is saved; a broken row is no trouble."""
     messages, said = Messages("nas", "UTC"), list[Notice]()
