@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -59,7 +60,7 @@ PARTNERS = 250  # mail servers that bring ordinary mail
 NAMES = 5000  # that are guessed
 #: Attackers come from 2001:db8:NUMBER::/48.
 PREFIX = b"\x20\x01\x0d\xb8"
-_CLONE_NEWNET = 0x40000000
+_CLONE_NEWNET, _PDEATHSIG = 0x40000000, 1
 _NETLINK_NETFILTER = 12
 _NFNLGRP_NFTABLES, _SOL_NETLINK, _ADD_MEMBERSHIP = 7, 270, 1
 
@@ -84,6 +85,7 @@ class Kernel:
 
     @staticmethod
     def _hear(line: socket.socket, tell: int) -> None:
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)  # never left behind
         try:
             with contextlib.suppress(OSError):  # before whatever else would run: it is the clock
                 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -265,8 +267,6 @@ def ready(writer: Writer, process: subprocess.Popen[bytes]) -> None:
 
 def leave_the_host() -> None:
     """Go into a new network namespace, where nobody's firewall can be touched."""
-    import ctypes
-
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
         raise SystemExit(f"no network namespace: {os.strerror(ctypes.get_errno())}")
 
