@@ -259,6 +259,7 @@ class Reader:
                 if dated is None:
                     continue
                 last, time = log.last, log.time = stamp, dated
+                young = log.store.young  # the first stamp may bring the sessions of the day before
             session = young.get(context)
             if type(session) is not Open:
                 session = self._unseen(run, context, head, match, time)
