@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from mailguard import eventfile
 from mailguard.model import Block, Event, Notice, Records
 from mailguard.notation import format_address
+from mailguard.problems import EXIT_UNAVAILABLE
 
-from .arguments import zone as zone_name
 from .completing import files as log_files
-from .definitions import parser_option
+from .messages import text
 from .moments import in_zone
-from .output import output_option, safe, write_json, write_line
+from .output import safe, write_json, write_line
+from .rehearsing import log_options, outcome, part_options, progress, reading_options, rehearsal, tell
 
 if TYPE_CHECKING:
     from mailguard.core.scanner import Scanner
@@ -84,32 +88,107 @@ def events_of(
         feed.close()
 
 
+FORMS = ("auto", "plain", "json", "parquet", "jsonl", "csv")
+
+
 @click.command("events")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
-@parser_option
-@click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp.")
-@click.option("--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps.")
-@output_option
+@reading_options
+@part_options
+@click.option("--to", "target", metavar="PATH", shell_complete=log_files, help="Write there.")
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(FORMS),
+    default="auto",
+    show_default=True,
+    help="plain lines; json: one object a line; parquet, jsonl, csv: an events file.",
+)
 def command(
-    files: tuple[str, ...], parsers: tuple[str, ...], year: int | None, timezone: str, form: str
-) -> None:
+    files: tuple[str, ...],
+    parsers: tuple[str, ...],
+    year: int | None,
+    timezone: str,
+    workers: int | None,
+    since: float | None,
+    until: float | None,
+    target: str | None,
+    form: str,
+) -> int | None:
     """Show the events in logs.
 
-    FILE is a log, a compressed one (.gz), or - for standard input.
+    FILE is a log, a compressed one (.gz .xz .bz2 .zst), or - for standard input. As parquet, jsonl or csv
+    the events of all logs come in the order in which they count, and FILE may be a folder, too; such a file
+    can be asked by others, and replayed.
     """
+    options = log_options(parsers, year, timezone)
+    if form in eventfile.FORMS:
+        return write_file(files, options, form, target, workers=workers, since=since, until=until)
     from mailguard.core.joined import Joined
     from mailguard.core.scanner import Scanner
     from mailguard.definitions.parsers import load_parsers
-    from mailguard.feeds.interface import LogOptions
 
     loaded = load_parsers(parsers or None)
     moment = in_zone(timezone)
-    options = LogOptions(year=year, timezone=timezone, parsers=parsers)
-    for line, event in events_of(files, Scanner(loaded), Joined(loaded, covering=False), options):
-        if form == "json":
-            write_json(as_json(line, event, moment))
+    with redirected(target):
+        for line, event in events_of(files, Scanner(loaded), Joined(loaded, covering=False), options):
+            if (since is not None and event.time < since) or (until is not None and event.time >= until):
+                continue
+            if form == "json":
+                write_json(as_json(line, event, moment))
+            else:
+                write_line(as_line(line, event, moment))
+    return None
+
+
+@contextmanager
+def redirected(target: str | None) -> Iterator[None]:
+    """Standard output goes to a file, where one is named."""
+    if target is None:
+        yield
+        return
+    with open(target, "w", encoding="utf-8") as file, redirect_stdout(file):
+        yield
+
+
+def write_file(
+    files: tuple[str, ...], options: LogOptions, form: str, target: str | None, **more: Any
+) -> int:
+    """An events file; the exit code."""
+    from mailguard.definitions.parsers import load_parsers
+
+    if target is None and form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError(text("eventfile.output"))
+    rehearsed = rehearsal(files, load_parsers(options.parsers or None), [], options, **more)
+    file: IO[bytes] = sys.stdout.buffer if target is None else open(target, "wb")  # noqa: SIM115
+    try:
+        try:
+            out = eventfile.writer(form, file)
+        except ImportError:
+            click.echo(f"mailguard: {text('eventfile.missing')}", err=True)
+            return EXIT_UNAVAILABLE
+        seen = eventfile.Facts()
+        try:
+            with progress(rehearsed):
+                for events in rehearsed.batches():
+                    out.write(events)
+                    seen.events += len(events)
+        except KeyboardInterrupt:
+            rehearsed.interrupted = True
+        summary = rehearsed.summary
+        seen.records, seen.first, seen.last = summary.records, summary.first, summary.last
+        seen.logs = tuple(source.path for source in rehearsed.sources)
+        out.close(seen)
+    finally:
+        if target is None:
+            file.flush()
         else:
-            write_line(as_line(line, event, moment))
+            file.close()
+    tell(rehearsed.summary.notices, rehearsed.summary.untold)
+    if target is not None:
+        click.echo(text("eventfile.written", path=safe(target), events=seen.events), err=True)
+    return outcome(rehearsed)
 
 
 def as_json(line: int, event: Event, moment: Callable[[float], str]) -> dict[str, Any]:

@@ -137,6 +137,7 @@ REPLAY: dict[str, str] = {
     "column.a": "A",
     "column.b": "B",
     # events files
+    "error.eventfile": "mailguard: {what}",
     "eventfile.missing": (
         "Parquet needs a package that is not installed: pip install 'mailguard[parquet]'; or write jsonl "
         "or csv"

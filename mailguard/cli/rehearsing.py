@@ -219,3 +219,12 @@ def tell(notices: Sequence[Notice], untold: int = 0) -> None:
         click.echo(f"mailguard: {safe(notice_words(notice))}", err=True)
     if untold:
         click.echo(f"mailguard: {text('notice.more', count=untold)}", err=True)
+
+
+def outcome(rehearsed: Rehearsal) -> int:
+    """The exit code: 130 after Ctrl-C, 66 where there was no log to read."""
+    from mailguard.problems import EXIT_NO_INPUT
+
+    if rehearsed.interrupted:
+        return 130
+    return 0 if rehearsed.sources else EXIT_NO_INPUT

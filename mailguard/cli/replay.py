@@ -18,6 +18,7 @@ from .rehearsing import (
     growth_maker,
     ledger_option,
     log_options,
+    outcome,
     part_options,
     policy_options,
     progress,
@@ -95,15 +96,6 @@ def command(
     show(rehearsed, form, timezone)
     report(rehearsed, time.monotonic() - begun)
     return outcome(rehearsed)
-
-
-def outcome(rehearsed: Rehearsal) -> int:
-    """The exit code: 130 after Ctrl-C, 66 where there was no log to read."""
-    from mailguard.problems import EXIT_NO_INPUT
-
-    if rehearsed.interrupted:
-        return 130
-    return 0 if rehearsed.sources else EXIT_NO_INPUT
 
 
 def show(rehearsed: Rehearsal, form: str, timezone: str) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from ..core.judge import Joiner
+from ..eventfile import facts, read
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
 from .cutting import PIECE, spans
 from .feed import BATCH
-from .merging import Chunk, Stream, merge, running
+from .merging import Chunk, Drafted, Stream, merge, running
 from .pieces import Parsed, Piece
-from .sources import PLAIN, SPOKEN, STDIN, Source
+from .sources import EVENTS, PLAIN, SPOKEN, STDIN, Source
 from .summary import Summary
 from .workers import Executor
 
@@ -69,6 +70,8 @@ class Reading:
         """Lists of about BATCH events. Raises OSError, and YearsError (then all is to be begun anew)."""
         streams = [Stream(one.path, self._chunks(one), one.first) for one in self.sources]
         join, summary = self.sessions.join, self.summary
+        if all(one.form == EVENTS for one in self.sources):
+            join = cast(Any, list)  # they were joined before they were written
         for drafts in merge(streams, BATCH):
             events = join(drafts)
             summary.take(events)
@@ -103,6 +106,9 @@ class Reading:
 
     def _chunks(self, source: Source) -> Iterator[Chunk]:
         """The log's drafts in order, each with the newest stamp so far."""
+        if source.form == EVENTS:
+            yield from self._written(source)
+            return
         newest = source.first if source.first is not None else float("-inf")
         order = _Order()
         executor = self.here if source.form in (STDIN, SPOKEN) else self.executor
@@ -120,6 +126,28 @@ class Reading:
         if self.progress is not None:
             self.progress.advance(max(0, source.size - done), 0)
         self._report(source, order)
+
+    def _written(self, source: Source) -> Iterator[Chunk]:
+        """The events of a file that holds them already, in the order in which they were written."""
+        known = facts(source.path)
+        summary = self.summary
+        newest = source.first if source.first is not None else float("-inf")
+        done = 0
+        for columns in read(source.path):
+            share = source.size * len(columns) // known.events if known.events else 0
+            done += share
+            if self.progress is not None:
+                self.progress.advance(share, len(columns))
+            for start in range(0, len(columns), BATCH):
+                stamps = running(list(columns.time[start : start + BATCH]), newest)
+                newest = stamps[-1]
+                yield Chunk(stamps, cast(list[Drafted], columns.events(start, start + BATCH)))
+        summary.records += known.records
+        for stamp in (known.first, known.last):
+            if stamp is not None:
+                summary.span(stamp)
+        if self.progress is not None:
+            self.progress.advance(max(0, source.size - done), 0)
 
     def _take(self, source: Source, parsed: Parsed, done: int) -> int:
         """The figures of a piece; bytes on disk that it stands for."""

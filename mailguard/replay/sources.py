@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ..core.dialogue import is_spoken
 from ..core.envelope import Opener
+from ..eventfile import form_of
 from ..feeds.archives import ARCHIVES, BROKEN, open_packed
 from ..feeds.exported import is_export
 from ..feeds.exports import is_table
@@ -28,10 +29,9 @@ from ..model import Notice
 HEAD = 1 << 16  # bytes looked at to know what a file is
 LINES = 400  # lines of it that are looked at for a stamp
 JOURNAL = b"LPKSHHRH"
-PARQUET = b"PAR1"
 SQLITE = b"SQLite format 3\0"
+_INSIDE = re.compile(rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\]")
 _YEARLESS = re.compile(rb"\0*(?:\d{1,6} (?=<))?(?:<\d{1,3}>)?[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d[ .,]")
-_EVENTS = re.compile(rb'\{"kind": ?"|kind,time,')
 
 #: What a source may be. "plain" alone can be cut into pieces.
 PLAIN, PACKED, JOURNALED, EXPORT, STDIN, EVENTS = "plain", "packed", "journal", "export", "stdin", "events"
@@ -159,7 +159,7 @@ def _look(
             return None
     if head.startswith(JOURNAL) or path.endswith((".journal", ".journal~")):
         return base._replace(form=JOURNALED), b""
-    if head.startswith(PARQUET):
+    if form_of(head) is not None:
         return base._replace(form=EVENTS), b""
     form = PLAIN
     try:
@@ -173,8 +173,6 @@ def _look(
     if head[257:262] == b"ustar":
         found.say("log-archive", path, form="tar")
         return None
-    if form == PLAIN and _EVENTS.match(head):
-        return base._replace(form=EVENTS), b""
     if is_export(head) or is_table(head) or head.startswith(SQLITE):
         return base._replace(form=EXPORT), _hash(head)
     lines = head.split(b"\n")[:LINES]
@@ -208,4 +206,8 @@ def first_stamp(lines: Iterable[bytes], source: Source, options: LogOptions) -> 
         opened = opener.open(line, 0, len(line))
         if opened is not None:
             return opened.time
+        inside = _INSIDE.search(line)  # the whole line is the message, and the stamp stands in it
+        time = None if inside is None else opener.stamp(inside[0])
+        if time is not None:
+            return time
     return None

@@ -1,0 +1,89 @@
+"""Events files: what logs say, parsed once, to be asked and rehearsed often.
+
+Three forms of the same columns (see `COLUMNS`): Parquet, which DuckDB, polars and Spark read as well (needs
+the package pyarrow), one JSON object a line, and CSV. The order of the rows is that in which the events
+count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import IO, Protocol
+
+from ..model import Event
+from .columns import COLUMNS, Codes, EventColumns, Facts, column_of
+
+__all__ = [
+    "COLUMNS", "FORMS", "Codes", "EventColumns", "EventFileError", "Facts", "Writer", "column_of", "facts",
+    "form_of", "read", "writer",
+]  # fmt: skip
+
+FORMS = ("parquet", "jsonl", "csv")
+
+
+class EventFileError(Exception):
+    """A file that cannot be read as events; the text says why."""
+
+
+class Writer(Protocol):
+    """Takes events in their order."""
+
+    def write(self, events: Iterable[Event]) -> None: ...
+
+    def close(self, facts: Facts) -> None:
+        """The last event was written; `facts` about the whole go to the end of the file."""
+
+
+def form_of(head: bytes) -> str | None:
+    """The form of a file that begins so; None: it is no events file."""
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith((b'{"kind": "', b'{"kind":"', b'{"summary": {"events": 0')):
+        return "jsonl"
+    return "csv" if head.startswith(b"kind,time,source,") else None
+
+
+def writer(form: str, file: IO[bytes]) -> Writer:
+    """Writes events to `file`, which the caller closes. Raises ImportError for Parquet without pyarrow."""
+    if form == "parquet":
+        from .parquet import ParquetWriter
+
+        return ParquetWriter(file)
+    from .text import CsvWriter, JsonWriter
+
+    return JsonWriter(file) if form == "jsonl" else CsvWriter(file)
+
+
+def read(path: str, rows: int = 1 << 16) -> Iterator[EventColumns]:
+    """The events of a file, in order, a stretch at a time: of Parquet a row group, of text `rows`.
+
+    Raises EventFileError, ImportError (Parquet without pyarrow) and OSError."""
+    with open(path, "rb") as file:
+        form = form_of(file.read(64))
+    if form == "parquet":
+        from .parquet import read_parquet
+
+        yield from read_parquet(path)
+    elif form is not None:
+        from .text import read_csv, read_json
+
+        yield from (read_json if form == "jsonl" else read_csv)(path, rows)
+    else:
+        raise EventFileError(f"{path} is no events file")
+
+
+def facts(path: str) -> Facts:
+    """What the file says about the whole; zeroes and None where it says nothing (CSV).
+
+    Raises what `read` raises."""
+    with open(path, "rb") as file:
+        form = form_of(file.read(64))
+    if form == "parquet":
+        from .parquet import parquet_facts
+
+        return parquet_facts(path)
+    if form == "jsonl":
+        from .text import json_facts
+
+        return json_facts(path)
+    return Facts()

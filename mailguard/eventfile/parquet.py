@@ -1,0 +1,225 @@
+"""Events files as Parquet, through pyarrow: columns stay columns, no event is made of a row that nobody
+asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..model import Event
+from .columns import (
+    FIELD_COLUMNS,
+    Codes,
+    EventColumns,
+    Facts,
+    address_text,
+    encoded,
+    packed_address,
+    proved_names,
+    proved_text,
+)
+
+ROWS = 1 << 16  # of one row group
+_FORMAT = 1
+_KEY = b"mailguard"
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+#: Fields whose values hardly ever come again are plain text.
+_PLAIN = frozenset({"session", "queue_id", "message_id"})
+_SCHEMA = pa.schema(
+    [
+        ("kind", _WORDS), ("time", pa.float64()), ("source", _WORDS), ("rule", _WORDS),
+        ("weight", pa.int32()),
+        ("log", _WORDS), ("position", pa.int64()), ("scope", _WORDS), ("may_ban", pa.bool_()),
+        ("proved", _WORDS),
+        *((column, pa.string() if name in _PLAIN else _WORDS) for name, column in FIELD_COLUMNS.items()),
+    ]
+)  # fmt: skip
+_NEEDED = ("kind", "time", "source", "rule", "weight", "log", "position", "scope", "may_ban", "proved")
+
+
+class ParquetWriter:
+    """Writes row groups of ROWS events."""
+
+    def __init__(self, file: IO[bytes]):
+        self._writer = pq.ParquetWriter(file, _SCHEMA, compression="zstd")
+        self._waiting: list[Event] = []
+
+    def write(self, events: Iterable[Event]) -> None:
+        self._waiting += events
+        while len(self._waiting) >= ROWS:
+            self._put(self._waiting[:ROWS])
+            del self._waiting[:ROWS]
+
+    def _put(self, events: list[Event]) -> None:
+        kinds, times, sources, rules, weights, captured, logs, positions, scopes, bans, proved, _ = zip(
+            *events, strict=True
+        )
+        arrays: list[Any] = [
+            _words(kinds),
+            pa.array(times, pa.float64()),
+            _coded(encoded(sources), address_text),
+            _words(rules),
+            pa.array(weights, pa.int32()),
+            _words(logs),
+            pa.array(positions, pa.int64()),
+            _words(scopes),
+            pa.array(bans, pa.bool_()),
+            _coded(encoded(proved), proved_text),
+        ]
+        present: set[str] = set().union(*captured)
+        for name in FIELD_COLUMNS:
+            of = pa.string() if name in _PLAIN else _WORDS
+            if name not in present:
+                arrays.append(pa.nulls(len(events), of))
+            elif name in _PLAIN:
+                arrays.append(pa.array([_clean(fields.get(name)) for fields in captured], of))
+            else:
+                arrays.append(_coded(encoded([fields.get(name) for fields in captured]), _clean))
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
+
+    def close(self, facts: Facts) -> None:
+        if self._waiting:
+            self._put(self._waiting)
+            self._waiting = []
+        told = json.dumps({"format": _FORMAT} | facts.row())
+        self._writer.add_key_value_metadata({_KEY: told.encode()})
+        self._writer.close()
+
+
+def _clean(text: Any) -> Any:
+    """Text that UTF-8 can hold: lone surrogates, which stand for odd bytes of file names, are escaped."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _words(values: Iterable[str]) -> Any:
+    return _coded(encoded(values), _clean)
+
+
+def _coded(codes: Codes, text: Any) -> Any:
+    numbers = pa.array(codes.codes, pa.int32())
+    if -1 in codes.codes:
+        numbers = pa.array([None if code < 0 else code for code in codes.codes], pa.int32())
+    return pa.DictionaryArray.from_arrays(numbers, pa.array([text(one) for one in codes.values], pa.string()))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _opened(path: str) -> Any:
+    from . import EventFileError
+
+    try:
+        there = set(pq.read_schema(path).names)
+        coded = [one.name for one in _SCHEMA if one.type == _WORDS and one.name in there]
+        file = pq.ParquetFile(path, read_dictionary=coded)
+    except (pa.ArrowException, ValueError) as error:
+        raise EventFileError(f"{path} cannot be read as Parquet: {error}") from error
+    missing = [name for name in _NEEDED if name not in file.schema_arrow.names]
+    if missing:
+        raise EventFileError(f"{path} holds no events: the column {missing[0]} is missing")
+    return file
+
+
+def parquet_facts(path: str) -> Facts:
+    """What the end of the file says about the whole."""
+    with _opened(path) as file:
+        told = (file.metadata.metadata or {}).get(_KEY, b"{}")
+        try:
+            found = json.loads(told)
+        except ValueError:
+            found = {}
+        facts = Facts.of(found if isinstance(found, dict) else {})
+        facts.events = file.metadata.num_rows
+        return facts
+
+
+def read_parquet(path: str) -> Iterator[EventColumns]:
+    """The row groups of a file as columns. Captured fields are read when they are asked for, while the file
+    is there."""
+    from . import EventFileError
+
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            try:
+                yield _columns(path, file, group)
+            except (pa.ArrowException, ValueError) as error:
+                raise EventFileError(f"{path} cannot be read: {error}") from error
+
+
+def _columns(path: str, file: Any, group: int) -> EventColumns:
+    """The columns of a row group. The arrays are views of its memory."""
+    names = set(file.schema_arrow.names)
+    table = file.read_row_group(group, columns=list(_NEEDED))
+
+    def field_of(name: str) -> Codes | None:
+        column = FIELD_COLUMNS[name]
+        if column not in names or _empty(file, group, column):
+            return None
+        with _opened(path) as again:
+            found = _whole(again.read_row_group(group, columns=[column]).column(0))
+        return _codes(found) if found.null_count < len(found) else None
+
+    def column(name: str) -> Any:
+        return _whole(table.column(name))
+
+    return EventColumns(
+        _codes(column("kind")),
+        _numbers(column("time"), pa.float64(), "d"),
+        _codes(column("source"), packed_address),
+        _codes(column("rule")),
+        _numbers(column("weight"), pa.int32(), "i"),
+        _codes(column("log")),
+        _numbers(column("position"), pa.int64(), "q"),
+        _codes(column("scope")),
+        _numbers(column("may_ban").cast(pa.uint8()), pa.uint8(), "B"),
+        _codes(column("proved"), proved_names),
+        field_of,
+    )
+
+
+def _whole(chunked: Any) -> Any:
+    """A column in one piece; of codes, with one list of values."""
+    chunked = chunked.unify_dictionaries()
+    return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
+
+
+def _empty(file: Any, group: int, column: str) -> bool:
+    """Does the file itself say that no row of the group has a value there?"""
+    data = file.metadata.row_group(group)
+    for number in range(data.num_columns):
+        one = data.column(number)
+        if one.path_in_schema == column:
+            told = one.statistics
+            return told is not None and told.has_null_count and told.null_count == data.num_rows
+    return False
+
+
+def _codes(array: Any, value: Any = None) -> Codes:
+    """A column of text as codes; a plain one is encoded here."""
+    if not pa.types.is_dictionary(array.type):
+        array = array.cast(pa.string()).dictionary_encode()
+    indices = array.indices
+    if indices.null_count:
+        indices = indices.fill_null(-1)
+    values = array.dictionary.to_pylist()
+    return Codes(
+        _numbers(indices, pa.int32(), "i"), values if value is None else [value(one) for one in values]
+    )
+
+
+def _numbers(array: Any, of: Any, letter: str) -> Any:
+    """A column of numbers as a view of its memory."""
+    if array.type != of:
+        array = array.cast(of)
+    if array.null_count:
+        raise ValueError("a number is missing")
+    size = of.bit_width // 8
+    buffer = array.buffers()[1]
+    view: Any = memoryview(buffer if buffer is not None else b"")
+    return view[array.offset * size : (array.offset + len(array)) * size].cast("B").cast(letter)

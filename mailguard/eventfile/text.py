@@ -1,0 +1,240 @@
+"""Events files as text: one JSON object a line, or CSV with a heading. Numbers keep every digit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+from ..model import FIELDS, KINDS, Event
+from .columns import (
+    COLUMNS,
+    FIELD_COLUMNS,
+    EventColumns,
+    Facts,
+    address_text,
+    from_events,
+    packed_address,
+    proved_names,
+    proved_text,
+)
+
+_SCOPES = frozenset({"auth", "mail", "all"})
+_TAIL = 1 << 16  # bytes at the end of a file in which its last line is looked for
+_new = tuple.__new__
+
+
+class JsonWriter:
+    """One object a line; fields that an event has not are left out. The last line is `{"summary":
+    {...}}`."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
+    def write(self, events: Iterable[Event]) -> None:
+        lines = []
+        for kind, time, source, rule, weight, fields, log, position, scope, may_ban, proved, _ in events:
+            row: dict[str, Any] = {
+                "kind": kind, "time": time, "source": address_text(source), "rule": rule, "weight": weight,
+                "log": log, "position": position, "scope": scope, "may_ban": may_ban,
+                "proved": proved_text(proved),
+            }  # fmt: skip
+            for name, value in fields.items():
+                row[FIELD_COLUMNS[name]] = value
+            lines.append(json.dumps(row))
+        if lines:
+            self._file.write(("\n".join(lines) + "\n").encode())
+
+    def close(self, facts: Facts) -> None:
+        self._file.write((json.dumps({"summary": facts.row()}) + "\n").encode())
+
+
+class CsvWriter:
+    """A heading, then one line for each event; what an event has not is empty.
+
+    An empty value that an event has is written as two quotes, and read back so.
+    """
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._file.write((",".join(COLUMNS) + "\n").encode())
+
+    def write(self, events: Iterable[Event]) -> None:
+        lines = []
+        for kind, time, source, rule, weight, fields, log, position, scope, may_ban, proved, _ in events:
+            cells: list[str | None] = [
+                kind, repr(time), address_text(source), rule, str(weight), log, str(position), scope,
+                "true" if may_ban else "false", proved_text(proved), *map(fields.get, FIELD_COLUMNS),
+            ]  # fmt: skip
+            lines.append(",".join(["" if cell is None else _quoted(cell) for cell in cells]))
+        if lines:
+            self._file.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+
+    def close(self, facts: Facts) -> None: ...
+
+
+def _quoted(cell: str) -> str:
+    if cell and not any(char in cell for char in ',"\n\r'):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_json(path: str, rows: int) -> Iterator[EventColumns]:
+    """The events of a file of objects. EventFileError names the line that is wrong."""
+    from . import EventFileError
+
+    with open(path, "rb") as file:
+        events: list[Event] = []
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                raise EventFileError(f"{path}:{number}: the file ends in the middle of a line")
+            try:
+                row = json.loads(line)
+                if "summary" in row:
+                    continue
+                events.append(_event(row))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise EventFileError(f"{path}:{number}: no event: {error}") from error
+            if len(events) >= rows:
+                yield from_events(events)
+                events = []
+    if events:
+        yield from_events(events)
+
+
+def json_facts(path: str) -> Facts:
+    """What the last line says about the whole."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+        last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        found = json.loads(last).get("summary", {})
+        return Facts.of(found)
+    except (ValueError, AttributeError):
+        return Facts()
+
+
+def read_csv(path: str, rows: int) -> Iterator[EventColumns]:
+    """The events of a CSV file; the columns may stand in any order."""
+    from . import EventFileError
+
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = _Cells(file)
+        heading = next(reader, [])
+        unknown = [name for name in heading if name not in COLUMNS]
+        if unknown:
+            raise EventFileError(f"{path}:1: the column {unknown[0]!r} is not known")
+        events: list[Event] = []
+        for cells in reader:
+            try:
+                row: dict[Any, Any] = {
+                    name: cell for name, cell in zip(heading, cells, strict=True) if cell is not None
+                }
+                row["may_ban"] = {"true": True, "false": False}[str(row["may_ban"])]
+                numbers = {"time": float(row["time"]), "weight": int(row["weight"])}
+                events.append(_event(row | numbers | {"position": int(row["position"])}))
+            except (ValueError, TypeError, KeyError) as error:
+                raise EventFileError(f"{path}:{reader.line}: no event: {error}") from error
+            if len(events) >= rows:
+                yield from_events(events)
+                events = []
+    if events:
+        yield from_events(events)
+
+
+class _Cells:
+    """CSV rows in which an empty cell is None and a quoted empty one is empty text, which csv does not tell
+    apart."""
+
+    def __init__(self, file: io.TextIOBase | Any):
+        self._lines = _Marked(file)
+        self._reader = csv.reader(self._lines)
+
+    @property
+    def line(self) -> int:
+        return self._reader.line_num
+
+    def __iter__(self) -> _Cells:
+        return self
+
+    def __next__(self) -> list[str | None]:
+        row = next(self._reader)
+        return [None if not cell else "" if cell == _EMPTY else cell for cell in row]
+
+
+_EMPTY = "\x00"
+
+
+class _Marked:
+    """Lines in which a quoted empty cell is marked."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        self._inside = False
+
+    def __iter__(self) -> _Marked:
+        return self
+
+    def __next__(self) -> str:
+        line: str = next(self._file)
+        if '""' not in line and not self._inside:
+            self._inside = line.count('"') % 2 == 1
+            return line
+        return self._mark(line)
+
+    def _mark(self, line: str) -> str:
+        out: list[str] = []
+        at, begin = 0, not self._inside
+        while at < len(line):
+            char = line[at]
+            if self._inside:
+                if char == '"':
+                    if line[at + 1 : at + 2] == '"':
+                        out.append('""')
+                        at += 2
+                        continue
+                    self._inside = False
+            elif begin and line[at : at + 2] == '""' and line[at + 2 : at + 3] in (",", "\n", "\r", ""):
+                out.append(_EMPTY)
+                at, begin = at + 2, False
+                continue
+            elif char == '"':
+                self._inside = True
+            begin = not self._inside and char == ","
+            out.append(char)
+            at += 1
+        return "".join(out)
+
+
+def _event(row: dict[str, Any]) -> Event:
+    """One event of its row; ValueError, TypeError or KeyError says what is wrong."""
+    kind, scope, time, weight, position = (
+        row[name] for name in ("kind", "scope", "time", "weight", "position")
+    )
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of event")
+    if scope not in _SCOPES:
+        raise ValueError(f"{scope!r} is no scope")
+    if type(time) not in (int, float) or type(weight) is not int or type(position) is not int:
+        raise TypeError("time, weight and position are numbers")
+    if type(row["may_ban"]) is not bool or type(row["rule"]) is not str or type(row["log"]) is not str:
+        raise TypeError("may_ban is true or false, rule and log are text")
+    fields = {name: row[column] for name, column in FIELD_COLUMNS.items() if column in row}
+    if not all(type(value) is str for value in fields.values()):
+        raise TypeError("captured fields are text")
+    proved = proved_names(row.get("proved"))
+    if not proved <= FIELDS.keys():
+        raise ValueError("proved names fields")
+    return _new(
+        Event,
+        (
+            kind, float(time), packed_address(row.get("source")), row["rule"], weight, fields, row["log"],
+            position, scope, row["may_ban"], proved, b"",
+        ),
+    )  # fmt: skip
