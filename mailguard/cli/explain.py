@@ -147,6 +147,9 @@ def as_lines(
     if not found.parsers:
         yield text("explain.no-parser", program=program)
         return
+    if found.shown is not None:  # what it says is nobody's business
+        yield text("explain.spoken", parsers=", ".join(found.parsers))
+        return
     yield text("explain.no-rule", parsers=", ".join(found.parsers))
     for one in nearest(found):
         yield text("explain.nearest", rule=one.rule, fits=one.fits, size=len(found.message))
