@@ -179,7 +179,7 @@ MESSAGES: dict[str, str] = {
     "explain.rule": "rule       {rule}  ({where})",
     "explain.no-parser": "rule       no parser is for the program {program}",
     "explain.no-rule": "rule       none of {parsers} takes this line; these come nearest:",
-    "explain.spoken": "rule       none: a line of a dialogue that {parsers} reads, after the lines before it (-)",
+    "explain.spoken": "rule       none: a line of a dialogue, which {parsers} read after those before it (-)",
     "explain.nearest": "           {rule}: {fits} of {size} bytes fit",
     "explain.stops": "           ^ fits up to here; then comes: {rest}",
     "explain.end": "the end of the line",

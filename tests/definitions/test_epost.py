@@ -75,6 +75,30 @@ def test_no_line_of_a_sample_log_is_laid_to_an_injected_address(name: str) -> No
     assert len(found) >= data.count(b"\n") - data.count(b" SELECT ")
 
 
+def test_receivelog_tells_who_was_refused_what() -> None:
+    """Guessers, harvesters, relayers and probers, each under its own address, hostile replies or not."""
+    found = events("receivelog")
+    assert per_source(found, "auth_failure") == {
+        "198.51.100.77": 9, "203.0.113.9": 10, "198.51.100.2": 6, "203.0.113.40": 6,
+    }  # fmt: skip
+    assert per_source(found, "unknown_recipient") == {"203.0.113.50": 12}
+    assert per_source(found, "relay_denied") == {"203.0.113.60": 6}
+    assert per_source(found, "address_probe") == {"203.0.113.70": 6}
+    assert per_source(found, "content_reject") == {"203.0.113.85": 1}
+    assert per_source(found, "locked_out") == {"203.0.113.200": 5}
+    assert "203.0.113.99" not in {format_address(one.source) for one in found if one.source is not None}
+
+
+def test_faillog_and_outlog_tell_what_became_of_mail() -> None:
+    """The account that somebody else sends from fails 25 times; what was delivered is told with its way."""
+    failed = events("faillog")
+    assert Counter(one.fields["sender"] for one in failed) == {"tanaka@example.jp": 25}
+    assert {one.fields["reason"] for one in failed} == {"550 User Unknown"}
+    sent = events("outlog")
+    assert {one.fields["recipient"] for one in sent} == {"a@example.net"}
+    assert not any(one.may_ban for one in sent), "its words are guessed"
+
+
 def test_inlog_and_acceptlog_tell_of_the_same_mail() -> None:
     """Every accepted message of one log is in the other, with source, sender and id."""
     accepted = [one for one in events("acceptlog") if one.kind == "mail_accepted"]
@@ -101,7 +125,7 @@ def test_a_success_that_a_sender_could_imitate_speaks_for_nobody() -> None:
     assert two.kind == "session_aborted"
 
 
-@pytest.mark.parametrize(("a", "b"), list(combinations(("acceptlog", "imap4log", "inlog"), 2)))
+@pytest.mark.parametrize(("a", "b"), list(combinations(("acceptlog", "faillog", "imap4log", "inlog"), 2)))
 def test_no_line_is_read_by_two_of_the_parsers_with_two_sources(a: str, b: str) -> None:
     """Whoever reads a spool with all parsers at once gets no contradictions: where two rules of different
     files could read one message, their lines begin differently."""
