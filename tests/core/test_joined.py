@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailguard.core.items import Draft
 from mailguard.core.joined import WAIT, Joined
+from mailguard.core.judge import Judge
 from mailguard.core.scanner import Scanner
 from mailguard.definitions.parsers import load_parser
-from mailguard.model import Block, Event
+from mailguard.model import Block, Effect, Event
 from mailguard.notation import format_address
 from mailguard.replay.merging import Chunk, Stream, merge, running, times_of
 
@@ -200,3 +203,33 @@ def test_single_lines_are_not_covered() -> None:
     scanner, joined = Scanner(PARSERS), Joined(PARSERS, covering=False)
     events = joined.join(drafts(scanner, R, SPOKEN) + drafts(scanner, A, [CONNECT, RESULT]))
     assert failures(events) == 3
+
+
+class Heard:
+    """An engine that only listens."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def feed_many(self, events: Iterable[Event]) -> list[Effect]:
+        self.events += events
+        return []
+
+    def turn_back(self, now: float) -> None: ...
+
+
+def test_the_guard_wakes_up_for_what_waits() -> None:
+    """Live, nothing else has to happen for a careful event to count."""
+    engine: Any = Heard()
+    judge = Judge.__new__(Judge)
+    judge.scanner, judge.sessions, judge.engine = Scanner(PARSERS), Joined(PARSERS), engine
+    judge.observer, judge.growth, judge._keep, judge._running = None, None, False, {}
+    data = bytearray(f"{CONNECT}\n{RESULT}\n".encode())
+    now = 1_797_100_000.0
+    judge.feed([Block(A, data, 0, len(data), 0, now, True, timezone="UTC")], now)
+    assert judge.next_deadline() == now + WAIT
+    judge.tick(now + 1)
+    assert failures(engine.events) == 0
+    judge.tick(now + WAIT)
+    assert failures(engine.events) == 1
+    assert judge.next_deadline() is None
