@@ -161,6 +161,7 @@ class Tail:
             or data[end - 1] != 10
             or not data.startswith(last, top)
             or data.find(0, top + HEAD, end) >= 0
+            or os.pread(self.fd, HEAD, 0) != self.head
         ):
             return 0
         self.offset = offset + count
@@ -192,9 +193,10 @@ class Tail:
         """Read into the arena at its top: what was cut, the log's offset of `arena.top`, and whether more
         waits.
 
-        None where the file is not the one that was read: the bytes before the offset (up to 256) are read
-        again each time and compared, so that a file cut to nothing is noticed even when it has already grown
-        beyond the offset. The caller keeps the arena up to the last piece. Raises OSError.
+        None where the file is not the one that was read: the bytes before the offset (up to 256) and its first
+        ones are read again each time and compared, so that a file cut to nothing is noticed even when it has
+        already grown beyond the offset. (Both, for lines may end alike.) The caller keeps the arena up to the
+        last piece. Raises OSError.
         """
         top, base, last = arena.top, self.offset, self.last
         known = len(last)
@@ -206,8 +208,8 @@ class Tail:
             return Cut(consumed=top), base, True
         if count < known or not data.startswith(last, top):
             return None
-        if not base and (count < len(self.head) or not data.startswith(self.head, top)):
-            return None
+        if self.fd >= 0 and self.head and os.pread(self.fd, len(self.head), 0) != self.head:
+            return None  # looked at after reading: what was read before it was cut is whole
         count -= known
         end = begin + count
         more = count == want

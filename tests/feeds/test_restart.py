@@ -159,6 +159,8 @@ def test_nothing_lost_nothing_repeated(reader_type: Any, steps: list[tuple[str, 
     steps=[(name, 1) for name in ("write", "long", "read", "copytruncate", "long", "read", "copytruncate")]
 )
 @example(steps=[(name, 1) for name in ("write", "copytruncate", "compress", "read", "copytruncate")])
+@example(steps=[(name, 1) for name in ("long", "read", "copytruncate", "long")])
+@example(steps=[("long", 1), ("read", 1), ("copytruncate", 1), ("long", 1), ("write", 2)])
 def test_copytruncate_is_made_good_from_the_copy(reader_type: Any, steps: list[tuple[str, int]]) -> None:
     """With copytruncate among the rotations, what was not yet read is read from the copy, once, in order."""
     world = run([step for step in steps if not step[0].startswith("rename")], reader_type, "inotify")
