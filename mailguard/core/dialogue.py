@@ -70,6 +70,7 @@ _FIRST = re.compile(_PREFIX)
 _BOUNDARY = frozenset(b" \t\r\n:")
 _SERVES, _CONTEST, _REFUSED = "serves", "contest", "refused"
 _HEARD = "-heard"  # the log of single lines
+_BEGINNING = 16384  # bytes of a block in which is looked what it is: all of each would be looked through
 _LOGS = 1024  # logs whose kind is remembered
 _FILES = 4  # of one log, whose ends are remembered
 _HIGH = 40  # bits of a position below the day of a file
@@ -210,7 +211,7 @@ class Reader:
             return True
         if not parts.isdisjoint(self._others):
             return False
-        return is_spoken(bytes(block.data[block.start : block.end]))
+        return is_spoken(bytes(block.data[block.start : min(block.end, block.start + _BEGINNING)]))
 
     def _log(self, block: Block) -> _Log:
         log = self._logs.get(block.log)

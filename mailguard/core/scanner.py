@@ -128,7 +128,6 @@ class Scanner:
                 data, start, end = view[start:end].tobytes(), 0, end - start
         counters = self.counters
         counters.bytes += end - start
-        counters.lines += data.count(b"\n", start, end)
         counters.cut += len(cuts)
         opener = self._opener(block)
         if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
@@ -166,6 +165,7 @@ class Scanner:
         found: list[Item],
     ) -> None:
         """The events of the lines in data[start:end], appended to `found`."""
+        self.counters.lines += data.count(b"\n", start, end)
         search, base = self.search(block.parsers), block.position - start
         line, bits = self.line, search.bits
         find, rfind = data.find, data.rfind

@@ -65,7 +65,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
-INTERFACE = 1
+INTERFACE = 2
 
 cdef enum:
     BITS = 16
