@@ -127,6 +127,13 @@ class Joined(Sessions):
         self._held: dict[int | None, list[_Held]] = {}  # by source
         self._due = _NEVER  # when the next of them counts
         self._turn = 0
+        #: Rules whose events are looked at here; all others go straight to the sessions.
+        self._concerned = frozenset(
+            rule.full_name
+            for parser in parsers
+            for rule in parser.rules
+            if parser.name in self._covers or rule.full_name in self._better or rule.full_name in self._shared
+        ) | {f"{name}/" for name in self._dialogues}
         self._alone = self.join
         if self._better or self._shared:
             self.join = self._join_all  # type: ignore[method-assign]
@@ -134,6 +141,13 @@ class Joined(Sessions):
     # ------------------------------------------------------------ items
 
     def _join_all(self, drafts: Sequence[Event | Draft]) -> list[Event]:
+        concerned = self._concerned
+        if not self._held:
+            for item in drafts:
+                if (item[3] if type(item) is Event else item[0][3]) in concerned:
+                    break
+            else:
+                return self._alone(drafts)
         found: list[Event] = []
         waiting: list[Event | Draft] = []
         better, covers, shared = self._better, self._covers, self._shared
