@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from mailguard.core.scanner import Scanner
@@ -12,6 +14,7 @@ from mailguard.notation import parse_address
 
 ARRIVAL = 1795392000.0  # 2026-11-23
 TRUE = parse_address("192.0.2.61")
+_logs = count()
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +23,15 @@ def scanner() -> Scanner:
     return Scanner(load_parsers())
 
 
-def events(scanner: Scanner, *lines: str | bytes) -> list[Event]:
+def events(scanner: Scanner, *lines: str | bytes, log: str = "") -> list[Event]:
+    """The events of lines of one log; without `log` one of their own, since the first lines of a log settle
+    whether it holds dialogues, and then nobody else reads it."""
     sessions = Sessions(scanner.parsers)
+    log = log or f"log-{next(_logs)}"
     found: list[Event] = []
     for line in lines:
         data = (line.encode() if isinstance(line, str) else line) + b"\n"
-        found += sessions.join(scanner.scan(Block("l", data, 0, len(data), 0, ARRIVAL, False)))
+        found += sessions.join(scanner.scan(Block(log, data, 0, len(data), 0, ARRIVAL, False)))
     return found
 
 
@@ -134,5 +140,5 @@ def test_every_line_as_a_client_s_text(scanner: Scanner, shape: str, kept: int, 
     for text in sorted(texts):
         for closing in (b"", b"> ", b"); \xc2\x85"):
             line = before + (closing + text)[:kept].replace(b"192.0.2.", b"203.0.113.") + after
-            found = [(event.kind, event.source) for event in events(scanner, line)]
+            found = [(event.kind, event.source) for event in events(scanner, line, log="mail.log")]
             assert found == ([(kind, TRUE)] if kind else []), line
