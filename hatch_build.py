@@ -12,9 +12,14 @@ So nothing here may stop an installation. `mailguard check` and `mailguard statu
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,38 +48,71 @@ def sources() -> list[Path]:
     return sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.pyx"))
 
 
+@contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """Builders go one after the other: they share the generated C and the objects in `folder`."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder) / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def put(made: Path, place: Path) -> None:
+    """Make `place` the file that was made, in one step: whoever has the old one loaded keeps it whole, and
+    nobody loads half of the new one. One that is the same stays."""
+    if place.exists() and place.read_bytes() == made.read_bytes():
+        return
+    handle, fresh = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+    os.close(handle)
+    try:
+        shutil.copyfile(made, fresh)
+        shutil.copymode(made, fresh)
+        os.replace(fresh, place)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+
+
 def build(source: Path, *, sanitize: bool = False) -> Path:
     """Compile one of them in place, if it changed; the file made, relative to the top of the project.
 
     Raises whatever Cython, setuptools or the compiler raise.
     """
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        with alone(GENERATED):
+            return _build(source, sanitize)
+    finally:
+        os.chdir(before)
+
+
+def _build(source: Path, sanitize: bool) -> Path:
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    before = Path.cwd()
-    os.chdir(ROOT)
-    try:
-        path = source.relative_to(ROOT)
-        module = Extension(
-            ".".join(path.with_suffix("").parts),
-            [str(path)],
-            extra_compile_args=list(SANITIZE if sanitize else FLAGS),
-            extra_link_args=["-fsanitize=address"] if sanitize else [],
-        )
-        generated = GENERATED + ("-sanitize" if sanitize else "")
-        (extension,) = cythonize([module], compiler_directives=DIRECTIVES, build_dir=generated, quiet=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # setuptools warns of commands that nobody runs here
-            command = build_ext(Distribution({"ext_modules": [extension]}))
-            command.inplace = True
-            command.build_temp = generated
-            command.force = sanitize
-            command.ensure_finalized()
-            command.run()
-        return Path(command.get_ext_fullpath(extension.name)).relative_to(ROOT)
-    finally:
-        os.chdir(before)
+    path = source.relative_to(ROOT)
+    module = Extension(
+        ".".join(path.with_suffix("").parts),
+        [str(path)],
+        extra_compile_args=list(SANITIZE if sanitize else FLAGS),
+        extra_link_args=["-fsanitize=address"] if sanitize else [],
+    )
+    generated = GENERATED + ("-sanitize" if sanitize else "")
+    (extension,) = cythonize([module], compiler_directives=DIRECTIVES, build_dir=generated, quiet=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # setuptools warns of commands that nobody runs here
+        command = build_ext(Distribution({"ext_modules": [extension]}))
+        command.build_temp = generated
+        command.build_lib = generated + "/lib"
+        command.force = sanitize
+        command.ensure_finalized()
+        command.run()
+    made = Path(command.get_ext_fullpath(extension.name))
+    place = path.with_name(made.name)
+    put(made, place)
+    return place
 
 
 class NativeHook(BuildHookInterface):  # type: ignore[misc,type-arg,unused-ignore]

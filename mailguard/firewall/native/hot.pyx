@@ -68,7 +68,9 @@ cdef class Hot:
             size = 4 if number % 3 == 0 else 16
             if not isinstance(whole, bytes) or not 3 * EDGE <= len(whole) <= LARGEST:
                 raise ValueError("a transaction is too long")
-            if key < 2 * EDGE or timeout < 2 * EDGE or max(key + size, timeout + 8) > len(whole) - EDGE:
+            if not 2 * EDGE <= key <= LARGEST or not 2 * EDGE <= timeout <= LARGEST:
+                raise ValueError("a value stands outside the transaction")
+            if max(key + size, timeout + 8) > len(whole) - EDGE:
                 raise ValueError("a value stands outside the transaction")
             self._prepared.append(whole)
             self._key[number], self._timeout[number] = key, timeout
@@ -219,7 +221,10 @@ def ask(int connection, uint64_t sequence, int scope, object address, int prefix
     memcpy(frame + HEADER + 12, &high, 8)
     memcpy(frame + HEADER + 20, &low, 8)
     with nogil:
-        size = send(connection, frame, FRAME, MSG_NOSIGNAL)
+        while True:
+            size = send(connection, frame, FRAME, MSG_NOSIGNAL)
+            if size >= 0 or errno != EINTR:
+                break
         if size == FRAME:
             while True:
                 size = recv(connection, answer, LARGEST, 0)
