@@ -39,6 +39,7 @@ ALL_BUT_CLI = FIREWALL | {
     "mailguard.health",
     "mailguard.sdnotify",
     "mailguard.demo",
+    "mailguard.eventfile",
     "mailguard.daemon",
     "mailguard.replay",
 }
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mailguard.epost": WORDS | {"mailguard.epost"},
     "mailguard.firewall": FIREWALL,
     "mailguard.enforcer": FIREWALL,
+    "mailguard.eventfile": WORDS | {"mailguard.eventfile"},
     "mailguard.ledger": WORDS | {"mailguard.clock"},
     "mailguard.control": WORDS | {"mailguard.clock"},
     "mailguard.daemon": ALL_BUT_CLI,

@@ -53,6 +53,8 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Logs": {
         "events": "Show the events in logs.",
         "replay": "Show what the policy would have done with logs.",
+        "compare": "Show what two policies would have done with logs.",
+        "impact": "Show whom a ban of a network would hurt.",
         "explain": "Show how lines are read, and where they stop fitting.",
     },
     "Definitions": {

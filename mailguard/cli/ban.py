@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from typing import Any
 
 import click
 
@@ -12,9 +14,11 @@ from mailguard.notation import format_network
 from .arguments import length as length_of
 from .arguments import network as network_of
 from .asked import report
-from .client import question, socket_option
+from .client import GuardError, question, socket_option
+from .impact import remembered, remembered_lines
+from .messages import text
 from .moments import local
-from .output import output_option
+from .output import output_option, safe
 
 
 @click.command("ban")
@@ -37,15 +41,22 @@ from .output import output_option
     help="The ports to close.",
 )
 @click.option("--force", is_flag=True, help="Ban it although it was refused.")
+@click.option("--yes", is_flag=True, help="Do not ask, whoever would be locked out.")
 @socket_option
 @output_option
 def command(
-    network: Network, length: float, reason: str, scope: str, force: bool, socket: str, form: str
+    network: Network, length: float, reason: str, scope: str, force: bool, yes: bool, socket: str, form: str
 ) -> None:
     """Ban an address or a network.
 
-    Own addresses, the gateway, allowed networks and very wide networks are refused with the reason.
+    Own addresses, the gateway, allowed networks and very wide networks are refused with the reason. Where
+    mail was accepted or somebody logged in from there, that is shown first and you are asked; where nobody
+    can be asked (no terminal, -o json), such a ban is refused unless --yes is given.
     """
+    if not (yes or force):
+        known = remembered(network, socket)
+        if not known["empty"]:
+            _ask(known, form)
     answer = question(
         socket,
         "ban",
@@ -60,3 +71,15 @@ def command(
         report(form, answer, "ban.for-ever")
     else:
         report(form, answer, "ban.done", end=local(until))
+
+
+def _ask(known: dict[str, Any], form: str) -> None:
+    """Show who would be locked out, and go on only if the administrator wants to."""
+    network = known["network"]
+    if form == "json" or not sys.stdin.isatty():
+        answer = {"id": "impact", "args": {"network": network}, "impact": known}
+        raise GuardError(text("ban.unsure", network=network), 1, answer)
+    for line in remembered_lines(known):
+        click.echo(safe(line), err=True)
+    if not click.confirm(text("ban.sure", network=network), err=True):
+        raise GuardError(text("ban.left", network=network), 1)

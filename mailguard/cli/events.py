@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from mailguard import eventfile
 from mailguard.model import Block, Event, Notice, Records
 from mailguard.notation import format_address
 from mailguard.problems import EXIT_UNAVAILABLE
@@ -88,7 +87,8 @@ def events_of(
         feed.close()
 
 
-FORMS = ("auto", "plain", "json", "parquet", "jsonl", "csv")
+FILES = ("parquet", "jsonl", "csv")  # forms that can be replayed
+FORMS = ("auto", "plain", "json", *FILES)
 
 
 @click.command("events")
@@ -123,7 +123,7 @@ def command(
     can be asked by others, and replayed.
     """
     options = log_options(parsers, year, timezone)
-    if form in eventfile.FORMS:
+    if form in FILES:
         return write_file(files, options, form, target, workers=workers, since=since, until=until)
     from mailguard.core.joined import Joined
     from mailguard.core.scanner import Scanner
@@ -156,6 +156,7 @@ def write_file(
     files: tuple[str, ...], options: LogOptions, form: str, target: str | None, **more: Any
 ) -> int:
     """An events file; the exit code."""
+    from mailguard import eventfile
     from mailguard.definitions.parsers import load_parsers
 
     if target is None and form == "parquet" and sys.stdout.isatty():

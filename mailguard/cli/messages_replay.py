@@ -103,17 +103,11 @@ REPLAY: dict[str, str] = {
     "impact.users": "    Accounts: {names}.",
     "impact.hostile": "  Hostile: {events} event(s) of {sources} address(es), last at {last}: {kinds}.",
     "impact.none": "  No accepted mail and no login from there is known.",
-    "impact.standing-mail": (
-        "  Mail from {sources} source(s) was accepted on up to {days} day(s), last at {last}."
-    ),
-    "impact.standing-logins": (
-        "  Logins from {sources} source(s) succeeded on up to {days} day(s), last at {last}."
-    ),
     "impact.spared": "  {network} is never banned by mailguard itself ({reason}).",
     "impact.hidden": "  It was shut out for {hidden} of that time: what would have come then is not visible.",
     "impact.verdict": "A ban would lock out: {who}.",
+    "impact.verdict-some": "A ban would lock out somebody who is known.",
     "impact.verdict-none": "A ban would lock out nobody who is known.",
-    "impact.sources": "{count} source(s) that are known",
     "ban.sure": "Ban {network} all the same?",
     "ban.unsure": (
         "{network} was not banned: somebody known would be locked out, and nobody could be asked; "
@@ -121,10 +115,12 @@ REPLAY: dict[str, str] = {
     ),
     "ban.left": "{network} was not banned",
     # compare
-    "compare.same": "the same: {count} ban(s)",
-    "compare.only-a": "only in {name}",
-    "compare.only-b": "only in {name}",
-    "compare.earlier": "earlier in {name}",
+    "compare.same": "the same",
+    "compare.only-a": "only in A",
+    "compare.only-b": "only in B",
+    "compare.earlier": "earlier in B",
+    "compare.later": "later in B",
+    "compare.side": "{time} {detector} for {length}: {verdict}",
     "compare.summary": (
         "{name}: {bans} ban(s), {caught} source(s) caught, {stopped} hostile event(s) stopped, {through} "
         "let through, "

@@ -68,7 +68,7 @@ def command(
     growth: bool,
     form: str,
 ) -> int:
-    """Show what the policy would have done with logs, and whom it would have hurt.
+    """Show what the policy would have done with logs.
 
     FILE is a log, a folder of logs, or a file that `mailguard events` wrote; compressed ones are read as
     they are (.gz .xz .bz2 .zst), and - is standard input. The same engine reads them in the order of their

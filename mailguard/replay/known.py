@@ -66,6 +66,7 @@ class Tally:
 class Closely(Tally):
     """The same with the names of those concerned; each different pair and account is remembered."""
 
+    most: int = MOST
     seen: set[int] = field(default_factory=set)
     users: dict[str, int] = field(default_factory=dict)  # account: logins
     domains: dict[str, int] = field(default_factory=dict)  # of senders: messages
@@ -74,18 +75,18 @@ class Closely(Tally):
         self.messages += 1
         self.last_mail = max(self.last_mail, time)
         sender = fields.get("sender", "")
-        if len(self.seen) < MOST:
+        if len(self.seen) < self.most:
             self.seen.add(hash((sender, fields.get("recipient", ""))))
             self.pairs = len(self.seen)
         domain = sender.rpartition("@")[2].lower() if "@" in sender else ""
-        if domain in self.domains or len(self.domains) < MOST:
+        if domain in self.domains or len(self.domains) < self.most:
             self.domains[domain] = self.domains.get(domain, 0) + 1
 
     def login(self, time: float, fields: dict[str, str]) -> None:
         self.logins += 1
         self.last_login = max(self.last_login, time)
         user = fields.get("user", "")
-        if user in self.users or len(self.users) < MOST:
+        if user in self.users or len(self.users) < self.most:
             self.users[user] = self.users.get(user, 0) + 1
             self.accounts = len(self.users)
 

@@ -61,6 +61,7 @@ class Reading:
     progress: Progress | None = None
     counted: frozenset[str] = frozenset()
     piece: int = PIECE  # bytes
+    part: Callable[[list[Event]], list[Event]] = list  # what of a batch counts
     tell: Callable[[Notice], None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class Reading:
         if all(one.form == EVENTS for one in self.sources):
             join = cast(Any, list)  # they were joined before they were written
         for drafts in merge(streams, BATCH):
-            events = join(drafts)
+            events = self.part(join(drafts))
             summary.take(events)
             yield events
         waited = self.sessions.flush()

@@ -103,9 +103,9 @@ class Rehearsal:
                 self.progress,
                 counted,
                 self.piece,
+                self._between,
             )
-            for events in reading.batches():
-                yield self._between(events)
+            yield from reading.batches()
         finally:
             if executor is not self.executor:
                 executor.close()

@@ -49,7 +49,7 @@ class FakeGuard:
 
     def __init__(self, path: Path):
         self.path = str(path)
-        self.answers: dict[str, dict[str, Any]] = {}
+        self.answers: dict[str, dict[str, Any]] = {"why": {"ok": True, "standing": {}, "bans": []}}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._line.bind(self.path)

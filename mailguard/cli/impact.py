@@ -1,0 +1,209 @@
+"""`mailguard impact`: whom a ban of a network would hurt, from logs or from what the guard remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mailguard.model import Network
+from mailguard.notation import format_network
+
+from .arguments import network as network_of
+from .client import question, socket_option
+from .completing import files as log_files
+from .config import config_option
+from .messages import text
+from .moments import in_zone, local, rough, timed
+from .output import output_option, write_json, write_line
+from .rehearsing import (
+    ledger_option,
+    log_options,
+    outcome,
+    part_options,
+    progress,
+    reading_options,
+    rehearsal,
+    settings_of,
+    shutouts_of,
+    tell,
+)
+from .verdicts import who
+
+if TYPE_CHECKING:
+    from mailguard.replay.impact import Impact
+    from mailguard.replay.summary import Summary
+
+_STANDING = ("mail_days", "login_days")
+
+
+@click.command("impact")
+@click.argument("network", type=network_of)
+@click.argument("files", nargs=-1, metavar="[FILE...]", shell_complete=log_files)
+@config_option
+@reading_options
+@part_options
+@ledger_option
+@socket_option
+@output_option
+def command(
+    network: Network,
+    files: tuple[str, ...],
+    config: str | None,
+    parsers: tuple[str, ...],
+    year: int | None,
+    timezone: str,
+    workers: int | None,
+    since: float | None,
+    until: float | None,
+    ledger: str | None,
+    socket: str,
+    form: str,
+) -> int:
+    """Show whom a ban of a network would hurt.
+
+    With FILE from logs: accepted mail, logins that succeeded, and what came from there that was hostile.
+    Without from what the running guard remembers.
+    """
+    if not files:
+        known = remembered(network, socket)
+        if form == "json":
+            write_json(timed(known))
+        else:
+            for line in remembered_lines(known):
+                write_line(line)
+        return 0
+    from mailguard.definitions.parsers import load_parsers
+    from mailguard.replay.impact import Impact
+
+    impact = Impact(network)
+    rehearsed = rehearsal(
+        files,
+        load_parsers(parsers or None),
+        [],
+        log_options(parsers, year, timezone),
+        workers=workers,
+        since=since,
+        until=until,
+    )
+    shutouts = shutouts_of(ledger, settings_of(config))
+    try:
+        with progress(rehearsed):
+            for events in rehearsed.batches():
+                impact.take(events)
+    except KeyboardInterrupt:
+        rehearsed.interrupted = True
+    summary = rehearsed.summary
+    begin, end = summary.first or 0.0, summary.last or 0.0
+    hidden = sum(stop - start for start, stop in shutouts.hidden(network, begin, end))
+    if form == "json":
+        write_json(as_object(impact, summary, hidden, timezone))
+    else:
+        for line in lines(impact, summary, hidden):
+            write_line(line)
+    tell(summary.notices, summary.untold)
+    return outcome(rehearsed)
+
+
+def as_object(impact: Impact, summary: Summary, hidden: float, timezone: str) -> dict[str, Any]:
+    """What logs tell, as an object."""
+    from mailguard.replay.verdict import judge
+
+    moment = in_zone(timezone)
+    verdict = judge(impact.friendly, None, hidden, impact.hostile["locked_out"])
+    return {
+        "network": format_network(impact.network),
+        "from": "logs",
+        "first": None if summary.first is None else moment(summary.first),
+        "last": None if summary.last is None else moment(summary.last),
+        "friendly": impact.friendly.row(moment),
+        "hostile": {
+            "events": impact.hostile.total(),
+            "sources": len(impact.sources),
+            "kinds": dict(impact.hostile.most_common()),
+            "last": moment(impact.last_hostile) if impact.hostile else None,
+        },
+        "hidden_seconds": round(hidden),
+        "verdict": verdict.row() | {"text": _verdict(verdict)},
+    }
+
+
+def _verdict(verdict: Any) -> str:
+    person = who(verdict.accounts, verdict.customers, verdict.more, verdict.messages)
+    return text("impact.verdict", who=person) if person else text("impact.verdict-none")
+
+
+def lines(impact: Impact, summary: Summary, hidden: float) -> Iterator[str]:
+    """What logs tell, for people."""
+    from mailguard.replay.known import named
+    from mailguard.replay.verdict import judge
+
+    friendly = impact.friendly
+    first, last = (local(one) if one is not None else "?" for one in (summary.first, summary.last))
+    what = text("impact.logs", first=first, last=last)
+    yield text("impact.title", network=format_network(impact.network), what=what)
+    if friendly.messages:
+        row = {"messages": friendly.messages, "pairs": friendly.pairs, "last": local(friendly.last_mail)}
+        yield text("impact.mail", **row)
+        if domains := named(friendly.domains):
+            yield text("impact.domains", names=", ".join(domains))
+    if friendly.logins:
+        row = {"logins": friendly.logins, "accounts": friendly.accounts, "last": local(friendly.last_login)}
+        yield text("impact.logins", **row)
+        if users := named(friendly.users):
+            yield text("impact.users", names=", ".join(users))
+    if not friendly:
+        yield text("impact.none")
+    if impact.hostile:
+        yield text(
+            "impact.hostile",
+            events=impact.hostile.total(),
+            sources=len(impact.sources),
+            last=local(impact.last_hostile),
+            kinds=", ".join(f"{count} {kind}" for kind, count in impact.hostile.most_common()),
+        )
+    if hidden:
+        yield text("impact.hidden", hidden=rough(hidden))
+    yield _verdict(judge(friendly, None, hidden, impact.hostile["locked_out"]))
+
+
+# ---------------------------------------------------------------- the guard
+
+
+def remembered(network: Network, socket: str) -> dict[str, Any]:
+    """What the running guard remembers in favour of a network; GuardError where it cannot be asked.
+
+    `empty` is true where nothing is known that a ban would hurt."""
+    answer = question(socket, "why", network=format_network(network))
+    standing = answer.get("standing") or {}
+    speaks = bool(any(standing.get(name) for name in _STANDING) and not standing.get("revoked"))
+    return {
+        "network": format_network(network),
+        "from": "guard",
+        "empty": not speaks,
+        "standing": standing,
+        "network_standing": answer.get("network_standing") or {},
+        "spared": answer.get("spared"),
+        "banned": bool(answer.get("banned")),
+    }
+
+
+def remembered_lines(known: dict[str, Any]) -> Iterator[str]:
+    """The same for people."""
+    yield text("impact.title", network=known["network"], what=text("impact.guard"))
+    told = False
+    for name in ("standing", "network_standing"):
+        standing = known[name]
+        for what in ("mail", "login"):
+            if standing.get(f"{what}_days"):
+                told = True
+                last = local(standing[f"last_{what}"])
+                yield text(f"why.{name}-{what}", days=standing[f"{what}_days"], last=last)
+        if standing.get("revoked"):
+            yield text("why.revoked")
+    if not told:
+        yield text("impact.none")
+    if known["spared"]:
+        yield text("impact.spared", **known["spared"])
+    yield text("impact.verdict-none" if known["empty"] else "impact.verdict-some")
