@@ -170,6 +170,7 @@ class Reader:
         self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
         self._logs: dict[str, _Log] = {}
         self._claims: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._named: dict[str, bool | None] = {}  # logs: whether their names say that they are dialogue logs
         self._restored: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._heard = 0  # bytes of single lines
         self.rules = {entry.full_name: entry.rule for one in self.machines for entry in one.entries}
@@ -206,12 +207,23 @@ class Reader:
             mine = [name in self._by_name for name in block.parsers]
             if all(mine) or not any(mine):
                 return all(mine)
-        parts = _parts(block.log)
+        if block.log not in self._named:
+            if len(self._named) >= _LOGS:
+                self._named.clear()
+            self._named[block.log] = self._by_its_name(block.log)
+        named = self._named[block.log]
+        if named is not None:
+            return named
+        data, start, end = block.data, block.start, min(block.end, block.start + _BEGINNING)
+        if not data.startswith(b"[", start) and data.find(b"\n[", start, end) < 0:
+            return None  # nearly every block of a log that nothing tells of: not copied
+        return is_spoken(bytes(data[start:end]))
+
+    def _by_its_name(self, log: str) -> bool | None:
+        parts = _parts(log)
         if any(not parts.isdisjoint(machine.parser.logs) for machine in self.machines):
             return True
-        if not parts.isdisjoint(self._others):
-            return False
-        return is_spoken(bytes(block.data[block.start : min(block.end, block.start + _BEGINNING)]))
+        return None if parts.isdisjoint(self._others) else False
 
     def _log(self, block: Block) -> _Log:
         log = self._logs.get(block.log)

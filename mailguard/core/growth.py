@@ -28,7 +28,8 @@ BYTES, MESSAGES = "bytes", "messages"
 HOURS, ALARMS = "growth/hours", "growth/alarms"
 DETECTOR = "growth"
 MOST_THINGS = 200
-ASKED = 256  # of the events of one live batch are looked at, or up to twice as many
+ASKED = 256  # of the events that came meanwhile are looked at, or up to twice as many
+MEANWHILE = 8 * ASKED  # events that may wait until who was busy is counted, live: nobody asks before
 ENOUGH = 0.9  # of the time of learning: a few hours are always missed
 WHOLE = 0.75  # of an hour must have been seen to learn from it
 CREDIT = 2.0  # an hour in which it grew too much counts for no more than so many times the normal one
@@ -49,6 +50,7 @@ class Growth:
         self._calendar = Calendar(rules.zone)
         self._names: dict[str, str] = {}
         self._causes = Causes(rules.within, exists, self._name)
+        self._later: list[Event] = []  # live: to be counted together
         self._hour: tuple[int, int] | None = None
         self._hour_steps = 0
         self._places: dict[str, Place] | None = {}  # by log; None: there are readings
@@ -81,12 +83,9 @@ class Growth:
         effects: list[Effect] = []
         places, causes = self._places, self._causes
         if places is None:
-            if len(events) < 2 * ASKED:
-                causes.saw(events)
-            else:  # a flood: a part of it tells who causes it
-                stride = len(events) // ASKED
-                self._offset = (self._offset + 1) % stride
-                causes.saw(events[self._offset :: stride], stride)
+            self._later += events
+            if len(self._later) >= MEANWHILE:
+                self._count_later()
             return effects
         begin, clock = 0, self._clock
         for at, event in enumerate(events):
@@ -109,6 +108,16 @@ class Growth:
         causes.saw(events[begin:] if begin else events)
         self._clock = clock
         return effects
+
+    def _count_later(self) -> None:
+        """Count who was busy, of what came since the last time."""
+        events, self._later = self._later, []
+        if len(events) < 2 * ASKED:
+            self._causes.saw(events)
+            return
+        stride = len(events) // ASKED  # a flood: a part of it tells who causes it
+        self._offset = (self._offset + 1) % stride
+        self._causes.saw(events[self._offset :: stride], stride)
 
     def _steps_until(self, time: float) -> list[Effect]:
         """All steps that are due when an event of this time comes."""
@@ -154,6 +163,7 @@ class Growth:
     def read(self, readings: Readings) -> list[Effect]:
         """The sizes of logs and how many messages wait, as of now."""
         time, effects = readings.time, list[Effect]()
+        self._count_later()
         if self._places is not None and readings.bytes:
             self._places = None
             self._gap()
