@@ -25,6 +25,7 @@ from mailguard.problems import (
     ProblemsError,
 )
 
+from . import speaking
 from .client import GuardError
 from .messages import text
 from .output import safe, write_json
@@ -38,7 +39,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "status": "Is the guard standing? Exit 0 yes, 1 with a warning, 2 no.",
     },
     "Who is banned, and why": {
-        "bans": "List the bans that stand.",
+        "bans": "List the bans that stand, and E-Post's own lock-outs.",
         "why": "Explain what is known about an address or a network.",
         "ban": "Ban an address or a network.",
         "unban": "Lift bans.",
@@ -80,6 +81,7 @@ class Program(click.Group):
         if not any(cmd_name in group for group in COMMANDS.values()):
             return None
         command: click.Command = import_module(f"mailguard.cli.{cmd_name}").command
+        speaking.localize(command)
         return command
 
     def resolve_command(
@@ -96,8 +98,9 @@ class Program(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in COMMANDS.items():
-            with formatter.section(title):
-                formatter.write_dl(list(commands.items()), col_max=14)
+            rows = [(name, speaking.helped(sentence)) for name, sentence in commands.items()]
+            with formatter.section(speaking.helped(title)):
+                formatter.write_dl(rows, col_max=14)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -117,6 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _outcome(arguments: list[str] | None) -> int:
     """Every way a command may end, as an exit code; what went wrong is said on standard error."""
+    speaking.begin(sys.argv[1:] if arguments is None else arguments)
+    speaking.localize(program)
     try:
         result = program.main(arguments, prog_name="mailguard", standalone_mode=False)
         sys.stdout.flush()
@@ -135,7 +140,9 @@ def _outcome(arguments: list[str] | None) -> int:
         _say(text("error.guard", what=refused))
         return refused.code
     except ProblemsError as wrong:
-        _say(str(wrong))
+        from .wrongs import told
+
+        _say(told(wrong.problems))
         return wrong.exit_code
     except (KeyboardInterrupt, click.Abort):
         _say(text("error.interrupted"))

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import click
 
+from mailguard.locale import length as length_of
 from mailguard.model import Network
 from mailguard.notation import (
-    format_duration,
     format_network,
     host_prefix,
     network_of,
@@ -73,7 +73,7 @@ def length(value: str) -> float:
 def _bounded(value: str, seconds: float, extra: str = "") -> float:
     if seconds > LONGEST:
         raise click.BadParameter(
-            text("usage.duration-long", text=value, longest=format_duration(LONGEST), extra=extra)
+            text("usage.duration-long", text=value, longest=length_of(LONGEST), extra=extra)
         )
     return seconds
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from mailguard.control import DEFAULT_SOCKET, ControlDenied, ControlError, ask
 from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE
 
 from .completing import files
-from .config import settings_path
+from .config import general, settings_path
 from .messages import text
 from .moments import timed
 
@@ -40,15 +39,8 @@ def usual_socket() -> str:
     named = os.environ.get("MAILGUARD_SOCKET")
     if named:
         return named
-    path = settings_path(None)
-    if path is not None:
-        import tomllib
-
-        with suppress(OSError, tomllib.TOMLDecodeError, AttributeError):
-            found = tomllib.loads(path.read_text("utf-8")).get("general", {}).get("socket")
-            if isinstance(found, str):
-                return found
-    return DEFAULT_SOCKET
+    found = general(settings_path(None)).get("socket")
+    return found if isinstance(found, str) else DEFAULT_SOCKET
 
 
 def socket_option(function: Callable[..., Any]) -> Callable[..., Any]:

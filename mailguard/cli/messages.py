@@ -1,10 +1,12 @@
-"""Every sentence the command line says, by id. A translation is another table with the same ids.
+"""Every sentence the command line says, by id; `mailguard/locale` has them in other languages by the same id.
 
 `text("ban.refused", network="192.0.2.0/24", why="...")` fills the arguments in; values that came from outside
 are made safe where they are written, not here.
 """
 
 from __future__ import annotations
+
+from mailguard.locale import translated
 
 from .messages_epost import EPOST
 from .messages_replay import REPLAY
@@ -33,7 +35,12 @@ MESSAGES: dict[str, str] = {
         "'{text}' is neither a time (such as 2026-11-22T03:00:00+01:00) nor a length of time ago (such as 2h)"
     ),
     "usage.zone": "'{text}' is no time zone (such as Europe/Berlin or UTC)",
-    # lengths of time
+    # what is wrong with settings and definitions
+    "problem.what": "error: {where}: {what}",
+    "problem.why": "  why:     {why}",
+    "problem.instead": "  instead: {instead}",
+    # times and lengths of time
+    "time.moment": "{year}-{month}-{day} {clock}{offset}",
     "time.ever": "for ever",
     "time.over": "over",
     "time.ago": "{length} ago",
@@ -242,5 +249,5 @@ MESSAGES |= EPOST
 
 
 def text(message: str, /, **arguments: object) -> str:
-    """The sentence `message` with its arguments filled in."""
-    return MESSAGES[message].format_map(arguments)
+    """The sentence `message` in the language that is spoken, with its arguments filled in."""
+    return translated(message, MESSAGES[message], arguments.get("count")).format_map(arguments)

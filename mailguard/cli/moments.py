@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from mailguard.notation import format_duration, format_time
+from mailguard.locale import length
+from mailguard.notation import format_time
 
 from .messages import text
 
@@ -17,8 +18,12 @@ TIMES |= {"first_mail", "last_mail", "first_login", "last_login", "paused_until"
 
 
 def local(moment: float) -> str:
-    """`2026-11-22 03:00:11+01:00` in this host's zone."""
-    return datetime.fromtimestamp(int(moment)).astimezone().isoformat(sep=" ")
+    """`2026-11-22 03:00:11+01:00` in this host's zone, or as the language that is spoken writes it."""
+    when = datetime.fromtimestamp(int(moment)).astimezone()
+    date, clock = when.isoformat(sep=" ").split(" ")
+    year, month, day = date.split("-")
+    told = {"year": year, "month": month, "day": day, "clock": clock[:8], "offset": clock[8:]}
+    return text("time.moment", **told, zone=when.tzname() or clock[8:])
 
 
 def timed(answer: Any) -> Any:
@@ -50,7 +55,7 @@ def rough(seconds: float) -> str:
         if seconds >= size:
             seconds = round(seconds / unit) * unit
             break
-    return format_duration(seconds)
+    return length(seconds)
 
 
 def left(until: float | None, now: float | None = None) -> str:

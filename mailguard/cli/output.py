@@ -41,6 +41,13 @@ def _escape(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: wide characters two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if _mark(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option `-o` that every command with an answer has."""
     return click.option(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailguard.notation import format_duration, format_effect
+from mailguard.locale import length as length_of
+from mailguard.notation import format_effect
 
 from .completing import files as log_files
 from .messages import text
@@ -136,7 +137,7 @@ def report(rehearsed: Rehearsal, seconds: float) -> None:
     words = text(
         "replay.summary",
         records=summary.records,
-        span=format_duration(summary.seconds),
+        span=length_of(summary.seconds),
         events=summary.events,
         imposed=trial.summary.imposed,
         alerts=trial.summary.alerts,

@@ -14,6 +14,7 @@ from .completing import tested
 from .config import config_option, settings_path
 from .messages import text
 from .output import output_option, safe, write_json, write_table
+from .wrongs import told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ def command(names: tuple[str, ...], config: str | None, form: str) -> int:
         write_table(form, "", columns, [(one.kind, one.name, one.tests, one.result) for one in tested])
         for one in tested:
             for problem in one.problems:
-                click.echo(safe(problem, lines=True), err=True)
+                click.echo(safe(told([problem]), lines=True), err=True)
     return EXIT_DEFINITION if any(one.problems for one in tested) else 0
 
 

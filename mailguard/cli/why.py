@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from mailguard.locale import length as length_of
 from mailguard.model import Network
-from mailguard.notation import format_duration, format_network
+from mailguard.notation import format_network
 
 from . import eposts
 from .arguments import network as network_of
@@ -91,7 +92,7 @@ def _finding(ban: dict[str, Any]) -> Iterator[str]:
             detector=ban["detector"],
             count=ban["count"],
             kinds=" + ".join(ban["kinds"]),
-            span=format_duration(ban["last"] - ban["first"]),
+            span=length_of(ban["last"] - ban["first"]),
             first=local(ban["first"]),
             last=local(ban["last"]),
         )
@@ -110,7 +111,7 @@ def _counted(answer: dict[str, Any]) -> Iterator[str]:
     yield text("why.counted")
     for one in answer["history"]:
         values = text("why.values", values=one["values"]) if one["values"] else ""
-        span = format_duration(one["last"] - one["first"])
+        span = length_of(one["last"] - one["first"])
         yield text("why.count", **{**one, "values": values, "span": span, "last": ago(one["last"])})
 
 

@@ -45,6 +45,7 @@ def main(options: Options) -> int:
     definitions are wrong."""
     loaded = load(options.config)
     printer = Printer(options.form)
+    printer.speak(loaded.settings.general.language)
     logs = find_logs(options, loaded)
     if not logs and not options.demo:
         printer.notice(Notice("no-log"))

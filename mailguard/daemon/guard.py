@@ -365,6 +365,8 @@ class Guard:
         if self.meter is not None:
             self.meter.close()
         self.meter = measure(self)
+        if loaded.settings.general.language != before.general.language:
+            self.printer.speak(loaded.settings.general.language)
         self.printer.notice(Notice("reloaded"))
         if later := self._next_start(before):
             self.printer.notice(Notice("next-start", {"keys": ", ".join(later)}))

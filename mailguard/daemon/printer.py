@@ -15,7 +15,7 @@ from ..ledger.redact import escape
 from ..model import Effect, Notice
 from ..notation import format_time
 from ..replay import row
-from .words import effect_line, priority, sentence
+from .words import effect_line, priority, sentence, speak
 
 FORMS = ("auto", "plain", "json")
 
@@ -30,6 +30,10 @@ class Printer:
         self._err = sys.stderr if err is None else err
         self._journal = bool(os.environ.get("JOURNAL_STREAM"))
         self._short = form == "auto" and not self._journal and self._err.isatty()
+
+    def speak(self, language: str) -> None:
+        """Speak the language of the settings from now on; "auto": see `words.speak`."""
+        speak(language, os.environ, terminal=self._short)
 
     def effect(self, effect: Effect) -> None:
         """One line for an effect."""

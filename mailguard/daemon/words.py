@@ -1,11 +1,14 @@
 """What the running guard says: notices as sentences, effects as lines. Every message is an id with
-arguments."""
+arguments; `mailguard/locale` has the sentences in other languages, by `notice.` and the id. Effects are in
+the notation, which is no language."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from .. import locale
+from ..locale import translated
 from ..model import Alert, Effect, Lift, Notice
 from ..notation import format_duration, format_effect
 
@@ -72,7 +75,21 @@ SENTENCES: dict[str, str] = {
     "state-elsewhere": "the state is kept in {path}, because {wanted} cannot be written",
     "ledger": "what is known is kept in {path}",
 }
+#: What stands around and inside sentences.
+FRAMES = {
+    "blind.sentence": "BLIND: {words}",
+    "blind.list": "; BLIND: {what}",
+    "length.short": "{seconds}s",
+}
 _LENGTHS = frozenset({"seconds", "patience", "silent", "up"})
+
+
+def speak(language: str, environment: Mapping[str, str], *, terminal: bool) -> None:
+    """Let the guard speak the language of the settings. "auto": English in a log, where programs look for
+    words; on a terminal what the environment asks for."""
+    if language == "auto":
+        language = locale.asked(environment) if terminal else locale.ENGLISH
+    locale.use(language)
 
 
 class _Missing(dict[str, Any]):
@@ -84,18 +101,23 @@ def sentence(notice: Notice) -> str:
     """The words of a notice; ids without a sentence are told with their arguments."""
     arguments = {name: _shown(name, value) for name, value in notice.args.items()}
     cut_in_one_log = notice.id == "lines-cut" and "cut" not in arguments
-    template = SENTENCES.get("log-cut" if cut_in_one_log else notice.id)
+    name = "log-cut" if cut_in_one_log else notice.id
+    template = SENTENCES.get(name)
     if template is None:
         return notice.id + "".join(f" {name}={value}" for name, value in arguments.items())
-    words = template.format_map(_Missing(arguments))
-    return f"BLIND: {words}" if notice.blind else words
+    words = translated(f"notice.{name}", template).format_map(_Missing(arguments))
+    return _frame("blind.sentence", words=words) if notice.blind else words
+
+
+def _frame(name: str, **arguments: object) -> str:
+    return translated(name, FRAMES[name]).format_map(arguments)
 
 
 def _shown(name: str, value: Any) -> str:
     if name in _LENGTHS and isinstance(value, int | float):
-        return format_duration(value) if value >= 1 else f"{value:.2g}s"
+        return locale.length(value) if value >= 1 else _frame("length.short", seconds=f"{value:.2g}")
     if name == "blind":
-        return f"; BLIND: {', '.join(value)}" if value else ""
+        return _frame("blind.list", what=", ".join(value)) if value else ""
     return str(value)
 
 

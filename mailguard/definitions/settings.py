@@ -45,7 +45,7 @@ DEFAULT_PATH = Path("/etc/mailguard/mailguard.toml")
 
 MODES = ("observe", "enforce")
 EVIDENCE = ("redacted", "full", "none")
-LANGUAGES = ("auto", "en")
+LANGUAGES = ("auto", "en", "ja")
 KINDS = ("file", "journal", "epost", "stdin", "syslog", "synology-db")
 TRUST = ("ban", "alert")
 STARTS = ("end", "begin")

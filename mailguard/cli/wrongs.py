@@ -1,0 +1,62 @@
+"""What is wrong with settings and definitions, in the language that is spoken.
+
+A problem's texts are made where the mistake is found, in English. The catalogue has the common ones under
+`wrong`, with the values in braces; a text that is one of them is taken apart and said in the other language.
+The rest stays English between translated labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mailguard import locale
+from mailguard.problems import Problem
+
+from .messages import text
+
+_PLACE = re.compile(r"\\\{([a-z_]+)\\\}")
+
+
+def told(problems: Iterable[Problem]) -> str:
+    """The problems as an administrator reads them."""
+    if locale.catalogue() is None:
+        return "\n".join(str(problem) for problem in problems)
+    words = _Words()
+    return "\n".join(_one(problem, words) for problem in problems)
+
+
+def _one(problem: Problem, words: _Words) -> str:
+    lines = [text("problem.what", where=problem.where, what=words(problem.what))]
+    for name, said in (("why", problem.why), ("instead", problem.instead)):
+        if said:
+            frame = text(f"problem.{name}", **{name: "{}"})
+            margin = "\n" + " " * _columns(frame.partition("{}")[0])
+            lines.append(frame.format(words(said).replace("\n", margin)))
+    return "\n".join(lines)
+
+
+def _columns(label: str) -> int:
+    from .output import columns
+
+    return columns(label)
+
+
+class _Words:
+    """Finds the catalogue's text for an English one that was made with values in it."""
+
+    def __init__(self) -> None:
+        catalogue = locale.catalogue()
+        known = [] if catalogue is None else catalogue.known("wrong")
+        self._patterns = [(template(english), translation) for english, translation in known]
+
+    def __call__(self, said: str) -> str:
+        for pattern, translation in self._patterns:
+            if found := pattern.fullmatch(said):
+                return translation.format_map(found.groupdict())
+        return said
+
+
+def template(english: str) -> re.Pattern[str]:
+    """What a text with places in braces matches."""
+    return re.compile(_PLACE.sub(r"(?P<\1>.+?)", re.escape(english)), re.DOTALL)
