@@ -27,6 +27,7 @@ GOOD = (
     "rip={host}, lip=203.0.113.25, mpid=7, TLS, session=<EPSIr9NgJ5PAAAK{minute}>\n"
 )
 FIXED = ("--year", "2026", "--timezone", "UTC")
+ONLY = ("--only", "user-spray")
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def settings(tmp_path: Path) -> Path:
 
 def test_the_timeline_as_json(run: Any, log: Path, settings: Path) -> None:
     """A ban with its story and its verdict in words; the summary tells what the rest did."""
-    *rows, last = run("replay", *FIXED, "--config", str(settings), "-o", "json", str(log)).objects
+    *rows, last = run("replay", *FIXED, "--config", str(settings), *ONLY, "-o", "json", str(log)).objects
     (ban,) = rows
     assert ban["verdict"]["text"].startswith("1 account would have been locked out for ")
     assert ban["hostile_before"] + ban["stopped"] == 10
@@ -60,7 +61,7 @@ def test_the_timeline_as_json(run: Any, log: Path, settings: Path) -> None:
 
 def test_csv_has_a_heading_and_one_line_for_each_effect(run: Any, log: Path, settings: Path) -> None:
     """Columns for a spreadsheet."""
-    said = run("replay", *FIXED, "--config", str(settings), "-o", "csv", str(log))
+    said = run("replay", *FIXED, "--config", str(settings), *ONLY, "-o", "csv", str(log))
     (row,) = csv.DictReader(io.StringIO(said.out))
     assert (row["effect"], row["network"], row["during_logins"]) == ("impose", "192.0.2.78", "1")
     assert "1 account" in row["verdict"]

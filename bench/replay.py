@@ -1,0 +1,211 @@
+"""Replay beside what else reads a log: one generated log, everything in one run, with the ground known.
+
+    python bench/replay.py [--lines N] [--mix rich|lean] [--small N] [--compressed gz,xz,zst] [--workers
+    1,2]
+
+`rich`: about 15% of the lines are hostile and about 30% carry accepted mail and logins; `lean`: 2% of each.
+The log is made from a seed; who attacks and who does not is known, so that beside the speed stands who was
+caught and who was banned in error. fail2ban-regex reads a smaller piece of the same log (`--small` lines)
+with its postfix and its dovecot filter, because it would need hours for all; its time is scaled up, and
+marked so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import lzma
+import os
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import mixes
+
+BEGIN = 1_790_000_000
+#: Attackers who try this often within the log should be caught by any policy.
+SURE = 40
+
+
+def v4(number: int) -> str:
+    return mixes.v4(number)
+
+
+def lean(count: int, seed: int = 7) -> Iterator[bytes]:
+    """About `count` lines, 2% hostile and 2% with mail and logins."""
+    chance = random.Random(seed)
+    number = 0
+    while number < count:
+        draw = chance.random()
+        if draw < 0.003:
+            lines = mixes.message(chance)
+        elif draw < 0.006:
+            lines = mixes.login(chance)
+        elif draw < 0.021:
+            lines = mixes.attack(chance)
+        else:
+            text = chance.choice(mixes.OTHERS)
+            lines = [text.replace("%d", str(chance.randrange(999))).replace("%s", "4711AB")]
+        for line in lines:
+            yield line.encode()
+            number += 1
+
+
+def stamped(lines: Iterator[bytes], rate: int) -> Iterator[bytes]:
+    """The lines as rsyslog of today writes them: RFC 3339 stamps, `rate` lines a second."""
+    second, stamp = -1, b""
+    for number, line in enumerate(lines):
+        if number // rate != second:
+            second = number // rate
+            moment = time.gmtime(BEGIN + second)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
+        micro = number % rate * (1_000_000 // rate)
+        yield b"%s.%06d+00:00 %s\n" % (stamp, micro, line)
+
+
+def generate(path: Path, mix: str, count: int) -> dict[str, int]:
+    """Write the log; how often each attacker tried."""
+    source = (line[16:] for line in mixes.rich(count)) if mix == "rich" else lean(count)
+    tries: dict[str, int] = {}
+    address = re.compile(rb"(?:rip=|\[)(198\.1[89]\.\d+\.\d+|(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+)")
+    hostile = (b"auth failed", b"User unknown", b"authentication failed")
+    with path.open("wb") as file:
+        for line in stamped(source, 30):
+            file.write(line)
+            if any(word in line for word in hostile):
+                found = address.search(line)
+                if found:
+                    name = found.group(1).decode()
+                    tries[name] = tries.get(name, 0) + 1
+    return tries
+
+
+def timed(command: list[str], **more: object) -> tuple[float, str]:
+    begun = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
+    return time.perf_counter() - begun, done.stdout + done.stderr
+
+
+def peak(command: list[str]) -> tuple[float, int, str, str]:
+    """Seconds, peak of the largest process in MiB, output and errors of a command."""
+    program = (
+        "import resource, subprocess, sys\n"
+        "done = subprocess.run(sys.argv[1:])\n"
+        "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)\n"
+        "sys.exit(done.returncode)\n"
+    )
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - begun
+    found = re.search(r"PEAK (\d+)", done.stderr)
+    return seconds, int(found.group(1)) if found else 0, done.stdout, done.stderr
+
+
+def say(what: str, seconds: float, lines: int, note: str = "") -> None:
+    print(f"{what:44} {seconds:9.2f} s {lines / seconds:14,.0f} lines/s  {note}", flush=True)
+
+
+def ground(output: str, tries: dict[str, int]) -> str:
+    """Who was caught and who was banned in error."""
+    banned = set()
+    for row in output.splitlines():
+        found = json.loads(row)
+        if found.get("effect") == "impose":
+            banned.add(found["network"])
+    sure = {name for name, count in tries.items() if count >= SURE}
+    innocent = [name for name in banned if "/" not in name and name not in tries]
+    return (
+        f"caught {len(sure & banned)} of {len(sure)} who tried {SURE} times or more; "
+        f"{len(innocent)} innocent banned"
+    )
+
+
+def fail2ban(path: Path, small: Path, lines: int, count: int) -> None:
+    program = shutil.which("fail2ban-regex")
+    if program is None:
+        print("fail2ban-regex is not installed")
+        return
+    with path.open("rb") as whole, small.open("wb") as piece:
+        for _ in range(count):
+            piece.write(whole.readline())
+    for name in ("postfix", "dovecot"):
+        seconds, _ = timed([program, str(small), name])
+        note = f"on {count:,} lines: {seconds:.1f} s, scaled up"
+        say(f"fail2ban-regex {name}", seconds * lines / count, lines, note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--lines", type=int, default=10_000_000)
+    parser.add_argument("--mix", choices=("rich", "lean"), default="rich")
+    parser.add_argument("--small", type=int, default=100_000)
+    parser.add_argument("--compressed", default="gz,xz,zst")
+    parser.add_argument("--workers", default="1,2")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mail.log")
+        tries = generate(path, options.mix, options.lines)
+        with path.open("rb") as file:
+            lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+        print(f"{options.mix}: {lines:,} lines, {path.stat().st_size >> 20} MiB, {len(tries):,} attackers")
+        for command in (["wc", "-l"], ["grep", "-c", "auth failed"], ["rg", "-c", "auth failed"]):
+            if shutil.which(command[0]):
+                say(
+                    " ".join(command),
+                    timed([*command, str(path)], env=os.environ | {"LC_ALL": "C"})[0],
+                    lines,
+                )
+        fail2ban(path, Path(folder, "small.log"), lines, min(options.small, lines))
+        replays(path, lines, tries, options)
+
+
+def replays(path: Path, lines: int, tries: dict[str, int], options: argparse.Namespace) -> None:
+    base = [sys.executable, "-m", "mailguard", "replay", "--config", os.devnull, "-o", "json"]
+    outputs: dict[str, str] = {}
+
+    def run(file: Path, workers: str) -> None:
+        seconds, memory, output, errors = peak([*base, "--workers", workers, str(file)])
+        if not output:
+            print(errors)
+            return
+        outputs[f"{file.suffix} {workers}"] = re.sub(r'"problems".*', "", output)
+        name = f"mailguard replay {file.suffix} --workers {workers}"
+        say(name, seconds, lines, f"peak {memory} MiB; {ground(output, tries)}")
+
+    counts = options.workers.split(",")
+    for workers in counts:
+        run(path, workers)
+    packers: dict[str, Callable[[bytes], bytes]] = {"gz": lambda data: gzip.compress(data, 6)}
+    packers["xz"] = lambda data: lzma.compress(data, preset=1)
+    from mailguard.feeds.archives import zstd_module
+
+    if (zstd := zstd_module()) is not None:
+        packers["zst"] = lambda data: bytes(zstd.compress(data))
+    for form in [name for name in options.compressed.split(",") if name in packers]:
+        packed = path.with_name(f"mail.log.{form}")
+        with path.open("rb") as plain, packed.open("wb") as file:
+            while piece := plain.read(64 << 20):
+                file.write(packers[form](piece))  # members one behind the other are one file
+        for workers in counts:
+            run(packed, workers)
+        packed.unlink()
+    same = len(set(outputs.values())) == 1
+    print(f"the output of all {len(outputs)} runs is {'the same, byte for byte' if same else 'NOT the same'}")
+    print(f"peak of this bench itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
+
+
+if __name__ == "__main__":
+    main()
