@@ -23,7 +23,8 @@ from .columns import (
     proved_text,
 )
 
-ROWS = 1 << 16  # of one row group
+ROWS = 1 << 18  # of one row group
+_KNOWN = 1 << 20  # addresses that are remembered from row group to row group
 _FORMAT = 1
 _KEY = b"mailguard"
 _WORDS = pa.dictionary(pa.int32(), pa.string())
@@ -144,15 +145,26 @@ def read_parquet(path: str) -> Iterator[EventColumns]:
     is there."""
     from . import EventFileError
 
+    known = _Addresses()
     with _opened(path) as file:
         for group in range(file.num_row_groups):
             try:
-                yield _columns(path, file, group)
+                yield _columns(path, file, group, known)
             except (pa.ArrowException, ValueError) as error:
                 raise EventFileError(f"{path} cannot be read: {error}") from error
 
 
-def _columns(path: str, file: Any, group: int) -> EventColumns:
+class _Addresses(dict[str, int | None]):
+    """Packed addresses by their texts, which come again in every row group."""
+
+    def __missing__(self, text: str) -> int | None:
+        if len(self) >= _KNOWN:
+            self.clear()
+        found = self[text] = packed_address(text)
+        return found
+
+
+def _columns(path: str, file: Any, group: int, known: _Addresses) -> EventColumns:
     """The columns of a row group. The arrays are views of its memory."""
     names = set(file.schema_arrow.names)
     table = file.read_row_group(group, columns=list(_NEEDED))
@@ -171,7 +183,7 @@ def _columns(path: str, file: Any, group: int) -> EventColumns:
     return EventColumns(
         _codes(column("kind")),
         _numbers(column("time"), pa.float64(), "d"),
-        _codes(column("source"), packed_address),
+        _codes(column("source"), known.__getitem__),
         _codes(column("rule")),
         _numbers(column("weight"), pa.int32(), "i"),
         _codes(column("log")),
