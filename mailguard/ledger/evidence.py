@@ -29,6 +29,10 @@ PER_SOURCE = 32
 WAITING = 50_000
 ROWS = 200_000
 SLICE = 2_000  # rows looked at in one go when room is wanted: a few milliseconds
+#: Rows of one statement. Each statement lets go of the interpreter and waits for it again, which costs both
+#: threads more than the row: 38 µs a row alone, 12 together, under load.
+TOGETHER = 64
+_COLUMNS = 9
 
 
 class Line(NamedTuple):
@@ -52,6 +56,15 @@ def pack(address: int) -> int | bytes:
 def unpack(value: int | bytes) -> int:
     """The packed address of a database value."""
     return value if isinstance(value, int) else int.from_bytes(value, "big") + V6
+
+
+def _insert(rows: int) -> str:
+    """The statement that writes so many lines."""
+    one = f"({','.join('?' * _COLUMNS)})"
+    return (
+        "INSERT INTO evidence (address, time, kind, rule, log, position, weight, line, fields) VALUES "
+        + ",".join([one] * rows)
+    )
 
 
 class Lines:
@@ -100,19 +113,22 @@ class Lines:
 
     def write(self) -> None:
         """Write what waits; the caller holds the transaction and calls `written` after it."""
-        self.db.executemany(
-            "INSERT INTO evidence (address, time, kind, rule, log, position, weight, line, fields)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (pack(source), *plain, json.dumps(fields, ensure_ascii=False) if fields else "{}")
-                for source, queue in self._waiting.items()
-                for *plain, fields in map(self._kept, queue)
-            ),
-        )
+        db, values = self.db, list[Any]()
         for source, queue in self._waiting.items():
-            # Those who bring one line at a time are looked at about every eighth time.
-            if len(queue) >= PER_SOURCE // 2 or not queue[-1].position & 7:
-                self._trim(source)
+            address = pack(source)
+            for *plain, fields in map(self._kept, queue):
+                values.append(address)
+                values += plain
+                values.append(json.dumps(fields, ensure_ascii=False) if fields else "{}")
+        whole = TOGETHER * _COLUMNS
+        for at in range(0, len(values), whole):
+            part = values[at : at + whole]
+            db.execute(_insert(len(part) // _COLUMNS), part)
+        # Those who bring one line at a time are looked at about every eighth time.
+        self._trim_all([
+            pack(source) for source, queue in self._waiting.items()
+            if len(queue) >= PER_SOURCE // 2 or not queue[-1].position & 7
+        ])  # fmt: skip
         if self.rows is None:
             (self.rows,) = self.db.execute("SELECT count(*) FROM evidence").fetchone()
         else:
@@ -138,13 +154,22 @@ class Lines:
         """The transaction that held `write` was rolled back: the lines wait on."""
         self.rows = None
 
-    def _trim(self, source: int, keep: int = PER_SOURCE) -> None:
-        """Only the newest `keep` lines of a source stay."""
-        self.db.execute(
-            "DELETE FROM evidence WHERE address = ?1 AND id <= (SELECT id FROM evidence WHERE address = ?1"
-            " ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            (pack(source), keep),
-        )
+    def _trim_all(self, addresses: list[int | bytes]) -> None:
+        """Only the newest `PER_SOURCE` lines of each of these sources stay."""
+        db = self.db
+        for at in range(0, len(addresses), TOGETHER):
+            part = addresses[at : at + TOGETHER]
+            too_many = db.execute(
+                f"SELECT address FROM evidence WHERE address IN ({','.join('?' * len(part))})"
+                " GROUP BY address HAVING count(*) > ?",
+                (*part, PER_SOURCE),
+            ).fetchall()
+            for (address,) in too_many:
+                db.execute(
+                    "DELETE FROM evidence WHERE address = ?1 AND id <= (SELECT id FROM evidence"
+                    " WHERE address = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                    (address, PER_SOURCE),
+                )
 
     def _make_room(self) -> None:
         """Delete from the oldest on: single lines first, and what a source has beyond its share."""
