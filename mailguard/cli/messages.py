@@ -10,6 +10,7 @@ from mailguard.locale import translated
 
 from .messages_epost import EPOST
 from .messages_replay import REPLAY
+from .messages_report import REPORT
 
 MESSAGES: dict[str, str] = {
     # errors
@@ -245,6 +246,7 @@ MESSAGES: dict[str, str] = {
 }
 
 MESSAGES |= REPLAY
+MESSAGES |= REPORT
 MESSAGES |= EPOST
 
 

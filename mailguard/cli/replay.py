@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,7 @@ from .rehearsing import (
     shutouts_of,
     tell,
 )
+from .reporting import Page, report_options, watcher, write_report
 
 if TYPE_CHECKING:
     from mailguard.replay.rehearsal import Rehearsal
@@ -42,6 +44,7 @@ FORMS = ("auto", "plain", "json", "csv")
 @reading_options
 @part_options
 @ledger_option
+@report_options
 @click.option(
     "--growth", is_flag=True, help="Tell also which logs grew beyond what was normal. Queues are in no log."
 )
@@ -66,6 +69,8 @@ def command(
     since: float | None,
     until: float | None,
     ledger: str | None,
+    html: str | None,
+    language: str | None,
     growth: bool,
     form: str,
 ) -> int:
@@ -91,10 +96,14 @@ def command(
         until=until,
         shutouts=shutouts_of(ledger, settings),
         grow=growth_maker(settings, timezone) if growth else None,
+        watch=watcher(html is not None, form == "auto" and is_terminal()),
     )
-    with progress(rehearsed):
-        rehearsed.run()
-    show(rehearsed, form, timezone)
+    with nullcontext() if html is None else Page(html) as page:
+        with progress(rehearsed):
+            rehearsed.run()
+        show(rehearsed, form, timezone)
+        if page is not None:
+            write_report(page, rehearsed, settings, timezone, language)
     report(rehearsed, time.monotonic() - begun)
     return outcome(rehearsed)
 

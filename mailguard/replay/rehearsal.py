@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..core.engine import Engine
 from ..core.growth import Growth
@@ -21,6 +22,17 @@ from .sources import Source
 from .summary import Summary
 from .trial import Trial
 from .workers import Definitions, Executor, Here, Processes
+
+
+class Watch(Protocol):
+    """Who sees every event that is judged. Where it wants `stops`, it hears too which of them the first
+    trial's bans stopped; that takes time."""
+
+    stops: bool
+
+    def take(self, events: Sequence[Event]) -> None: ...
+
+    def stopped(self, kind: str, time: float) -> None: ...
 
 
 @dataclass
@@ -43,6 +55,8 @@ class Rehearsal:
     shutouts: Shutouts = field(default_factory=Shutouts)
     progress: Progress | None = None
     executor: Executor | None = None  # another one than processes of this host; the caller closes it
+    watch: Callable[[], Watch] | None = None  # makes who watches, anew when all is begun anew
+    watched: Watch | None = None
     trials: list[Trial] = field(default_factory=list)
     summary: Summary = field(default_factory=Summary)
     interrupted: bool = False
@@ -81,7 +95,12 @@ class Rehearsal:
     def _once(self, counted: frozenset[str]) -> None:
         self.trials = [self._trial(make()) for make in self.make]
         self.summary = Summary(notices=list(self.told))
+        watched = self.watched = None if self.watch is None else self.watch()
+        if watched is not None and watched.stops:
+            self.trials[0].timeline.tell_stopped = watched.stopped
         for events in self._read(counted):
+            if watched is not None:
+                watched.take(events)
             for trial in self.trials:
                 trial.take(events)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,6 +98,7 @@ class Timeline:
         self.caught = 0  # sources that were banned
         self.forgotten = 0  # hostile sources of which nothing is known any more
         self.scores: dict[str, Score] = {}
+        self.tell_stopped: Callable[[str, float], None] | None = None  # hears of each such event
         self._young: dict[int, Record] = {}
         self._old: dict[int, Record] = {}
         self._hosts: dict[int, BanRecord] = {}  # source key -> its latest ban
@@ -132,6 +133,8 @@ class Timeline:
                     if ban is not None:
                         ban.stopped += 1
                         self.stopped[kind] += 1
+                        if self.tell_stopped is not None:
+                            self.tell_stopped(kind, time)
                         continue
                 else:
                     self._watched(key, role, time, scope, fields)

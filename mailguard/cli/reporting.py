@@ -1,0 +1,146 @@
+"""`--html FILE`: what a rehearsal found as one page, in the language that is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .completing import files
+from .messages import text
+from .moments import rough
+from .output import safe
+from .verdicts import notice_words, words
+
+if TYPE_CHECKING:
+    from mailguard.definitions.settings import Settings
+    from mailguard.model import Notice
+    from mailguard.replay.rehearsal import Rehearsal
+    from mailguard.replay.verdict import Verdict
+    from mailguard.report import Frontier
+    from mailguard.report.watching import Watcher
+
+LANGUAGES = ("en", "ja")
+
+
+def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that can write a page."""
+    html = click.option(
+        "--html",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        shell_complete=files,
+        help="Write a report to FILE too: one page of HTML that needs nothing from elsewhere.",
+    )
+    language = click.option(
+        "--language",
+        type=click.Choice(LANGUAGES),
+        help="The language of the report. Default: that of the settings or of the environment.",
+    )
+    return html(language(function))
+
+
+class Spoken:
+    """The words of the catalogue in the language that is spoken; see `mailguard.report.Words`."""
+
+    def __init__(self, language: str):
+        self.language = language
+
+    def text(self, name: str, **arguments: object) -> str:
+        return text(name, **arguments)
+
+    def length(self, seconds: float) -> str:
+        return rough(seconds)
+
+    def verdict(self, verdict: Verdict) -> str:
+        return words(verdict)
+
+    def notice(self, notice: Notice) -> str:
+        return notice_words(notice)
+
+
+@contextmanager
+def speaking(language: str | None, settings: Settings) -> Iterator[str]:
+    """Speak the language of the page meanwhile: the named one, else that of the settings, else that of the
+    environment. Gives its name."""
+    from mailguard import locale
+
+    before = locale.spoken()
+    wanted = language or settings.general.language
+    locale.use(locale.asked(os.environ) if wanted == "auto" else wanted)
+    try:
+        yield locale.spoken()
+    finally:
+        locale.use(before)
+
+
+def watcher(page: bool, plot: bool) -> Callable[[], Watcher] | None:
+    """Makes who counts what only a page and a plot tell; None where neither is wanted."""
+    if not page and not plot:
+        return None
+    from mailguard.report.watching import Watcher
+
+    return lambda: Watcher(stops=page)
+
+
+class Page:
+    """A file that a page is written to. It takes its place when it is whole; until then what was there
+    stays."""
+
+    def __init__(self, path: str):
+        """Raises OSError now, before anything was read, when the file cannot be written."""
+        self.path = Path(path)
+        # Names of accounts stand in it, so it is its owner's alone, as NamedTemporaryFile makes it.
+        self._file = NamedTemporaryFile(  # noqa: SIM115
+            "w",
+            encoding="utf-8",
+            newline="\n",
+            dir=self.path.parent,
+            prefix=f".{self.path.name}.",
+            delete=False,
+        )
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
+
+    def write(self, content: str) -> None:
+        """The page, whole."""
+        self._file.write(content)
+        self._file.close()
+        os.replace(self._file.name, self.path)
+
+
+def write_report(
+    page: Page,
+    rehearsed: Rehearsal,
+    settings: Settings,
+    timezone: str,
+    language: str | None,
+    frontiers: Sequence[Frontier] = (),
+) -> None:
+    """Write what the rehearsal found; it was watched by a `mailguard.report.Watcher`."""
+    from zoneinfo import ZoneInfo
+
+    from mailguard.report import gather, render
+    from mailguard.report.watching import Watcher
+
+    watcher = rehearsed.watched
+    report = gather(
+        rehearsed,
+        watcher if isinstance(watcher, Watcher) else Watcher(),
+        ZoneInfo(timezone) if timezone else None,
+        names=settings.general.evidence == "full",
+        frontiers=frontiers,
+    )
+    with speaking(language, settings) as spoken:
+        page.write(render(report, Spoken(spoken)))
+    click.echo(f"mailguard: {safe(text('report.written', path=page.path))}", err=True)
