@@ -82,7 +82,7 @@ def _bendable() -> None:
 def _shown(environment: Mapping[str, str]) -> bool:
     """Whether standard output and standard error can carry the language. Where the locale names a character
     set (ja_JP.eucJP) but is not installed, Python writes UTF-8; then that set is used all the same."""
-    catalogue = locale.catalogue()
+    catalogue = locale.current()
     sample = "" if catalogue is None else catalogue.message("language.name", "English")
     wanted = _charset(environment)
     for stream in (sys.stdout, sys.stderr):
@@ -121,7 +121,7 @@ def _said(message: str) -> str:
 
 
 def _counted(one: str, many: str, number: int) -> str:
-    catalogue = locale.catalogue()
+    catalogue = locale.current()
     if catalogue is None:
         return gettext.ngettext(one, many, number)
     return catalogue.npgettext("click", one, many, number)

@@ -20,7 +20,7 @@ _PLACE = re.compile(r"\\\{([a-z_]+)\\\}")
 
 def told(problems: Iterable[Problem]) -> str:
     """The problems as an administrator reads them."""
-    if locale.catalogue() is None:
+    if locale.current() is None:
         return "\n".join(str(problem) for problem in problems)
     words = _Words()
     return "\n".join(_one(problem, words) for problem in problems)
@@ -46,7 +46,7 @@ class _Words:
     """Finds the catalogue's text for an English one that was made with values in it."""
 
     def __init__(self) -> None:
-        catalogue = locale.catalogue()
+        catalogue = locale.current()
         known = [] if catalogue is None else catalogue.known("wrong")
         self._patterns = [(template(english), translation) for english, translation in known]
 

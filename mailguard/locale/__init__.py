@@ -77,7 +77,7 @@ def spoken() -> str:
     return ENGLISH if _spoken is None else _spoken.language
 
 
-def catalogue() -> Catalogue | None:
+def current() -> Catalogue | None:
     """The catalogue in use; None: English is spoken."""
     return _spoken
 
