@@ -28,9 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mailguard.core import native
 from mailguard.core.rules import Addresses, Parser
 from mailguard.core.scanner import Scanner
-from mailguard.definitions.parsers import load_parsers
 from mailguard.model import Block, Record, Records
-from tests.hostile import definition_lines, mutated, recorded_lines
+from tests.hostile import definition_lines, mutated, recorded_lines, single_line_parsers
 
 ARRIVAL = 1_795_392_000.0
 ROUNDS = 400  # blocks that one pair of scanners is given
@@ -96,7 +95,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=60)
     options.add_argument("--seed", type=int, default=0)
     asked = options.parse_args()
-    parsers = load_parsers(check=False)
+    parsers = single_line_parsers()
     lines = [*definition_lines(parsers), *recorded_lines()]
     chance = random.Random(asked.seed)
     deadline = time.monotonic() + asked.seconds

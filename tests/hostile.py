@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 from mailguard.core.rules import Parser
+from mailguard.definitions.parsers import load_parsers
 
 LOGS = Path(__file__).resolve().parent.parent / "samples" / "logs"
 PIECES = (
@@ -16,6 +17,11 @@ PIECES = (
     b"2001:db8::1", b"2001:DB8::1", b"256.1.1.1", b"01.2.3.4", b"1.2", b"::::", b"fe80::1%eth0", b"; from=<",
     b"99999999999999999999", b"00000000001",
 )  # fmt: skip
+
+
+def single_line_parsers() -> list[Parser]:
+    """The shipped parsers but those of dialogue logs, to which a log belongs as a whole."""
+    return [parser for parser in load_parsers(check=False) if parser.dialogue is None]
 
 
 def definition_lines(parsers: Iterable[Parser]) -> list[bytes]:
