@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REPORT: dict[str, str] = {
+    "column.over-time": "over time, a bar for {step}",
     "report.written": "{path}: the report",
     "report.title": "What the policy would have done",
     "report.when": "Logs from {first} to {last} ({span})",
@@ -14,7 +15,7 @@ REPORT: dict[str, str] = {
     "report.theme.dark": "dark",
     "report.footer": "Made by mailguard {version}. What the figures mean: mailguard(8), section REPORTS.",
     "report.comma": ", ",
-    "report.kinds": "{count} {kind}",
+    "report.kinds": "{kind} {count}",
     "report.as-table": "The figures as a table",
     "report.scale": "Each row has a scale of its own; one bar is {step}.",
     "report.latest": "Only the latest {count} are listed here; replay -o csv has all.",

@@ -12,6 +12,7 @@ from mailguard.model import HOSTILE
 from .messages import text
 from .moments import local, rough
 from .output import safe, write_line, write_table
+from .plots import spark
 from .verdicts import row_words, words
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mailguard.replay.timeline import BanRecord, Entry
     from mailguard.replay.trial import Trial
 
+BARS = 32  # columns that the volume over time has at most
 SHOWN = 500  # bans shown in a table; -o json and csv have all
 _PLAIN = (
     "time", "effect", "network", "detector", "until", "ordinal", "count", "first", "last", "key", "kinds",
@@ -82,7 +84,7 @@ def write_tables(rehearsed: Rehearsal, trial: Trial, timezone: str) -> None:
         if kind in HOSTILE
     ]
     if kinds:
-        _table("replay.kinds", ("kind", "events", "stopped", "through"), kinds)
+        _kinds(rehearsed, kinds, timezone)
     _uncaught(trial)
     stopped = sum(timeline.stopped.values())
     hurt = sum(score.hurt for score in timeline.scores.values())
@@ -91,6 +93,25 @@ def write_tables(rehearsed: Rehearsal, trial: Trial, timezone: str) -> None:
         write_line(text("replay.forgotten", count=timeline.forgotten))
     if timeline.known.forgotten:
         write_line(text("replay.known-forgotten", count=timeline.known.forgotten))
+
+
+def _kinds(rehearsed: Rehearsal, kinds: Sequence[tuple[str, int, int, int]], timezone: str) -> None:
+    """Hostile events by kind, with their volume over time where it was watched."""
+    from zoneinfo import ZoneInfo
+
+    from mailguard.report.calendar import edges, step_of
+    from mailguard.report.watching import Watcher
+
+    columns = [text(f"column.{name}") for name in ("kind", "events", "stopped", "through")]
+    rows: list[tuple[object, ...]] = [*kinds]
+    first, last = rehearsed.summary.first, rehearsed.summary.last
+    if isinstance(rehearsed.watched, Watcher) and first is not None and last is not None:
+        step = step_of(first, last, BARS)
+        bounds = edges(first, last, ZoneInfo(timezone) if timezone else None, step)
+        volumes = {one.kind: spark(one.events) for one in rehearsed.watched.volumes(bounds)}
+        columns.append(text("column.over-time", step=rough(step)))
+        rows = [(*row, volumes.get(str(row[0]), "")) for row in rows]
+    write_table("auto", text("replay.kinds"), columns, rows)
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -23,6 +23,7 @@ from .tables import (
     PRINTED,
     account_table,
     ban_list,
+    card_labels,
     hurt_table,
     number,
     share,
@@ -37,21 +38,25 @@ _THEMES = ("auto", "light", "dark")
 
 
 @cache
-def style() -> str:
-    """The style sheet."""
+def _sheet() -> str:
     return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
-def policy() -> str:
-    """The Content-Security-Policy of the page."""
-    digest = b64encode(sha256(style().encode()).digest()).decode()
+def style(words: Words) -> str:
+    """The style sheet of the page."""
+    return _sheet() + card_labels(words)
+
+
+def policy(style: str) -> str:
+    """The Content-Security-Policy of a page with that style sheet."""
+    digest = b64encode(sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def render(report: Report, words: Words) -> str:
     """The whole page. The same report and words give the same text."""
     parts = _sections(report, words)
-    title = words.text("report.title")
+    title, sheet = words.text("report.title"), style(words)
     body = element(
         "body",
         _header(report, words),
@@ -78,12 +83,12 @@ def render(report: Report, words: Words) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy()),
+        element("meta", http_equiv="Content-Security-Policy", content=policy(sheet)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", f"mailguard: {title}{_span(report, ', ')}"),
-        element("style", Markup(style())),
+        element("style", Markup(sheet)),
     )
     return f"<!doctype html>\n{element('html', head, body, lang=words.language)}\n"
 

@@ -19,7 +19,12 @@ LISTED = 5000  # bans in the list, the latest; `-o csv` has all
 PRINTED = 100  # of them on paper
 _KINDS = 3  # kinds that are told of a source
 
-Cell = tuple[str, Child]  # class of the cell ("", "n" a number, "w" words, "t" a time) and what is in it
+#: Tables whose rows become cards where the page is narrow, with their columns; see `heading`.
+STACKED = {
+    "list": ("time:t", "network", "detector", "length:t", "verdict:w", "after:t", "before:n", "stopped:n"),
+    "hurt": ("time:t", "network", "verdict:w", "accounts", "senders", "earlier", "later"),
+}
+_LABELLED = 3  # cells from this one on are named in a card, but for those in words
 
 
 def number(value: int) -> str:
@@ -44,9 +49,10 @@ def table(
     columns: Sequence[tuple[str, str]],
     rows: Iterable[Sequence[Child]],
     classes: Callable[[int], str | None] = lambda row: None,
+    stack: str = "",
 ) -> Markup:
-    """A table that scrolls by itself where the page is narrow. `columns`: class and heading; the first cell
-    of a row is its heading."""
+    """A table that scrolls by itself where the page is narrow, or shows its rows as cards there when it is
+    named in `STACKED`. `columns`: class and heading; the first cell of a row is its heading."""
     head = [element("th", heading, scope="col", class_=kind or None) for kind, heading in columns]
     body = []
     for index, row in enumerate(rows):
@@ -62,6 +68,7 @@ def table(
             element("caption", caption),
             element("thead", element("tr", *head)),
             element("tbody", *body),
+            class_=f"stack {stack}" if stack else None,
         ),
         class_="scroll",
         tabindex="0",
@@ -76,12 +83,24 @@ def network(value: Network) -> Markup:
 
 
 def heading(words: Words, *names: str) -> list[tuple[str, str]]:
-    """Columns by name, with the class of their cells after a colon: `events:n`."""
+    """Columns by name, with the class of their cells after a colon: `events:n` (n a number, t a time, w
+    words)."""
     found = []
     for name in names:
         column, _, kind = name.partition(":")
         found.append((kind, words.text(f"report.column.{column}")))
     return found
+
+
+def card_labels(words: Words) -> str:
+    """The style sheet that names the cells of cards. It holds words of the catalogue alone."""
+    rules = []
+    for name, columns in STACKED.items():
+        for number, (kind, label) in enumerate(heading(words, *columns), 1):
+            if number >= _LABELLED and kind != "w":
+                quoted = "".join(f"\\{ord(char):x} " for char in label)
+                rules.append(f'.{name} td:nth-child({number})::before {{ content: "{quoted}"; }}')
+    return "@media (max-width: 45rem) {\n" + "\n".join(rules) + "\n}\n"
 
 
 # ---------------------------------------------------------------- bans
@@ -91,14 +110,12 @@ def ban_list(report: Report, words: Words) -> Markup:
     """Every ban, or the latest."""
     bans = report.bans[-LISTED:]
     early = len(bans) - PRINTED
-    columns = heading(
-        words, "time:t", "network", "detector", "length", "verdict:w", "after", "before:n", "stopped:n"
-    )
     return table(
         words.text("report.list.caption"),
-        columns,
+        heading(words, *STACKED["list"]),
         (_ban(ban, report, words) for ban in bans),
         lambda index: "early" if index < early else None,
+        stack="list",
     )
 
 
@@ -139,8 +156,7 @@ def hurt_table(report: Report, bans: Sequence[BanRecord], words: Words) -> Marku
         ]
         for ban in bans
     ]
-    columns = heading(words, "time:t", "network", "verdict:w", "accounts", "senders", "earlier", "later")
-    return table(words.text("report.hurt.caption"), columns, rows)
+    return table(words.text("report.hurt.caption"), heading(words, *STACKED["hurt"]), rows, stack="hurt")
 
 
 def names(counted: Mapping[str, int], known: int) -> Markup:
@@ -225,7 +241,7 @@ def worst_table(report: Report, words: Words) -> Markup:
 
 
 def kinds(counted: Mapping[str, int], words: Words) -> str:
-    """`312 failed logins, 4 relay attempts`, the most frequent."""
+    """`failed logins 312, relay attempts 4`, the most frequent."""
     ordered = sorted(counted, key=lambda kind: (-counted[kind], kind))
     parts = [
         words.text("report.kinds", count=number(counted[kind]), kind=words.text(f"report.kind.{kind}"))
