@@ -102,7 +102,7 @@ install() { # "" or "dev": install this checkout and its dependencies once, the 
 	fi
 }
 native_is_new() { # no source of the compiled core is newer than what was installed
-	[ -z "$$(find mailguard/core/native mailguard/firewall/native hatch_build.py -name '*.p[yx]*' -newer $$stamp -print -quit)" ]
+	[ -z "$$(find mailguard/core/native mailguard/feeds/native mailguard/firewall/native hatch_build.py -name '*.p[yx]*' -newer $$stamp -print -quit)" ]
 }
 endef
 
@@ -143,4 +143,4 @@ bench:
 	done
 
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist mailguard/core/native/*.so mailguard/firewall/native/*.so
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist mailguard/*/native/*.so

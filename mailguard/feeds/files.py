@@ -20,7 +20,7 @@ from mailguard.feeds.lines import PENDING, Arena
 from mailguard.feeds.marks import decode, encode
 from mailguard.feeds.names import day, is_glob, unrotated
 from mailguard.feeds.tail import Tail
-from mailguard.feeds.tails import Tails
+from mailguard.feeds.tails import Tails, Woken
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watcher, Watchers
 from mailguard.model import Item, Notice
@@ -142,7 +142,7 @@ class FileSource:
         assert self._watchers is not None
         try:
             watcher = self._watchers.of(os.path.dirname(os.path.realpath(tail.name)))
-            tail.token = watcher.file(tail.name, tail.fd, follow.woken(tail))
+            tail.token = watcher.file(tail.name, tail.fd, Woken(follow, tail))
             self._tails[tail] = watcher
         except OSError as error:
             self._watchless(error)

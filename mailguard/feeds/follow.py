@@ -172,11 +172,12 @@ class Follow(Tails):
                 self._broken(tail, error)
                 return False
             if count:
-                self._quickly(tail, count, arena, items, arrival)
+                self.quickly(tail, count, arena, items, arrival)
                 return False
         return self._thoroughly(arena, items, arrival)
 
-    def _quickly(self, tail: Tail, count: int, arena: Arena, items: list[Item], arrival: float) -> None:
+    def quickly(self, tail: Tail, count: int, arena: Arena, items: list[Item], arrival: float) -> None:
+        """Hand out the `count` bytes that were taken at the arena's top; see `Tail.quick`."""
         tail.dirty = False
         options, status = self.source.options, self.status
         start = arena.top + HEAD

@@ -44,6 +44,7 @@ class Inotify:
         self._next = 0
         self._wds: dict[int, int] = {}
         self.overflows = 0
+        self.told: bytes | None = None  # notices that somebody else has taken, for the next `read`
 
     def fileno(self) -> int:
         """Readable when something changed."""
@@ -72,6 +73,11 @@ class Inotify:
         self._wds[self._next] = wd
         return self._next
 
+    @property
+    def calls(self) -> dict[int, dict[int, Callable[[], None]]]:
+        """By watch, what is called, for whoever takes the notices."""
+        return self._calls
+
     def drop(self, token: int) -> None:
         """End a watch. May be repeated."""
         wd = self._wds.pop(token, None)
@@ -86,10 +92,12 @@ class Inotify:
 
     def read(self, events: int = 0) -> None:
         """Take the pending notices and call the functions they concern, each once."""
-        try:
-            data = os.read(self.fd, _SIZE)
-        except BlockingIOError:
-            return
+        data, self.told = self.told, None
+        if data is None:
+            try:
+                data = os.read(self.fd, _SIZE)
+            except BlockingIOError:
+                return
         at, end = 0, len(data)
         if end == 16:  # one notice of a file: the common case
             wd, mask, _, _ = _HEAD.unpack(data)

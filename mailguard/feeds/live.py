@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailguard.clock import Clock, SystemClock
+from mailguard.feeds import native
+from mailguard.feeds.inotify import Inotify
 from mailguard.feeds.interface import Callback, LogOptions, Saved, Source
 from mailguard.feeds.lines import Arena
+from mailguard.feeds.tails import Woken
 from mailguard.feeds.wait import READ, Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Item
@@ -22,6 +25,7 @@ from mailguard.model import Item
 SPACING = 0.0005
 #: Wake-ups that may follow each other at once: the line that decides often comes right behind another one.
 BURST = 16.0
+_NOTHING: list[tuple[int, int]] = []
 
 
 class LiveFeed:
@@ -35,7 +39,9 @@ class LiveFeed:
         watcher: str = "auto",
         spacing: float = SPACING,
         poll_interval: float = 1.0,
+        compiled: bool = True,
     ):
+        """`compiled`: the shortest way may be taken where it is there (see `feeds.native`)."""
         self._clock: Clock = clock or SystemClock()
         self.wait = Wait(self._clock)
         self._watchers = Watchers(self.wait, watcher, poll_interval)
@@ -45,6 +51,11 @@ class LiveFeed:
         self._last = 0.0
         self._credit = BURST  # wake-ups that may come at once; one more every `spacing` seconds
         self._closed = False
+        # It reads the system's clock by itself, so with another one it is of no use.
+        usable = compiled and type(self._clock) is SystemClock and self.wait.epoll >= 0
+        self._module: Any = native.load() if usable else None
+        self._near: Any = None
+        self._inotify: Inotify | None = None
         for source in sources:
             self.add(source)
 
@@ -99,16 +110,20 @@ class LiveFeed:
             if ended:
                 return items or None
             timeout, last_wait = self._timeout(deadline, backlog)
-            ready = wait.poll(timeout)
-            arrival = clock.now()
-            if ready and not backlog and spacing:
-                # A clock that was set back changes nothing: no credit is lost or won by it.
-                credit = self._credit + max(0.0, arrival - self._last) / spacing
-                if credit < 1.0:  # under load, let lines gather for a moment
-                    time.sleep((1.0 - credit) * spacing)
-                    arrival, credit = clock.now(), 1.0
-                self._credit = min(BURST, credit) - 1.0
-            self._last = arrival
+            near = None if backlog else self._shortest()
+            if near is not None:
+                ready, arrival = self._wait_near(near, timeout, items)
+            else:
+                ready = wait.poll(timeout)
+                arrival = clock.now()
+                if ready and not backlog and spacing:
+                    # A clock that was set back changes nothing: no credit is lost or won by it.
+                    credit = self._credit + max(0.0, arrival - self._last) / spacing
+                    if credit < 1.0:  # under load, let lines gather for a moment
+                        time.sleep((1.0 - credit) * spacing)
+                        arrival, credit = clock.now(), 1.0
+                    self._credit = min(BURST, credit) - 1.0
+                self._last = arrival
             wait.dispatch(ready, items)
             for source in sources:
                 if source.backlog:
@@ -119,6 +134,31 @@ class LiveFeed:
                 return items
             if deadline is not None and (clock.monotonic() >= deadline or (last_wait and not ready)):
                 return items
+
+    def _shortest(self) -> Any:
+        """The compiled wait; None where it is not there, or inotify is not in use (yet)."""
+        if self._near is None and self._module is not None:
+            self._inotify = inotify = self._watchers.inotify
+            if inotify is not None:
+                self._near = self._module.Near(
+                    self.wait.epoll, inotify.fd, inotify.calls, Woken, self._spacing, BURST
+                )
+        return self._near
+
+    def _wait_near(
+        self, near: Any, timeout: float | None, items: list[Item]
+    ) -> tuple[list[tuple[int, int]], float]:
+        """Wait in compiled code, with the same pauses. What is left to be done, and when the wait ended."""
+        arena = self._arena
+        found = near.wait(-1.0 if timeout is None else timeout, arena.data, arena.top)
+        arrival: float = near.arrival
+        if type(found) is tuple:  # lines of one file, in the arena already
+            call, count = found
+            call.follow.quickly(call.tail, count, arena, items, arrival)
+            return _NOTHING, arrival
+        assert self._inotify is not None
+        self._inotify.told = near.notices
+        return found, arrival
 
     def _timeout(self, deadline: float | None, backlog: bool) -> tuple[float | None, bool]:
         """How long to wait, and whether its end is the deadline's."""

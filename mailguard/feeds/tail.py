@@ -193,10 +193,10 @@ class Tail:
         """Read into the arena at its top: what was cut, the log's offset of `arena.top`, and whether more
         waits.
 
-        None where the file is not the one that was read: the bytes before the offset (up to 256) and its first
-        ones are read again each time and compared, so that a file cut to nothing is noticed even when it has
-        already grown beyond the offset. (Both, for lines may end alike.) The caller keeps the arena up to the
-        last piece. Raises OSError.
+        None where the file is not the one that was read: the bytes before the offset (up to 256) and its
+        first ones are read again each time and compared, so that a file cut to nothing is noticed even when
+        it has already grown beyond the offset. (Both, for lines may end alike.) The caller keeps the arena up
+        to the last piece. Raises OSError.
         """
         top, base, last = arena.top, self.offset, self.last
         known = len(last)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mailguard.feeds.archives import BROKEN
@@ -240,11 +239,16 @@ class Tails:
         """Close its files. May be repeated."""
         self._drop_all()
 
-    def woken(self, tail: Tail) -> Callable[[], None]:
-        """What a watcher calls when the file changed."""
 
-        def call() -> None:
-            tail.dirty = True
-            self.source.mark(self)
+class Woken:
+    """What a watcher calls when the file changed."""
 
-        return call
+    __slots__ = ("follow", "tail")
+
+    def __init__(self, follow: Tails, tail: Tail):
+        self.follow = follow
+        self.tail = tail
+
+    def __call__(self) -> None:
+        self.tail.dirty = True
+        self.follow.source.mark(self.follow)

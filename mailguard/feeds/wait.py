@@ -97,6 +97,11 @@ class Wait:
                 if call is not None and (said := call(0)):
                     items += said
 
+    @property
+    def epoll(self) -> int:
+        """The descriptor of epoll; -1 where there is none."""
+        return int(self._poll.fileno()) if self._epoll else -1
+
     def close(self) -> None:
         """May be repeated."""
         self._calls.clear()

@@ -173,6 +173,12 @@ class Watchers:
             self._wait.add(watcher.fileno(), watcher.read)
         return watcher
 
+    @property
+    def inotify(self) -> Inotify | None:
+        """The watcher that the kernel tells exactly; None where nothing needed it yet."""
+        made = self._made.get("inotify")
+        return made if isinstance(made, Inotify) else None
+
     def close(self) -> None:
         """Stop all watchers. May be repeated."""
         for watcher in self._made.values():

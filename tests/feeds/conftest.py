@@ -40,13 +40,16 @@ class Reader:
         saved: Saved | None = None,
         watcher: str = "auto",
         clock: Clock | None = None,
+        compiled: bool = True,
         **options: Any,
     ):
         options = {"start": "begin", "name": "test", **options}
         self.clock = clock = clock or SystemClock()
         settings = LogOptions(paths=tuple(str(path) for path in paths), **options)
         self.source = FileSource(settings, saved or {}, clock)
-        self.feed = LiveFeed([self.source], clock, watcher=watcher, poll_interval=0.02, spacing=0.0)
+        self.feed = LiveFeed(
+            [self.source], clock, watcher=watcher, poll_interval=0.02, spacing=0.0, compiled=compiled
+        )
         self.blocks: list[tuple[str, int, bytes]] = []
         self.cuts: list[bytes] = []
         self.notices: list[Notice] = []

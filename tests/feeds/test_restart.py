@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = 300
+EXAMPLES = 200
 STEPS = (
     "write", "write", "write", "long", "half", "rename", "rename-late", "copytruncate", "compress", "read",
     "read", "checkpoint", "checkpoint", "kill",
@@ -23,8 +24,8 @@ STEPS = (
 class World:
     """A log, its logger, its rotation, and a reader that is killed and started again from its checkpoint."""
 
-    def __init__(self, folder: Path, reader: Any, watcher: str):
-        self.reader_type, self.watcher = reader, watcher
+    def __init__(self, folder: Path, reader: Any, watcher: str, compiled: bool = True):
+        self.reader_type, self.options = reader, {"watcher": watcher, "compiled": compiled}
         self.path = folder / "mail.log"
         self.number = itertools.count()
         self.written: list[bytes] = []
@@ -32,7 +33,7 @@ class World:
         self.fd = self.create()
         self.delivered: list[bytes] = []  # up to the checkpoint
         self.rows: dict[str, bytes] = {}
-        self.reader = reader(self.path, watcher=watcher)
+        self.reader = reader(self.path, **self.options)
         self.lost: list[Any] = []
         self.reader.drain()
         self.checkpoint()
@@ -99,7 +100,7 @@ class World:
         """What was handed out since the checkpoint is forgotten with the engine's state."""
         self.reader.close()
         self.lost += self.reader.said("bytes-lost")
-        self.reader = self.reader_type(self.path, saved=self.rows, watcher=self.watcher)
+        self.reader = self.reader_type(self.path, saved=self.rows, **self.options)
 
     def step(self, name: str, count: int) -> None:
         if name == "write":
@@ -133,26 +134,30 @@ class World:
         return self.delivered
 
 
-def run(steps: list[tuple[str, int]], reader: Any, watcher: str) -> World:
+def run(steps: list[tuple[str, int]], reader: Any, watcher: str, compiled: bool = True) -> World:
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), reader, watcher)
+        world = World(Path(folder), reader, watcher, compiled)
         for name, count in steps:
             world.step(name, count)
         world.end()
     return world
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 5)), max_size=25))
-def test_nothing_lost_nothing_repeated(reader_type: Any, steps: list[tuple[str, int]]) -> None:
+def test_nothing_lost_nothing_repeated(
+    reader_type: Any, compiled: bool, steps: list[tuple[str, int]]
+) -> None:
     """Renamed, copied and truncated, compressed, killed and restarted at any point: the lines written are the
     lines handed out, in their order, each once."""
     steps = [(name, count) for name, count in steps if name != "copytruncate"]
-    world = run(steps, reader_type, "inotify")
+    world = run(steps, reader_type, "inotify", compiled)
     assert world.delivered == world.written
     assert world.lost == []
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 5)), max_size=25))
 @example(
@@ -161,8 +166,11 @@ def test_nothing_lost_nothing_repeated(reader_type: Any, steps: list[tuple[str, 
 @example(steps=[(name, 1) for name in ("write", "copytruncate", "compress", "read", "copytruncate")])
 @example(steps=[(name, 1) for name in ("long", "read", "copytruncate", "long")])
 @example(steps=[("long", 1), ("read", 1), ("copytruncate", 1), ("long", 1), ("write", 2)])
-def test_copytruncate_is_made_good_from_the_copy(reader_type: Any, steps: list[tuple[str, int]]) -> None:
+def test_copytruncate_is_made_good_from_the_copy(
+    reader_type: Any, compiled: bool, steps: list[tuple[str, int]]
+) -> None:
     """With copytruncate among the rotations, what was not yet read is read from the copy, once, in order."""
-    world = run([step for step in steps if not step[0].startswith("rename")], reader_type, "inotify")
+    kept = [step for step in steps if not step[0].startswith("rename")]
+    world = run(kept, reader_type, "inotify", compiled)
     assert world.delivered == world.written
     assert world.lost == []

@@ -1,0 +1,172 @@
+"""One wait, and the lines that ended it, without Python in between; see `live.LiveFeed` and `tail.Tail.quick`.
+
+Memory safety: notices and the beginning of a file are read into buffers of fixed size; lines go into the arena
+between its top and its end, which are compared before they are read.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memchr, memcmp, memcpy
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_wait(int epoll, epoll_event *events, int most, int timeout)
+    uint32_t EPOLLIN
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t read(int fd, void *data, size_t size)
+    ssize_t pread(int fd, void *data, size_t size, int64_t offset)
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *now)
+    int nanosleep(const timespec *wanted, timespec *left)
+    int CLOCK_REALTIME
+
+cdef extern from "<errno.h>" nogil:
+    int errno
+    int EINTR
+
+INTERFACE = 1
+
+cdef enum:
+    MOST = 32           # descriptors told at once; the others are told again
+    NOTICES = 4096      # bytes of notices taken at once
+    NOTICE = 16         # bytes of one about a file
+    MODIFY = 2
+    HEAD = 256          # see marks.HEAD
+    LIMIT = 8192        # see lines.LIMIT
+    PIECE = 1 << 16     # bytes of lines taken at once
+
+
+cdef double _now() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_REALTIME, &time)
+    return time.tv_sec + time.tv_nsec * 1e-9
+
+
+cdef class Near:
+    """The wait of one feed."""
+
+    cdef int _epoll, _inotify
+    cdef double _spacing, _burst, _credit, _last
+    cdef object _woken
+    cdef dict _calls
+    cdef readonly double arrival   # wall time at which the last wait ended
+    cdef readonly object notices   # bytes that were read from inotify and are still to be dealt with; None
+
+    def __init__(self, int epoll, int inotify, dict calls, woken, double spacing, double burst):
+        """`calls`: by watch, what is called when it changed; those of the type `woken` have `follow` and `tail`.
+        `spacing` and `burst` as in `live`."""
+        self._epoll, self._inotify, self._calls, self._woken = epoll, inotify, calls, woken
+        self._spacing, self._burst, self._credit, self._last = spacing, burst, burst, 0.0
+        self.notices = None
+
+    def wait(self, double seconds, bytearray data, Py_ssize_t top):
+        """Wait at most so many seconds (negative: for ever), longer than asked by less than a millisecond.
+
+        What was called for: `(call, count)` where whole lines of one file came, which lie in `data` from `top`
+        plus 256 on and are taken into its tail; else a list of (descriptor, events) to be handled, with what
+        inotify told already in `notices`. Raises OSError.
+        """
+        cdef epoll_event told[MOST]
+        cdef int ready, at, failed, timeout = -1
+        cdef double credit
+        cdef timespec pause
+        self.notices = None
+        if 0 <= seconds < 2e6:
+            timeout = <int> (seconds * 1000)
+            timeout += timeout < seconds * 1000
+        elif seconds >= 2e6:
+            timeout = 2000000000
+        with nogil:
+            ready = epoll_wait(self._epoll, told, MOST, timeout)
+            failed = errno
+            if ready > 0 and self._spacing > 0:
+                self.arrival = _now()
+                credit = self._credit + max(0.0, self.arrival - self._last) / self._spacing
+                if credit < 1.0:  # under load, let lines gather for a moment
+                    pause.tv_sec = 0
+                    pause.tv_nsec = <long> ((1.0 - credit) * self._spacing * 1e9)
+                    nanosleep(&pause, NULL)
+                    credit = 1.0
+                self._credit = min(self._burst, credit) - 1.0
+        self.arrival = self._last = _now()
+        if ready < 0:
+            if failed == EINTR:
+                return []  # Python's signal handlers run now
+            raise OSError(failed, "waiting failed")
+        if ready == 1 and told[0].data.fd == self._inotify and told[0].events == EPOLLIN:
+            call = self._told()
+            if call is not None:
+                count = _quick(call.tail, data, top) if call.follow.current is call.tail else 0
+                if count:
+                    self.notices = None
+                    return call, count
+        return [(told[at].data.fd, told[at].events) for at in range(max(ready, 0))]
+
+    cdef object _told(self):
+        """Take what inotify has to tell; the call of the one file that changed, None where it is anything else."""
+        cdef char notices[NOTICES]
+        cdef ssize_t size = read(self._inotify, notices, NOTICES), at = NOTICE
+        cdef int watch
+        cdef uint32_t mask
+        if size < NOTICE:
+            return None
+        self.notices = PyBytes_FromStringAndSize(notices, size)
+        memcpy(&watch, notices, 4)
+        memcpy(&mask, notices + 4, 4)
+        while at + NOTICE <= size and not memcmp(notices, notices + at, NOTICE):
+            at += NOTICE
+        if mask != MODIFY or at != size:
+            return None
+        calls = self._calls.get(watch)
+        if calls is None or len(calls) != 1:
+            return None
+        for call in calls.values():
+            if type(call) is self._woken:
+                return call
+        return None
+
+
+cdef Py_ssize_t _quick(tail, bytearray data, Py_ssize_t top) except -1:
+    """See `Tail.quick`: how many bytes of whole lines were appended; 0 where it is another case."""
+    cdef char first[HEAD]
+    cdef bytes last = tail.last, head = tail.head
+    cdef int fd = tail.raw.fd
+    cdef int64_t offset = tail.offset
+    cdef char *text
+    cdef ssize_t count, line
+    cdef char *begin
+    cdef char *end
+    if (
+        PyBytes_GET_SIZE(last) != HEAD or PyBytes_GET_SIZE(head) != HEAD or tail.skipping or offset < HEAD
+        or top < 0 or top > PyByteArray_GET_SIZE(data) - HEAD - PIECE
+    ):
+        return 0
+    text = PyByteArray_AS_STRING(data) + top
+    count = pread(fd, text, HEAD + PIECE, offset - HEAD) - HEAD
+    if not 0 < count < PIECE or text[HEAD + count - 1] != 10 or memcmp(text, PyBytes_AS_STRING(last), HEAD):
+        return 0
+    begin, end = text + HEAD, text + HEAD + count
+    if memchr(begin, 0, count) is not NULL:
+        return 0
+    if count > LIMIT:
+        while begin < end:
+            text = <char *> memchr(begin, 10, end - begin)
+            if text - begin > LIMIT:
+                return 0
+            begin = text + 1
+    # Looked at after reading: what was read before the file was cut is whole.
+    if pread(fd, first, HEAD, 0) != HEAD or memcmp(first, PyBytes_AS_STRING(head), HEAD):
+        return 0
+    tail.offset = offset + count
+    tail.last = PyBytes_FromStringAndSize(end - HEAD, HEAD)
+    return count
