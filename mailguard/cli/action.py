@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from mailguard.locale import translated
+
 from .completing import actions
 from .definitions import copy, find, shadow, show
 from .messages import text
 from .output import output_option, write_json, write_line, write_table
+from .wrongs import said
 
 
 @click.group("action")
@@ -35,7 +38,13 @@ def list_(form: str) -> None:
         return
     columns = [text(f"column.{key}") for key in ("name", "title", "driver", "origin", "here")]
     table = [
-        (*row[:4], text("action.not-here", why=row[4]) if row[4] else text("action.here")) for row in rows
+        (
+            row[0],
+            translated("title", row[1]),
+            *row[2:4],
+            text("action.not-here", why=said(row[4])) if row[4] else text("action.here"),
+        )
+        for row in rows
     ]
     write_table(form, "", columns, table)
 

@@ -15,6 +15,7 @@ from .completing import files
 from .config import general, settings_path
 from .messages import text
 from .moments import timed
+from .wrongs import said
 
 
 class GuardError(Exception):
@@ -60,9 +61,9 @@ def question(socket: str, verb: str, /, **arguments: Any) -> dict[str, Any]:
     try:
         answer = ask(socket, verb, given)
     except ControlDenied as error:
-        raise GuardError(str(error), EXIT_PERMISSION) from None
+        raise GuardError(said(str(error)), EXIT_PERMISSION) from None
     except ControlError as error:
-        raise GuardError(str(error), EXIT_UNAVAILABLE) from None
+        raise GuardError(said(str(error)), EXIT_UNAVAILABLE) from None
     if not answer.get("ok", True):
         raise GuardError(refusal(answer), EXIT_PERMISSION if answer.get("denied") else 1, answer)
     return answer

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mailguard.locale import translated
+
 from .completing import files, parsers
 from .definitions import copy, find, shadow, show
 from .messages import text
@@ -39,7 +41,10 @@ def list_(form: str) -> None:
         form,
         "",
         columns,
-        [(*row[:4], text("parser.guessed") if row[4] else "") for row in rows],
+        [
+            (row[0], translated("title", row[1]), *row[2:4], text("parser.guessed") if row[4] else "")
+            for row in rows
+        ],
     )
 
 

@@ -13,6 +13,7 @@ from .client import GuardError, question, socket_option
 from .messages import text
 from .moments import ago, local, rough, timed
 from .output import output_option, write_json, write_line, write_table
+from .wrongs import said
 
 STANDING, WARNED, LOST = 0, 1, 2
 
@@ -59,7 +60,7 @@ def verdict(answer: dict[str, Any]) -> tuple[int, list[str]]:
         warnings.append(text("status.observing", would=answer["would"]))
     if firewall["name"] == "recording":
         warnings.append(text("status.recording"))
-    warnings += [text("status.blind", what=what) for what in answer["blind"]]
+    warnings += [text("status.blind", what=said(what)) for what in answer["blind"]]
     for name, thing in growing(answer):
         told = {"name": name, "unit": thing["unit"], "amount": thing["amount"], "normal": thing["normal"]}
         warnings.append(text("status.growing", since=local(thing["since"]), **told))

@@ -15,6 +15,8 @@ from mailguard.problems import Problem
 
 from .messages import text
 
+#: A place in a translation.
+NAME = re.compile(r"\{([a-z_]+)\}")
 _PLACE = re.compile(r"\\\{([a-z_]+)\\\}")
 
 
@@ -24,6 +26,11 @@ def told(problems: Iterable[Problem]) -> str:
         return "\n".join(str(problem) for problem in problems)
     words = _Words()
     return "\n".join(_one(problem, words) for problem in problems)
+
+
+def said(words: str) -> str:
+    """A text that was made outside the command line, in the language that is spoken where it is known."""
+    return words if locale.current() is None else _Words()(words)
 
 
 def _one(problem: Problem, words: _Words) -> str:
@@ -48,13 +55,26 @@ class _Words:
     def __init__(self) -> None:
         catalogue = locale.current()
         known = [] if catalogue is None else catalogue.known("wrong")
+        known.sort(key=lambda one: -len(_PLACE.sub("", re.escape(one[0]))))  # the most exact first
         self._patterns = [(template(english), translation) for english, translation in known]
 
     def __call__(self, said: str) -> str:
-        for pattern, translation in self._patterns:
+        """The same in the language that is spoken; of `[general]: ...` what stands behind it."""
+        whole = self._known(said)
+        about, mark, rest = said.partition(": ")
+        part = self._known(rest) if mark else None
+        if part is not None and (whole is None or part[0] < whole[0]):
+            return f"{about}: {part[1]}"
+        return said if whole is None else whole[1]
+
+    def _known(self, said: str) -> tuple[int, str] | None:
+        """The most exact text that fits: its rank, and the translation with the values in it."""
+        for rank, (pattern, translation) in enumerate(self._patterns):
             if found := pattern.fullmatch(said):
-                return translation.format_map(found.groupdict())
-        return said
+                values = found.groupdict()
+                # Braces that are no place ({ network = "..." }) stay as they are.
+                return rank, NAME.sub(lambda place: values.get(place[1], place[0]), translation)
+        return None
 
 
 def template(english: str) -> re.Pattern[str]:

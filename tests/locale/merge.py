@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(ROOT))
 
 from mailguard import locale  # noqa: E402
 from mailguard.locale.catalogue import Entry, entries  # noqa: E402
@@ -48,7 +48,7 @@ def merged(texts: Iterable[tuple[str, str, str | None]], old: Iterable[Entry]) -
     """The entries of the new catalogue, the header first."""
     kept = list(old)
     exact: Mapping[tuple[str | None, str], Entry] = {(one.context, one.english): one for one in kept}
-    named = {one.context: one for one in kept if one.context not in ("help", "click", BY_HAND)}
+    named = {one.context: one for one in kept if one.context not in ("help", "click", "title", BY_HAND)}
     found = [one for one in kept if one.context is None]
     for context, english, plural in texts:
         before = exact.get((context, english))
@@ -62,7 +62,7 @@ def merged(texts: Iterable[tuple[str, str, str | None]], old: Iterable[Entry]) -
 
 
 def main() -> None:
-    from texts import all_texts
+    from tests.locale.texts import all_texts
 
     for path in sorted(locale.FOLDER.glob("*/LC_MESSAGES/*.po")):
         old = list(entries(path.read_text(encoding="utf-8"), str(path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mailguard.cli import speaking
 from mailguard.cli.messages import MESSAGES
 from mailguard.daemon import words
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 #: Of click: what stands in modules that only programs with other parts of it reach.
 UNREACHED = {"_termui_impl.py", "_winconsole.py", "shell_completion.py", "utils.py"}
 #: Of click: mistakes of whoever wrote the commands, and prompts that no command has.
@@ -68,6 +70,12 @@ def click_texts() -> Iterator[tuple[str, str | None]]:
                     yield texts[0], texts[1] if node.func.id == "ngettext" else None
 
 
+def titles() -> Iterator[str]:
+    """What parsers and actions that come with the program are about."""
+    for path in sorted([*ROOT.glob("parsers/*.toml"), *ROOT.glob("actions/*.toml")]):
+        yield tomllib.loads(path.read_text(encoding="utf-8"))["title"]
+
+
 def all_texts() -> Iterator[Text]:
     """Each once."""
     seen: set[tuple[str, str]] = set()
@@ -84,6 +92,8 @@ def _all() -> Iterator[Text]:
             yield name, english, None
     for name, english in words.SENTENCES.items():
         yield f"notice.{name}", english, None
+    for english in titles():
+        yield "title", english, None
     taken = set()
     for english, plural in click_texts():
         taken.add(english)
