@@ -8,7 +8,7 @@ The rest stays English between translated labels.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mailguard import locale
 from mailguard.problems import Problem
@@ -71,10 +71,13 @@ class _Words:
         """The most exact text that fits: its rank, and the translation with the values in it."""
         for rank, (pattern, translation) in enumerate(self._patterns):
             if found := pattern.fullmatch(said):
-                values = found.groupdict()
-                # Braces that are no place ({ network = "..." }) stay as they are.
-                return rank, NAME.sub(lambda place: values.get(place[1], place[0]), translation)
+                return rank, filled(translation, found.groupdict())
         return None
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with its places filled in; braces that are no place ({ network = "..." }) stay."""
+    return NAME.sub(lambda place: values.get(place[1], place[0]), text)
 
 
 def template(english: str) -> re.Pattern[str]:

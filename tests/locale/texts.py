@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -76,13 +77,13 @@ def titles() -> Iterator[str]:
         yield tomllib.loads(path.read_text(encoding="utf-8"))["title"]
 
 
-def all_texts() -> Iterator[Text]:
+@cache
+def all_texts() -> tuple[Text, ...]:
     """Each once."""
-    seen: set[tuple[str, str]] = set()
+    found: dict[tuple[str, str], Text] = {}
     for context, english, plural in _all():
-        if (context, english) not in seen:
-            seen.add((context, english))
-            yield context, english, plural
+        found.setdefault((context, english), (context, english, plural))
+    return tuple(found.values())
 
 
 def _all() -> Iterator[Text]:
