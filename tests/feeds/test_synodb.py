@@ -23,6 +23,7 @@ from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.feeds.recorded import RecordedLog
 from mailguard.feeds.synodbrow import PROGRAM, record
 from mailguard.model import Item, Notice, Record, Records
+from tests.bounded import by_permissions
 
 OLD = "id INTEGER PRIMARY KEY, time INT, level TEXT, username TEXT, msg TEXT"
 NEW = OLD + ", user TEXT, uid INT, ip TEXT, protocol TEXT, token TEXT, useragent TEXT"
@@ -385,10 +386,12 @@ def test_nothing_is_changed(dsm: Callable[..., Dsm], follow: Callable[..., Follo
     assert nas.path.read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_write_permission_as_user(dsm: Callable[..., Dsm], tmp_path: Path) -> None:
-    """As `test_a_folder_without_write_permission`, for whoever is not root."""
-    read_only(dsm, tmp_path)
+    """As `test_a_folder_without_write_permission`, with real permissions, which count for root too."""
+    with by_permissions():
+        with pytest.raises(PermissionError):
+            read_only_probe(tmp_path)
+        read_only(dsm, tmp_path)
 
 
 def test_a_folder_without_write_permission(
@@ -405,6 +408,15 @@ def test_a_folder_without_write_permission(
 
     monkeypatch.setattr(sqlite3, "connect", connect)
     read_only(dsm, tmp_path)
+
+
+def read_only_probe(folder: Path) -> None:
+    """Raises PermissionError: a folder without write permission takes no file."""
+    folder.chmod(0o555)
+    try:
+        (folder / "probe").touch()
+    finally:
+        folder.chmod(0o755)
 
 
 def read_only(dsm: Callable[..., Dsm], folder: Path) -> None:
