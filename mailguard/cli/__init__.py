@@ -55,6 +55,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "events": "Show the events in logs.",
         "replay": "Show what the policy would have done with logs.",
         "compare": "Show what two policies would have done with logs.",
+        "tune": "Find the thresholds that would have done best with logs.",
         "impact": "Show whom a ban of a network would hurt.",
         "explain": "Show how lines are read, and where they stop fitting.",
     },

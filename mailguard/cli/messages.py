@@ -11,6 +11,7 @@ from mailguard.locale import translated
 from .messages_epost import EPOST
 from .messages_replay import REPLAY
 from .messages_report import REPORT
+from .messages_tune import TUNE
 
 MESSAGES: dict[str, str] = {
     # errors
@@ -248,6 +249,7 @@ MESSAGES: dict[str, str] = {
 MESSAGES |= REPLAY
 MESSAGES |= REPORT
 MESSAGES |= EPOST
+MESSAGES |= TUNE
 
 
 def text(message: str, /, **arguments: object) -> str:

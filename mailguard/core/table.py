@@ -13,7 +13,8 @@ enough for its growing to be felt as a pause, and housekeeping visits one shard 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 #: A change for the checkpoint: table, key, value (None: deleted).
@@ -68,6 +69,11 @@ class Table:
     def strong(self) -> int:
         """How many keys are strong."""
         return sum(map(len, self._strong))
+
+    def holds(self, keys: Iterable[int]) -> bool:
+        """Could an empty table keep all these, every one of them strong, without one giving way?"""
+        shards = Counter((key ^ self._salt) % self._count for key in keys)
+        return max(shards.values(), default=0) < self._strong_room
 
     def get(self, key: int) -> bytes | None:
         shard = (key ^ self._salt) % self._count

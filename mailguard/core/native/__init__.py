@@ -17,7 +17,7 @@ import importlib
 from typing import Any
 
 #: What Python and the compiled modules agree on; each has the same number as its `INTERFACE`.
-INTERFACE = {"scan": 2, "engine": 1, "sessions": 1}
+INTERFACE = {"scan": 2, "engine": 1, "sessions": 1, "trying": 1}
 
 
 _forbidden = False

@@ -1,0 +1,250 @@
+# One try: every row through standing, bans, histories and policy. Included by trying.pyx.
+
+cdef enum:
+    MOST_LANES = 8
+    MOST_FIRED = 128
+
+cdef struct Fired:
+    int lane, watch
+    uint32_t key
+    bint trusted
+    Span span
+    int32_t sources, sourced  # where the sources that took part stand, and how many
+
+
+@cython.final
+cdef class Try:
+    """One setting on all events."""
+
+    cdef Events events
+    cdef Book book
+    cdef list lanes
+    cdef Fired[MOST_FIRED] fired
+    cdef int firing
+    cdef Record *took  # records of sources that took part, as they were when something fired
+    cdef int32_t taking, took_room
+    cdef uint8_t failure, success
+
+    def __cinit__(self):
+        self.took = NULL
+
+    def __dealloc__(self):
+        free(self.took)
+
+    def __init__(self, Events events, object engine, dict detectors, bytes spared_sources, bytes spared_networks):
+        """`engine`: one of the setting to try, untouched; `detectors`: name -> number. ValueError for a setting that
+        is beyond what there is room for."""
+        self.events = events
+        self.book = Book(events, engine.setup.rules, spared_sources, spared_networks)
+        self.lanes = [Lane(one, events, detectors, one in engine._pardoning) for one in engine.lanes]
+        if len(self.lanes) > MOST_LANES:
+            raise ValueError("more forms of key than there is room for")
+        if sum([len(one.watches) for one in engine.lanes]) > MOST_FIRED:
+            raise ValueError("more detectors than there is room for")
+        self.failure, self.success = KIND_NUMBER["auth_failure"], KIND_NUMBER["auth_success"]
+
+    def run(self):
+        """Judge all events."""
+        cdef Py_ssize_t at
+        cdef Row *row
+        for at in range(self.events.count):
+            row = self.events.rows + at
+            self.book.saw(row)
+            self.one(row)
+
+    cdef int one(self, Row *row) except -1:
+        """`Engine.feed`."""
+        cdef uint8_t flags = row.flags
+        cdef bint known = False
+        cdef Lane lane
+        cdef int number, who
+        cdef uint32_t key
+        if row.role & LOGIN_KIND:
+            if row.user:
+                self.login(row)
+        elif row.role & MAIL_KIND and not flags & UNTRUSTED:
+            self.book.mail(row)
+        if not row.role & WANTED or self.book.covering(row):
+            return 0
+        if row.user and self.excused(row.kind):
+            known = self.book.known(row.both, row.time) or self.book.known(row.both_alias, row.time)
+        if known:
+            flags |= KNOWN
+        self.firing, self.taking = 0, 0
+        for number in range(len(self.lanes)):
+            lane = <Lane>self.lanes[number]
+            who = lane.who[row.kind]
+            if not who or who == STRANGER and known or who == KNOWN_ONLY and not known:
+                continue
+            key = lane.key(row)
+            if key != NONE:
+                self.record(lane, number, key, row, flags)
+        for number in range(self.firing):
+            lane = <Lane>self.lanes[self.fired[number].lane]
+            if lane.form == ON_SOURCE and self.book.covering(row):
+                break  # under a ban by what fired before it; the rest of its evidence stays
+            self.decide(lane, self.fired + number, row)
+        return 0
+
+    cdef inline bint excused(self, uint8_t kind) noexcept:
+        return kind == self.failure or kind == <uint8_t>LOCKED_OUT
+
+    cdef int record(self, Lane lane, int number, uint32_t key, Row *row, uint8_t flags) except -1:
+        """`Lane.feed`."""
+        cdef Py_ssize_t place = 0
+        cdef History *history
+        cdef Fired *fired
+        cdef int i, watch
+        cdef bint trusted = True
+        lane.add(key, row, flags, &place)
+        history = &lane.histories[key]
+        if history.size >= lane.least[row.kind] or history.heavy:
+            i = 0
+            while lane.counting[row.kind][i] >= 0:
+                watch = lane.counting[row.kind][i]
+                i += 1
+                fired = &self.fired[self.firing]
+                if lane.look(key, place, watch, &fired.span, &trusted):
+                    fired.lane, fired.watch, fired.key, fired.trusted = number, watch, key, trusted
+                    if lane.form != ON_SOURCE and lane.form != ON_NETWORK and lane.watches[watch].bans:
+                        self.take_part(lane, history, fired)
+                    self.firing += 1
+        if not history.size & 15:
+            lane.trim(history, row.clock)
+        return 0
+
+    cdef int take_part(self, Lane lane, History *history, Fired *fired) except -1:
+        """The different sources of what fired, in the order in which each came last."""
+        cdef Watch *watch = lane.watches + fired.watch
+        cdef uint8_t mask = watch.mask if not fired.trusted else watch.mask | UNTRUSTED
+        cdef Record *record
+        cdef Py_ssize_t i, j
+        cdef bint seen
+        cdef void *grown
+        cdef Record swapped
+        fired.sources, fired.sourced = self.taking, 0
+        for i in range(fired.span.end - 1, fired.span.begin - 1, -1):
+            record = history.records + i
+            if not record.value or not watch.kinds >> record.kind & 1 or record.flags & mask != watch.want:
+                continue
+            seen = False
+            for j in range(fired.sources, self.taking):
+                if self.took[j].value == record.value:
+                    seen = True
+                    break
+            if seen:
+                continue
+            if self.taking == self.took_room:
+                self.took_room = max(256, 2 * self.took_room)
+                grown = realloc(self.took, self.took_room * sizeof(Record))
+                if grown == NULL:
+                    raise MemoryError
+                self.took = <Record *>grown
+            self.took[self.taking] = record[0]
+            self.taking += 1
+            fired.sourced += 1
+        for i in range(fired.sourced // 2):
+            j = fired.sources + fired.sourced - 1 - i
+            swapped = self.took[fired.sources + i]
+            self.took[fired.sources + i] = self.took[j]
+            self.took[j] = swapped
+        return 0
+
+    cdef int decide(self, Lane lane, Fired *fired, Row *row) except -1:
+        """`Engine._decide`."""
+        cdef Watch *watch = lane.watches + fired.watch
+        cdef Record *record
+        cdef int32_t i
+        lane.consume(fired.key, fired.watch, fired.span.last, fired.trusted)
+        if not watch.bans:
+            return 0
+        if lane.form == ON_SOURCE:
+            return self.book.decide(watch, &fired.span, fired.trusted, False, row.source, row.network, row)
+        if lane.form == ON_NETWORK:
+            return self.book.decide(watch, &fired.span, fired.trusted, True, row.network, row.network, row)
+        for i in range(fired.sources, fired.sources + fired.sourced):
+            record = self.took + i
+            if lane.form == ON_USER and self.book.known(record.both, row.time):
+                continue
+            self.book.decide(watch, &fired.span, fired.trusted, False, record.source, record.network, row)
+        return 0
+
+    cdef int login(self, Row *row) except -1:
+        """`Engine._login`."""
+        cdef bint known = self.book.known(row.both, row.time), suspicious = False, trusted = True
+        cdef Lane lane
+        cdef Watch *watch
+        cdef Span span
+        cdef uint32_t key
+        cdef int i, number
+        for lane in self.lanes:
+            if lane.completing[self.success][0] < 0:
+                continue
+            key = lane.key(row)
+            if key == NONE or not lane.histories[key].size:
+                continue
+            i = 0
+            while lane.completing[self.success][i] >= 0:
+                number = lane.completing[self.success][i]
+                i += 1
+                watch = lane.watches + number
+                if not lane.look_before(key, row.time, number, &span, &trusted):
+                    continue
+                if watch.who != ANY and (watch.who == KNOWN_ONLY) != known:
+                    continue
+                suspicious = suspicious or not (
+                    known or good(self.book.source_standing + row.source, row.time)
+                )
+                lane.consume(key, number, span.last, trusted)
+        if row.flags & UNTRUSTED:
+            return 0
+        if suspicious:
+            self.book.revoke(row)
+            return 0
+        self.book.login(row)
+        self.book.settle(row.both_short, row.time)
+        for lane in self.lanes:
+            if not lane.pardons:
+                continue
+            key = lane.key(row)
+            if key == NONE or not lane.histories[key].size:
+                continue
+            if lane.form == ON_SOURCE:
+                lane.forget(key, self.failure, row.value)
+                lane.forget(key, self.failure, row.short_value)
+            else:
+                lane.forget(key, self.failure, row.source + 1 if row.valued else 0)
+        return 0
+
+    # ------------------------------------------------------------ answers
+
+    def figures(self):
+        """What came of it: numbers by name; `bans` and `hits` as lists."""
+        cdef Book book = self.book
+        cdef Py_ssize_t i
+        cdef int64_t caught = 0, missed = 0
+        cdef Lane lane
+        cdef Stand *stand
+        for i in range(book.sources):
+            if book.source[i].caught:
+                caught += 1
+            elif book.source[i].seen:
+                missed += 1
+        bans = []
+        for i in range(book.standing):
+            stand = book.stands + i
+            bans.append(
+                (stand.time, stand.until, stand.delay, stand.detector, bool(stand.wide), bool(stand.hurt))
+            )
+        return {
+            "caught": caught,
+            "missed": missed,
+            "stopped": book.stopped,
+            "lifted": book.lifted,
+            "logins": book.logins,
+            "messages": book.messages,
+            "banned": book.banned_targets,
+            "keys": {lane.name: lane.used() for lane in self.lanes},
+            "bans": bans,
+            "hits": [(book.hits[i].ban, book.hits[i].person, bool(book.hits[i].login)) for i in range(book.hitting)],
+        }
