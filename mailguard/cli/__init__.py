@@ -112,10 +112,6 @@ def program() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
-    if os.environ.get("MAILGUARD_NATIVE") == "0":
-        from mailguard.core import native
-
-        native.forbid()
     sys.exit(_outcome(arguments))
 
 
@@ -178,6 +174,12 @@ def _unexpected(error: Exception) -> int:
     if type(error).__name__ == "EventFileError":
         _say(text("error.eventfile", what=error))
         return EXIT_NO_INPUT
+    if type(error).__name__ == "ClusterError":
+        _say(text(f"cluster.{error.id}", **error.arguments))  # type: ignore[attr-defined]
+        return EXIT_UNAVAILABLE
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in ("dask", "distributed"):
+        _say(text("cluster.not-installed"))
+        return EXIT_UNAVAILABLE
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "pyarrow":
         _say(text("error.eventfile", what=text("eventfile.missing")))
         return EXIT_UNAVAILABLE

@@ -54,6 +54,30 @@ REPLAY: dict[str, str] = {
     "replay.no-ledger": (
         "mailguard: {path} cannot be read, so hours in which somebody was shut out are not known"
     ),
+    # a cluster
+    "cluster.not-installed": (
+        "mailguard: --dask needs Dask: pip install mailguard[dask], here and on every worker"
+    ),
+    "cluster.unreachable": (
+        "mailguard: no Dask scheduler answers at {address}: {why}. "
+        "Name the address that `dask scheduler` prints, such as tcp://10.0.0.5:8786"
+    ),
+    "cluster.idle": (
+        "mailguard: the Dask cluster at {address} has no workers. Start some: dask worker {address}"
+    ),
+    "cluster.missing": (
+        "mailguard: a worker of {address} cannot run mailguard: {why}. "
+        "Install there what is installed here: pip install mailguard[dask]"
+    ),
+    "cluster.differs": (
+        "mailguard: the worker {worker} has mailguard {there}, here is {here}: it might read lines "
+        "otherwise. Install the same version in both places, and start the worker anew"
+    ),
+    "cluster.definitions": (
+        "mailguard: a worker of {address} makes other parsers ({there}) of the definition files than this "
+        "process has ({here}). A file was changed since this command began: run it again"
+    ),
+    "cluster.lost": "the Dask cluster at {address} has no workers any more; the rest is read here",
     "column.time": "time",
     "column.detector": "detector",
     "column.until": "until",

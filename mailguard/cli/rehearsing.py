@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mailguard.model import Notice
     from mailguard.replay.rehearsal import Rehearsal
     from mailguard.replay.shutouts import Shutouts
+    from mailguard.replay.workers import Executor
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -41,6 +42,14 @@ def _all(*options: Decorator) -> Decorator:
         return function
 
     return decorate
+
+
+_CLUSTER = "mailguard.dask"  # where a command keeps the address
+
+
+def _remember_cluster(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """The address of a cluster; every command that reads logs hands it to `rehearsal`."""
+    context.meta[_CLUSTER] = value
 
 
 #: How the lines of logs are read.
@@ -55,6 +64,13 @@ reading_options = _all(
         type=click.IntRange(1, 256),
         metavar="N",
         help="Processes that read lines. Default: one for each core.",
+    ),
+    click.option(
+        "--dask",
+        metavar="ADDRESS",
+        expose_value=False,
+        callback=_remember_cluster,
+        help="Let a Dask cluster read lines, by its scheduler's address, such as tcp://10.0.0.5:8786.",
     ),
 )
 #: Which part of them is judged.
@@ -168,7 +184,26 @@ def rehearsal(
     if since is not None and until is not None and since >= until:
         raise click.UsageError(text("replay.order", since="--from", until="--until"))
     found = find(paths, options)
-    return Rehearsal(found.sources, parsers, makers, options, told=found.notices, **more)
+    executor = cluster_of(parsers) if found.sources else None
+    return Rehearsal(found.sources, parsers, makers, options, told=found.notices, executor=executor, **more)
+
+
+def cluster_of(parsers: Sequence[Parser]) -> Executor | None:
+    """The cluster that `--dask` names, until the command ends; None: this host reads alone.
+
+    Raises ClusterError, and ImportError where Dask is not installed."""
+    context = click.get_current_context(silent=True)
+    address = context.meta.get(_CLUSTER) if context is not None else None
+    if context is None or address is None:
+        return None
+    from mailguard.replay.cluster import Cluster
+
+    def lost(where: str) -> None:
+        click.echo(f"mailguard: {safe(text('cluster.lost', address=where))}", err=True)
+
+    cluster = Cluster(address, parsers, tell=lost)
+    context.call_on_close(cluster.close)
+    return cluster
 
 
 @contextmanager

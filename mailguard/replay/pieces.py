@@ -42,6 +42,7 @@ class Piece(NamedTuple):
     start: int = 0
     end: int | None = None
     size: int = 4 << 20  # bytes of a part, where the log is read forwards
+    at: str = ""  # the file that holds its bytes at their places, where it is not `path`
 
 
 class Parsed(NamedTuple):
@@ -206,7 +207,8 @@ class Parse:
 
 def _open(piece: Piece) -> RecordedLog:
     options = LogOptions(timezone=piece.timezone, year=piece.year, parsers=piece.parsers)
-    return RecordedLog(piece.path, options, start=piece.start, end=piece.end, arrival=piece.arrival)
+    at = piece.at or piece.path
+    return RecordedLog(at, options, start=piece.start, end=piece.end, log=piece.path, arrival=piece.arrival)
 
 
 # ---------------------------------------------------------------- between processes
