@@ -16,24 +16,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import mailguard
+
 #: What Python and the compiled modules agree on; each has the same number as its `INTERFACE`.
 INTERFACE = {"scan": 2, "engine": 1, "sessions": 1, "trying": 1}
 
 
-_forbidden = False
-
-
-def forbid(forbidden: bool = True) -> None:
-    """In this process nothing compiled is used from now on: for whoever wires the program, before anything is
-    made."""
-    global _forbidden
-    _forbidden = forbidden
-
-
 def load(name: str) -> Any:
     """The compiled module called `name`; None where it is not there, was compiled from another version, or
-    was forbidden."""
-    if _forbidden:
+    MAILGUARD_NATIVE=0 forbids it."""
+    if not mailguard.NATIVE:
         return None
     try:
         module = importlib.import_module(f"{__name__}.{name}")

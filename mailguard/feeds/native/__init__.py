@@ -12,12 +12,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import mailguard
+
 #: What Python and the compiled module agree on; `near` has the same number as its `INTERFACE`.
 INTERFACE = 1
 
 
 def load() -> Any:
-    """The compiled module; None where it is not there, or is of another version."""
+    """The compiled module; None where it is not there, is of another version, or is forbidden by
+    MAILGUARD_NATIVE=0."""
+    if not mailguard.NATIVE:
+        return None
     try:
         module = importlib.import_module(f"{__name__}.near")
     except ImportError:

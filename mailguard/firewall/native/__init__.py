@@ -13,13 +13,17 @@ import importlib
 import sys
 from typing import Any
 
+import mailguard
+
 #: What Python and the compiled module agree on; `hot` has the same number as its `INTERFACE`.
 INTERFACE = 1
 
 
 def load() -> Any:
-    """The compiled module; None where it is not there, is of another version, or the machine's numbers are
-    big-endian, which it cannot read."""
+    """The compiled module; None where it is not there, is of another version, is forbidden by
+    MAILGUARD_NATIVE=0, or the machine's numbers are big-endian, which it cannot read."""
+    if not mailguard.NATIVE:
+        return None
     try:
         module = importlib.import_module(f"{__name__}.hot")
     except ImportError:
