@@ -118,7 +118,10 @@ def plan(config: str, mode: str, start: bool, action: Action, program: Path, pyt
         else Remove(JUDGE_DROP_IN)
     )
     for page in manual_pages():
-        yield Write(f"{MANUALS}/man{page.suffix[1:]}/{page.name}", page.read_text(encoding="utf-8"))
+        place = f"man{page.suffix[1:]}/{page.name}"
+        if page.parent.name != "man":  # man/ja/mailguard.8
+            place = f"{page.parent.name}/{place}"
+        yield Write(f"{MANUALS}/{place}", page.read_text(encoding="utf-8"))
     yield Command(("systemd-sysusers", "/etc/sysusers.d/mailguard.conf"))
     yield Command(("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/mailguard.conf"))
     yield Command(("systemctl", "daemon-reload"))
@@ -172,11 +175,11 @@ def chosen_action(config: str) -> Action:
 
 
 def manual_pages() -> list[Path]:
-    """The shipped manual pages, in a checkout or in a wheel."""
+    """The shipped manual pages, in a checkout or in a wheel; translated ones lie in folders by language."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "shipped" / "man", package.parent / "man"):
         if folder.is_dir():
-            return sorted(page for page in folder.iterdir() if page.suffix in {".5", ".7", ".8"})
+            return sorted(page for page in folder.rglob("mailguard*") if page.suffix in {".5", ".7", ".8"})
     return []
 
 

@@ -39,6 +39,7 @@ def test_root_writes_below_a_folder(run: Any, tmp_path: Path) -> None:
     for place in install.PLACES.values():
         assert (tmp_path / place.lstrip("/")).is_file()
     assert (tmp_path / "usr/local/share/man/man8/mailguard.8").is_file()
+    assert (tmp_path / "usr/local/share/man/ja/man8/mailguard.8").is_file()
     settings.unlink()
     assert run("install", "--root", str(tmp_path), "--enforce").code == 0
     assert 'mode = "enforce"' in settings.read_text()
