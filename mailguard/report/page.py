@@ -33,7 +33,7 @@ from .tables import (
 
 LOGS = 40  # logs and notices that are named
 HURT = 200  # bans in the table of those who would have been hurt
-_PATH = 200  # characters of a log's name
+_PATH, _TOLD = 200, 400  # columns of a log's name, and of what is told about it
 _THEMES = ("auto", "light", "dark")
 
 
@@ -259,7 +259,7 @@ def _logs(report: Report, words: Words) -> Markup:
     named = [element("li", foreign(path, _PATH)) for path in report.logs[:LOGS]]
     if len(report.logs) > LOGS:
         named.append(element("li", words.text("report.logs.more", count=number(len(report.logs) - LOGS))))
-    told = [element("li", words.notice(notice)) for notice in report.notices[:LOGS]]
+    told = [element("li", foreign(words.notice(notice), _TOLD)) for notice in report.notices[:LOGS]]
     untold = report.untold + len(report.notices) - len(told)
     if untold:
         told.append(element("li", words.text("notice.more", count=number(untold))))

@@ -12,11 +12,12 @@ from ..replay.timeline import FIRST, KINDS, LAST, BanRecord, kinds_of, total
 from ..replay.verdict import verdict
 from .calendar import moment
 from .contents import Report, Words
-from .markup import Child, Markup, element, foreign, join
+from .markup import Child, Markup, element, foreign, join, shortened
 from .watching import Source
 
 LISTED = 5000  # bans in the list, the latest; `-o csv` has all
 PRINTED = 100  # of them on paper
+_NAME = 40  # columns of a customer's name
 _KINDS = 3  # kinds that are told of a source
 
 #: Tables whose rows become cards where the page is narrow, with their columns; see `heading`.
@@ -121,17 +122,22 @@ def ban_list(report: Report, words: Words) -> Markup:
 
 def _ban(record: BanRecord, report: Report, words: Words) -> list[Child]:
     offence = record.effect.ban.offence
-    found = verdict(record)
     return [
         moment(record.effect.time, report.zone, seconds=True),
         network(record.effect.ban.network),
         offence.detector if offence else "",
         length(record, words),
-        element("strong", words.verdict(found)) if record.during else words.verdict(found),
+        element("strong", told(record, words)) if record.during else told(record, words),
         "" if record.delay is None else words.length(record.delay),
         number(record.hostile_before),
         number(record.stopped),
     ]
+
+
+def told(record: BanRecord, words: Words) -> str:
+    """Whom the ban would have hurt, in words; names of customers are short."""
+    found = verdict(record)
+    return words.verdict(found._replace(customers=tuple(shortened(name, _NAME) for name in found.customers)))
 
 
 def length(record: BanRecord, words: Words) -> str:
@@ -148,7 +154,7 @@ def hurt_table(report: Report, bans: Sequence[BanRecord], words: Words) -> Marku
         [
             moment(ban.effect.time, report.zone),
             network(ban.effect.ban.network),
-            words.verdict(verdict(ban)),
+            told(ban, words),
             names(ban.during.users, ban.during.accounts),
             names(ban.during.domains, 0),
             tally(ban.before, words),

@@ -23,13 +23,13 @@ def found() -> str | None:
 
 
 class Tab:
-    """One page. `console` and `requests` hold everything that was said and asked for since it was opened."""
+    """One page. `console` holds everything that was said since it was opened."""
 
     def __init__(self, browser: Browser, session: str):
         self._browser = browser
         self._session = session
         self.console: list[str] = []
-        self.requests: list[str] = []
+        self._asked: dict[str, str] = {}  # by id of the request
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         return self._browser.call(method, self._session, **params)
@@ -44,7 +44,14 @@ class Tab:
         elif method == "Audits.issueAdded":
             self.console.append(f"issue: {params['issue']['code']}: {params['issue']['details']}")
         elif method == "Network.requestWillBeSent":
-            self.requests.append(params["request"]["url"])
+            self._asked[params["requestId"]] = params["request"]["url"]
+        elif method == "Network.loadingFailed" and params.get("blockedReason") == "csp":
+            del self._asked[params["requestId"]]
+
+    @property
+    def requests(self) -> list[str]:
+        """What the page asked for and its own policy did not refuse."""
+        return list(self._asked.values())
 
     def open(self, path: Path) -> None:
         """Load a page and wait until all is there."""
