@@ -18,7 +18,8 @@ RUN_PACKAGES := nftables libnftables1
 BUILD_PACKAGES := gcc libc6-dev python3-dev
 TEST_PACKAGES := nftables libnftables1 ipset iptables iproute2 procps groff man-db \
 	postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-managesieved dovecot-submissiond dovecot-lmtpd \
-	rsyslog openssl util-linux systemd systemd-journal-remote
+	rsyslog openssl util-linux systemd systemd-journal-remote \
+	chromium fonts-dejavu-core fonts-droid-fallback
 
 # Shell functions that every recipe starts with.
 define SETUP

@@ -3,6 +3,8 @@
 * `pytest --renew` writes golden files anew instead of comparing; the difference is then read in review.
 * Tests marked `kernel` or `real` need root and network namespaces. Without them they are left out, and the
   closing lines say how many were.
+* With MAILGUARD_NATIVE=0 nothing compiled is used, and tests marked `compiled`, which are about that, are not
+  selected: the closing lines say how many.
 * With MAILGUARD_TESTS_MUST_RUN=1 in the environment (CI) a skip of any sort is a failure.
 """
 
@@ -18,6 +20,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+import mailguard
 
 MUST_RUN = os.environ.get("MAILGUARD_TESTS_MUST_RUN") == "1"
 LEFT_OUT = "left out: needs root and network namespaces"
@@ -44,8 +48,12 @@ def may_use_kernel() -> bool:
         return False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what this user cannot run; in must-run mode it runs and fails, so that nobody overlooks it."""
+    if not mailguard.NATIVE:
+        about = [item for item in items if item.get_closest_marker("compiled")]
+        config.hook.pytest_deselected(items=about)
+        items[:] = [item for item in items if not item.get_closest_marker("compiled")]
     if MUST_RUN or may_use_kernel():
         return
     for item in items:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+import mailguard
 from mailguard.core import native
 
 
-@pytest.fixture(scope="module", params=["compiled", "python"])
+@pytest.fixture(scope="module", params=["compiled", "python"] if mailguard.NATIVE else ["python"])
 def both_cores(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every test of the module twice: with the compiled core where nothing else is asked for, and without."""
     choose = native.choose

@@ -16,7 +16,10 @@ from mailguard.definitions.settings import load_settings
 from mailguard.model import CONTEXT, HOSTILE, Effect, Event
 from mailguard.notation import V6
 
-pytestmark = pytest.mark.skipif(native.load("engine") is None, reason="the engine is not compiled here")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(native.load("engine") is None, reason="the engine is not compiled here"),
+]
 
 SHIPPED = load_settings().setup(track=True)
 USERS = ("sato", "Sato@example.net", "mori", "mori@example.net", "x" * 140, "名前", "", "a@b@c", "@", "é@x")

@@ -24,7 +24,10 @@ from mailguard.problems import ProblemsError
 from tests.hostile import definition_lines, mutated, recorded_lines, single_line_parsers
 
 scan: Any = native.load("scan")
-pytestmark = pytest.mark.skipif(scan is None, reason="the compiled core is not there (make native)")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(scan is None, reason="the compiled core is not there (make native)"),
+]
 
 ARRIVAL = 1_795_392_000.0  # 2026-11-23
 

@@ -115,6 +115,7 @@ def test_each_setting_is_as_if_it_were_replayed_alone(
             ]
 
 
+@pytest.mark.compiled
 @pytest.mark.skipif(not COMPILED, reason="nothing is left out where the engine is not compiled")
 def test_what_cannot_matter_is_left_out() -> None:
     """Sources that come once, and the mail of partners nobody suspects, are not looked at again and again."""

@@ -15,7 +15,10 @@ from mailguard.core.scanner import Draft
 from mailguard.core.sessions import Sessions
 from mailguard.model import Event
 
-pytestmark = pytest.mark.skipif(native.load("sessions") is None, reason="the sessions are not compiled here")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(native.load("sessions") is None, reason="the sessions are not compiled here"),
+]
 
 KINDS = ("auth_failure", "connect", "disconnect", "mail_accepted", "session_aborted", IGNORE)
 uses = st.builds(

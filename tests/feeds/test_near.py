@@ -19,7 +19,10 @@ from mailguard.feeds.tails import Woken
 from mailguard.model import Notice
 
 near = native.load()
-pytestmark = pytest.mark.skipif(near is None, reason="the compiled module is not built: make native")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(near is None, reason="the compiled module is not built: make native"),
+]
 FIRST = b"".join(b"line %d that was there before\n" % number for number in range(20))  # more than a head
 
 

@@ -20,7 +20,10 @@ from mailguard.firewall.interface import SCOPES
 from mailguard.notation import V6
 
 hot = native.load()
-pytestmark = pytest.mark.skipif(hot is None, reason="the compiled module is not built: make native")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(hot is None, reason="the compiled module is not built: make native"),
+]
 
 FIRST = 77
 NOW = 1_700_000_000.0
