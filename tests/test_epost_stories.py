@@ -231,6 +231,63 @@ def test_nobody_can_be_framed(lie: str, logs: frozenset[str], tmp_path: Path) ->
         assert {network for network, _ in theatre.banned} == {ATTACKER}
 
 
+FORGED = f"[05/Oct/2026:10:00:00], (example.jp), {OFFICE}[{OFFICE}], AUTH-LOGIN:admin"
+WHOLE = FORGED + " [failed],<B0000000000>,abort"
+NAMES = {
+    "one record": f"x\n{WHOLE}\ny",
+    "one that the server ends": f"x\n{FORGED}",
+    "one that begins the name": f"\n{WHOLE}\n",
+    "many": "x" + f"\n{WHOLE}" * 8,
+    "another broken one before it": f"x\n{FORGED}\n{WHOLE}\ny",
+    "an end before it": f"x [failed],<B0000000000>,abort\n{WHOLE}",
+    "an end before it, and one behind": f"x [failed],<B0000000000>,abort\n{WHOLE}\n{FORGED}",
+    "a success before it": f"sato [success],<B0000000000>,abort\n{WHOLE}",
+    "a message before it": f"a@example.net,<B0000097586>,ok\n{WHOLE}",
+    "as Windows ends lines": f"x\r\n{WHOLE}\r\ny",
+    "far behind": "x" * 8000 + f"\n{WHOLE}" * 8,
+    "longer than a line is read": "x" * 8400 + f"\n{WHOLE}" * 8,
+}
+
+
+@BOTH
+@pytest.mark.parametrize("mechanism", ["LOGIN", "PLAIN"])
+@pytest.mark.parametrize("name", NAMES)
+def test_records_inside_a_name_ban_nobody(
+    name: str, mechanism: str, logs: frozenset[str], tmp_path: Path
+) -> None:
+    """A name with line feeds in it writes whole lines about the office into acceptlog. The office stays, and
+    whoever does so is banned as soon as for any other name."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+    guess = ["AUTH LOGIN", encoded(NAMES[name]), encoded("x")]
+    if mechanism == "PLAIN":
+        guess = ["AUTH PLAIN " + encoded(f"\0{NAMES[name]}\0x")]
+    for number in range(12):
+        theatre.at(10 * HOUR + 20 * number, theatre.says, ATTACKER, "EHLO pc", *guess)
+    theatre.play()
+    assert innocents(theatre) == []
+    if "success" not in name:  # which is no try at all: nobody has such a name, and it speaks for nobody
+        assert theatre.banned[ATTACKER, "password-guessing"] <= 10 * HOUR + 80
+
+
+@BOTH
+def test_forging_shields_nobody(logs: frozenset[str], tmp_path: Path) -> None:
+    """One host forges, another guesses meanwhile: both are banned. Only what stands in the very bytes that
+    the forger may have written does not count."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+    for number in range(12):
+        at = 10 * HOUR + 20 * number
+        lines = ("EHLO pc", "AUTH LOGIN", encoded(NAMES["many"]), encoded("x"))
+        theatre.at(at, theatre.says, "192.0.2.200", *lines)
+        theatre.at(at + 5, theatre.guesses, ATTACKER, "admin")
+    for number in range(12):  # and in a flood
+        theatre.at(11 * HOUR + 0.1 * number, theatre.says, "192.0.2.201", *lines)
+    theatre.play()
+    assert innocents(theatre) == []
+    assert {network for network, _ in theatre.banned} == {"192.0.2.200", "192.0.2.201", ATTACKER}
+
+
 @BOTH
 def test_nobody_who_did_nothing(logs: frozenset[str], tmp_path: Path) -> None:
     """A fortnight of an office and its partner, over midnights and late lines: nobody is banned, and nothing

@@ -147,7 +147,8 @@ class Plans:
             for number, entry in enumerate(entries):
                 rule = entry.rule
                 kinds = rule.kinds() if wanted is None else rule.kinds() & wanted
-                entry.wanted = bool(kinds) or any(use.session in needed for use in rule.sessions)
+                joined = any(use.session in needed for use in rule.sessions)
+                entry.wanted = bool(kinds) or joined or rule.suspect > 0
                 if entry.wanted:
                     for literal in triggers(telling(rule, lines), parser.envelopes):
                         entry.bits |= 1 << literals.setdefault(literal, len(literals))

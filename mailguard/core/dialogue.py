@@ -92,7 +92,9 @@ def is_spoken(data: bytes) -> bool | None:
 class _Log:
     """What is known about one dialogue log."""
 
-    __slots__ = ("began", "ends", "family", "last", "machines", "stamps", "store", "text", "time")
+    __slots__ = (
+        "began", "ends", "family", "last", "machines", "stamps", "store", "stranger", "text", "time",
+    )  # fmt: skip
 
     def __init__(self, machines: tuple[Machine, ...], zone: str, name: str):
         self.machines = machines
@@ -103,6 +105,7 @@ class _Log:
         )
         self.text = False  # the lines of messages are logged too: a lone dot was seen
         self.began: float | None = None
+        self.stranger = -1.0  # the second in which the latest line of a session that is not followed was told
         self.last = b""  # the latest stamp as text ...
         self.time = 0.0  # ... and its time
         self.ends: dict[int, tuple[int, bool]] = {}  # where the latest block of a file ended; in a cut line
@@ -351,6 +354,11 @@ class Reader:
                 return None
         if known is not False:
             store.put(context, False)
+        for machine in run.log.machines:
+            made = self._presence(run, machine, None, time, at)
+            if made is not None:
+                run.found.append(made)
+                break
         return None
 
     def _begin(self, run: _Run, context: bytes, at: int, match: re.Match[bytes], time: float) -> bool:
@@ -441,9 +449,9 @@ class Reader:
             verbs = machine.verbs.get(head.upper())
             if verbs is not None and self._command(run, session, verbs, at):
                 return
-        self._text(run, session, at)
+        self._text(run, session, at, time)
 
-    def _text(self, run: _Run, session: Open, at: int) -> None:
+    def _text(self, run: _Run, session: Open, at: int, time: float) -> None:
         """The client's line is an answer to a challenge, or no command."""
         stop = run.stop(at)
         if session.state == ANSWER:
@@ -452,6 +460,9 @@ class Reader:
             session.turn, session.state = SERVER, ""
         else:
             machine = session.machine
+            made = self._presence(run, machine, None, time, at)  # whoever may talk the reader out of step
+            if made is not None:
+                run.found.append(made)
             session.command, session.argument, session.exchange = machine.other, None, None
             session.table = machine.tables[machine.other.name]
             session.turn, session.state = ODD, _SERVES
@@ -816,15 +827,23 @@ class Reader:
 
     def _mark(self, run: _Run, session: Open, time: float, at: int) -> None:
         """Say that this log tells of a session with that address and time; other logs that tell it too
-        then need not."""
-        machine = session.machine
-        if not machine.marks or session.address is None:
-            return
-        block = run.block
+        then need not. Without an address: that somebody is there, who is not followed."""
+        made = self._presence(run, session.machine, session.address, time, at)
+        if made is not None:
+            (run.found if session.rivals is None else session.rivals.deferred).append(made)
+
+    @staticmethod
+    def _presence(run: _Run, machine: Machine, source: int | None, time: float, at: int) -> Draft | None:
+        if not machine.marks:
+            return None
+        if source is None:
+            if run.log.stranger == time:
+                return None
+            run.log.stranger = time
         event = Event(
-            IGNORE, time, session.address, f"{machine.name}/", 1, {}, block.log, run.base + at, "mail", False
+            IGNORE, time, source, f"{machine.name}/", 1, {}, run.block.log, run.base + at, "mail", False
         )
-        (run.found if session.rivals is None else session.rivals.deferred).append(Draft(event, ()))
+        return Draft(event, ())
 
     def _ended(self, run: _Run, context: bytes, session: Open, made: Event | None) -> None:
         """A session is over."""

@@ -10,6 +10,9 @@ follows at which time, any other log tells messages by their ids. Logs are read 
 covered event waits up to three seconds for the better one, where that log was seen lately; without it the
 careful one counts. An act that counted already is not counted again when the better log comes later still.
 
+A dialogue log that is being written shows every AUTH and MAIL FROM, also of sessions whose address it does
+not know. What it did not see at that time did not happen: such an event never bans and speaks for nobody.
+
 Logs are of one server when their paths differ by the names of the logs alone (`log` in a definition).
 """
 
@@ -23,17 +26,20 @@ from ..model import Event
 from .items import Draft, family
 from .rules import IGNORE, Parser
 from .sessions import Sessions
+from .suspects import Suspects
 
 WAIT = 3.0  # seconds that a covered event waits
 PATIENCE = 600.0  # the same for a message's id in recorded logs
 NEAR = 2.0  # seconds between the stamps of one act
 _ALIVE = 86400.0  # a log that said nothing for so long is taken for switched off
+_WRITTEN = 600.0  # a dialogue log that said something so lately shows what happens
 _FRESH = 600.0  # a server is new for so long: nobody knows yet which of its logs are written
 _MEMORY = 3600.0
 _CAP = 100_000
 _TIMES = 256  # of one source
 _NEVER = float("inf")
 _HELD = b"\0held"
+_SUSPECTS = b"\0suspects"
 _NOBODY = frozenset("B0")
 
 
@@ -123,6 +129,8 @@ class Joined(Sessions):
         self._ids = _Memory()  # (server, parser, message id)
         self._counted = _Memory()  # (server, source, kind): careful events that counted
         self._seen: dict[tuple[bytes, str], float] = {}  # server, parser: when it last told something
+        self._since: dict[tuple[bytes, str], float] = {}  # ... and when first
+        self._suspects = Suspects(parsers)
         self._first: dict[bytes, float] = {}
         self._held: dict[int | None, list[_Held]] = {}  # by source
         self._due = _NEVER  # when the next of them counts
@@ -132,17 +140,20 @@ class Joined(Sessions):
             rule.full_name
             for parser in parsers
             for rule in parser.rules
-            if parser.name in self._covers or rule.full_name in self._better or rule.full_name in self._shared
+            if parser.name in self._covers
+            or rule.full_name in self._better
+            or rule.full_name in self._shared
+            or rule.suspect
         ) | {f"{name}/" for name in self._dialogues}
         self._alone = self.join
-        if self._better or self._shared:
+        if self._better or self._shared or self._suspects.reach:
             self.join = self._join_all  # type: ignore[method-assign]
 
     # ------------------------------------------------------------ items
 
     def _join_all(self, drafts: Sequence[Event | Draft]) -> list[Event]:
-        concerned = self._concerned
-        if not self._held:
+        concerned, suspects = self._concerned, self._suspects
+        if not self._held and not suspects:
             for item in drafts:
                 if (item[3] if type(item) is Event else item[0][3]) in concerned:
                     break
@@ -154,6 +165,11 @@ class Joined(Sessions):
         for item in drafts:
             event = item if type(item) is Event else item.event  # type: ignore[union-attr]
             rule = event.rule
+            if suspects or rule in suspects.reach:
+                judged = suspects.judge(event, self.now)
+                if judged is not event:
+                    item = judged if type(item) is Event else Draft(judged, item.keys)  # type: ignore[union-attr]
+                    event = judged
             if event.time > self._clock:
                 self._clock = event.time
             if self._held:
@@ -234,6 +250,20 @@ class Joined(Sessions):
     def _alive(self, server: bytes, name: str, time: float) -> bool:
         return time - self._seen.get((server, name), float("-inf")) <= _ALIVE
 
+    def _unheard(self, side: _Side, event: Event) -> bool:
+        """Whether a dialogue log that is written knows of nothing at that time that could be this act."""
+        if event.kind == "session_aborted":
+            return False  # who says nothing is heard by nobody
+        for name in side.better:
+            key = side.server, name
+            if (
+                name in self._dialogues
+                and self._since.get(key, _NEVER) <= event.time <= self._seen.get(key, -_NEVER) + _WRITTEN
+                and not self._marks.near((*key, None), event.time, NEAR)
+            ):
+                return True
+        return False
+
     def _count(self, side: _Side, event: Event) -> None:
         """A careful event counts; the better ones that come later do not."""
         for name in side.better:
@@ -244,6 +274,7 @@ class Joined(Sessions):
         side = self._side(event)
         server, name = side.server, side.parser
         self._seen[server, name] = max(event.time, self._seen.get((server, name), event.time))
+        self._since[server, name] = min(event.time, self._since.get((server, name), event.time))
         if event.kind == IGNORE:
             self._marks.add((server, name, event.source), event.time)
             self._drop(event.source)
@@ -294,10 +325,13 @@ class Joined(Sessions):
         self._due = min((held.due for part in self._held.values() for held in part), default=_NEVER)
         found: list[Event] = []
         for held in sorted(free, key=lambda one: one.turn):
-            side = self._side(held.event)
-            self._count(side, held.event)
-            if not side.covers or self._tells(held.event):
-                found.append(held.event)
+            event = held.event
+            side = self._side(event)
+            if event.may_ban and self._unheard(side, event):
+                event = event._replace(may_ban=False)
+            self._count(side, event)
+            if not side.covers or self._tells(event):
+                found.append(event)
         return found
 
     def release(self, now: float) -> list[Event]:
@@ -321,6 +355,8 @@ class Joined(Sessions):
             every = sorted((one for part in self._held.values() for one in part), key=lambda one: one.turn)
             held = [[due, *event[:10], sorted(event.proved)] for due, _, event in every]
             yield _HELD, json.dumps(held, separators=(",", ":")).encode() if held else None
+        if self._suspects.reach:
+            yield _SUSPECTS, self._suspects.row()
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up the rows of a checkpoint."""
@@ -329,6 +365,8 @@ class Joined(Sessions):
             if key == _HELD:
                 for due, *fields, proved in json.loads(value):
                     self._hold(float(due), Event._make([*fields, frozenset(proved), b""]))
+            elif key == _SUSPECTS:
+                self._suspects.restore(value)
             else:
                 others.append((key, value))
         super().restore(others)

@@ -95,7 +95,8 @@ class Rule:
     forgeries: tuple[Sample, ...] = ()
     guard: str = ""  # who guarantees what prose and inline classes hold
     unproved: tuple[str, ...] = ()  # slots that the author knows to be ambiguous: never keys
-    covered_by: tuple[str, ...] = ()  # parsers of logs that tell the same act better; see `covered`
+    covered_by: tuple[str, ...] = ()  # parsers of logs that tell the same act better; see `joined`
+    suspect: int = 0  # bytes from the line's beginning that a client may have written; see `suspects`
     place: str = "reply"  # in a dialogue: where its line stands ...
     answers: tuple[str, ...] = ()  # ... which commands it answers, () all ...
     keep: tuple[str, ...] = ()  # ... slots remembered for later lines of the session ...

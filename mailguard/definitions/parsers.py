@@ -53,6 +53,7 @@ _RULE = (
     "about",
     "unproved",
     "covered_by",
+    "suspect",
     *dialogues.RULE,
 )
 _USE = ("open", "use", "close", "carry", "tally", "less", "otherwise", "once", "must")
@@ -61,6 +62,7 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _WEIGHT = re.compile(r"([a-z_]+)(?: ?- ?(?:(\d{1,5})|([a-z_]+)))?\Z")
 _FROM_ENVELOPE = ("pid", "host")
 _LARGEST_CAP = 1_000_000
+_MOST_SUSPECT = 1 << 20
 
 Keys = tuple[str | int, ...]
 
@@ -367,6 +369,14 @@ class _Loader:
                     f"{about}: {other!r} is no other parser's name",
                     "another log tells the same act better",
                 )
+        suspect = read.get(table, "suspect", int, 0, keys, about)
+        if not 0 <= suspect <= _MOST_SUSPECT:
+            read.problem(
+                (*keys, "suspect"),
+                f"{about}: suspect must be from 0 to {_MOST_SUSPECT}",
+                "so many bytes of log behind such a line ban nobody",
+                "Write how much text of a client one record can hold.",
+            )
         place, answers, keep, with_ = dialogues.read_rule(read, table, keys, about, self.dialogue, pattern)
         guard = read.get(table, "guard", str, "", keys, about) or read.get(
             self.data, "guard", str, "", (), "parser"
@@ -385,6 +395,7 @@ class _Loader:
             guard=guard,
             unproved=unproved,
             covered_by=covered_by,
+            suspect=suspect,
             place=place,
             answers=answers,
             keep=keep,
