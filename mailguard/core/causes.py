@@ -89,7 +89,20 @@ def _busiest(found: Iterable[tuple[Who, int]], count: int) -> list[tuple[Who, in
 
 
 def _forget(counts: dict[int | str, int]) -> None:
-    kept = sorted(counts.items(), key=lambda one: (-one[1], isinstance(one[0], str), one[0]))[:MOST]
+    """Only the `MOST` busiest stay; of equals, who came last. (Not all are sorted: that would hold lines up
+    that decide.)"""
+    least = sorted(counts.values(), reverse=True)[MOST - 1]
+    numbers = list(counts.values())
+    over = numbers.count(least) - (MOST - sum([number > least for number in numbers]))
+    kept: dict[int | str, int] = {}
+    for who, number in counts.items():
+        if number > least:
+            kept[who] = number
+        elif number == least:
+            if over > 0:
+                over -= 1
+            else:
+                kept[who] = number
     counts.clear()
     counts.update(kept)
 

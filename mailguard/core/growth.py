@@ -28,8 +28,9 @@ BYTES, MESSAGES = "bytes", "messages"
 HOURS, ALARMS = "growth/hours", "growth/alarms"
 DETECTOR = "growth"
 MOST_THINGS = 200
-ASKED = 256  # of the events that came meanwhile are looked at, or up to twice as many
-MEANWHILE = 8 * ASKED  # events that may wait until who was busy is counted, live: nobody asks before
+#: Live, between two readings: so many events are all looked at, then one of `STRIDE` (no pattern of a log has
+#: its length), `TOGETHER` at once; nobody asks before the reading, and lines that decide must not wait.
+ASKED, STRIDE, TOGETHER = 512, 7, 64
 ENOUGH = 0.9  # of the time of learning: a few hours are always missed
 WHOLE = 0.75  # of an hour must have been seen to learn from it
 CREDIT = 2.0  # an hour in which it grew too much counts for no more than so many times the normal one
@@ -50,7 +51,9 @@ class Growth:
         self._calendar = Calendar(rules.zone)
         self._names: dict[str, str] = {}
         self._causes = Causes(rules.within, exists, self._name)
-        self._later: list[Event] = []  # live: to be counted together
+        self._later: list[Event] = []  # live: to be counted together ...
+        self._times = 1  # ... each for so many
+        self._passed = 0  # events since the last reading
         self._hour: tuple[int, int] | None = None
         self._hour_steps = 0
         self._places: dict[str, Place] | None = {}  # by log; None: there are readings
@@ -83,9 +86,7 @@ class Growth:
         effects: list[Effect] = []
         places, causes = self._places, self._causes
         if places is None:
-            self._later += events
-            if len(self._later) >= MEANWHILE:
-                self._count_later()
+            self._keep(events)
             return effects
         begin, clock = 0, self._clock
         for at, event in enumerate(events):
@@ -109,15 +110,24 @@ class Growth:
         self._clock = clock
         return effects
 
+    def _keep(self, events: Sequence[Event]) -> None:
+        """Live: those that tell who is busy; of a flood a part."""
+        passed = self._passed
+        self._passed = passed + len(events)
+        if passed < ASKED:
+            self._later += events
+        else:
+            if self._times == 1:
+                self._count_later()
+                self._times = STRIDE
+            self._later += events[-(passed + self._offset) % STRIDE :: STRIDE]
+        if len(self._later) >= TOGETHER:
+            self._count_later()
+
     def _count_later(self) -> None:
-        """Count who was busy, of what came since the last time."""
+        """Count who was busy, of what was kept since the last time."""
         events, self._later = self._later, []
-        if len(events) < 2 * ASKED:
-            self._causes.saw(events)
-            return
-        stride = len(events) // ASKED  # a flood: a part of it tells who causes it
-        self._offset = (self._offset + 1) % stride
-        self._causes.saw(events[self._offset :: stride], stride)
+        self._causes.saw(events, self._times)
 
     def _steps_until(self, time: float) -> list[Effect]:
         """All steps that are due when an event of this time comes."""
@@ -164,6 +174,7 @@ class Growth:
         """The sizes of logs and how many messages wait, as of now."""
         time, effects = readings.time, list[Effect]()
         self._count_later()
+        self._passed, self._times, self._offset = 0, 1, (self._offset + 1) % STRIDE
         if self._places is not None and readings.bytes:
             self._places = None
             self._gap()

@@ -22,6 +22,7 @@ from ..core.requests import one_source
 from ..model import Alert, Effect, Impose, Item, Lift, Network, Notice, Request
 from ..notation import covers, format_effect, format_network, parse_network
 from ..replay import row
+from .garbage import settle
 from .meter import status as growth_status
 from .strays import DETECTOR, strays
 from .strays import row as row_of
@@ -118,6 +119,7 @@ class Desk:
             counters = guard.scanner.counters
             said = guard.health.tick(now, counters.lines, counters.cut)
             guard.runner.tick(monotonic)
+            settle()
             if not self._hourly_at - HOUR <= now < self._hourly_at:
                 self._hourly_at = now + HOUR
                 self._hourly(now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import sys
 import time
@@ -30,6 +29,7 @@ from ..notation import format_effect
 from ..problems import EXIT_OK, EXIT_UNAVAILABLE, ProblemsError
 from ..replay import Merged, Summary
 from ..sdnotify import Notifier
+from . import garbage
 from .alerts import Runner
 from .build import Loaded, make_judge, options_of
 from .desk import Desk
@@ -40,8 +40,6 @@ from .printer import Printer
 from .signals import Signals
 
 MOST_TOLD = 10  # bans that would stand, listed at the first start
-#: Events make no cycles, so the collector may look seldom. Its pauses would delay bans.
-GARBAGE = (2_000, 50, 1000)
 SALT = "secret"  # the ledger's name for the key of the engine's hashes
 
 
@@ -146,9 +144,7 @@ class Guard:
         self.meter = measure(self)  # not before: what was written meanwhile is read at once
         # From here on nothing is lost: a guard that is killed goes on from this checkpoint.
         self.loop.checkpoint()
-        gc.collect()
-        gc.freeze()  # what stands now stands for long: the collector need not look at it again
-        gc.set_threshold(*GARBAGE)
+        garbage.seldom()
         sys.setswitchinterval(0.0005)  # the ledger's thread gives way quickly
         self.notifier.ready(self.desk.line())
 
