@@ -38,6 +38,8 @@ REPORT: dict[str, str] = {
     "report.figure.caught": "Sources banned",
     "report.figure.never": "Sources never banned",
     "report.figure.alerts": "Alerts",
+    "report.figure.tried": "Settings tried",
+    "report.figure.detectors": "Detectors",
     "report.figure.hurt": "Bans that hurt somebody",
     # who would have been hurt
     "report.hurt.heading": "Who would have been hurt",
@@ -97,13 +99,19 @@ REPORT: dict[str, str] = {
     "report.detectors.caption": "Detectors",
     # tuning
     "report.tuning.heading": "Tuning",
+    "report.tuning.title": "What other settings would have done",
+    "report.tuning.lead": (
+        "The same logs were judged under each setting. Further left less is let through, further down fewer "
+        "bans lock out somebody known."
+    ),
+    "report.tuning.nothing": "No setting was tried.",
     "report.tuning.alt": "{count} settings of {detector}: what they let through, whom they would have hurt",
     "report.tuning.caption": "Settings that were tried",
     "report.tuning.advised": "advised",
     "report.tuning.present": "in force",
     "report.tuning.best": "none is better in both",
     "report.tuning.other": "others",
-    "report.tuning.up": "↑ own users and partners locked out",
+    "report.tuning.up": "↑ bans that would have locked out somebody known",
     "report.tuning.across": "hostile events let through →",
     # sources, accounts
     "report.sources.heading": "Where it came from",
@@ -165,6 +173,6 @@ REPORT: dict[str, str] = {
     "report.column.mark": "note",
     "report.column.caught": "attackers caught",
     "report.column.through": "let through",
-    "report.column.hurting": "locked out",
+    "report.column.hurting": "bans that hurt somebody",
     "report.column.peak": "at once",
 }

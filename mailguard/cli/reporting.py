@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import tzinfo
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from mailguard.definitions.settings import Settings
     from mailguard.model import Notice
     from mailguard.replay.rehearsal import Rehearsal
+    from mailguard.replay.summary import Summary
     from mailguard.replay.verdict import Verdict
     from mailguard.report import Frontier
     from mailguard.report.watching import Watcher
+    from mailguard.tuning.outcome import Outcome
 
 LANGUAGES = ("en", "ja")
 
@@ -62,6 +65,15 @@ class Spoken:
 
     def notice(self, notice: Notice) -> str:
         return notice_words(notice)
+
+
+def zone_of(name: str) -> tzinfo | None:
+    """The named zone; None, this host's, where none is named."""
+    if not name:
+        return None
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 @contextmanager
@@ -128,8 +140,6 @@ def write_report(
     frontiers: Sequence[Frontier] = (),
 ) -> None:
     """Write what the rehearsal found; it was watched by a `mailguard.report.Watcher`."""
-    from zoneinfo import ZoneInfo
-
     from mailguard.report import gather, render
     from mailguard.report.watching import Watcher
 
@@ -137,10 +147,35 @@ def write_report(
     report = gather(
         rehearsed,
         watcher if isinstance(watcher, Watcher) else Watcher(),
-        ZoneInfo(timezone) if timezone else None,
+        zone_of(timezone),
         names=settings.general.evidence == "full",
         frontiers=frontiers,
     )
     with speaking(language, settings) as spoken:
+        page.write(render(report, Spoken(spoken)))
+    click.echo(f"mailguard: {safe(text('report.written', path=page.path))}", err=True)
+
+
+def write_tuning(
+    page: Page,
+    rehearsed: Rehearsal,
+    summary: Summary,
+    found: Sequence[Outcome],
+    interrupted: bool,
+    settings: Settings,
+    timezone: str,
+    language: str | None,
+) -> None:
+    """Write which settings were tried and what they came to."""
+    from dataclasses import replace
+
+    from mailguard.report import begun, render
+
+    from .frontiers import frontier_of
+
+    report = begun(rehearsed, summary, zone_of(timezone))
+    with speaking(language, settings) as spoken:
+        frontiers = [frontier_of(outcome) for outcome in found]
+        report = replace(report, tuned=True, frontiers=frontiers, interrupted=interrupted)
         page.write(render(report, Spoken(spoken)))
     click.echo(f"mailguard: {safe(text('report.written', path=page.path))}", err=True)

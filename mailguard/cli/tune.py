@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from .rehearsing import (
     shutouts_of,
     tell,
 )
+from .reporting import Page, report_options, write_tuning
 
 if TYPE_CHECKING:
     from mailguard.core.detectors import Detector
@@ -71,6 +72,7 @@ LIMIT = 5000
 @reading_options
 @part_options
 @ledger_option
+@report_options
 @click.option(
     "-o",
     "--output",
@@ -94,6 +96,8 @@ def command(
     since: float | None,
     until: float | None,
     ledger: str | None,
+    html: str | None,
+    language: str | None,
     form: str,
 ) -> int:
     """Find the thresholds that would have done best with logs.
@@ -116,16 +120,21 @@ def command(
     )
     tasks = [task for grid in grids for task in tasks_of(setup, grid.variants, grid.detector.name)]
     sweep = Sweep(rehearsed, tasks, workers)
-    with progress(rehearsed):
-        summary = sweep.read()
-    read = time.monotonic()
-    if not sweep.interrupted and rehearsed.sources:
-        if detector is None:
-            grids = _counting(grids, summary)
-            sweep.tasks = [task for grid in grids for task in tasks_of(setup, grid.variants, grid.detector.name)]
-        with _bar(sweep):
-            sweep.run()
-    _show(sweep, grids, summary, len(shutouts), form)
+    with nullcontext() if html is None else Page(html) as page:
+        with progress(rehearsed):
+            summary = sweep.read()
+        read = time.monotonic()
+        if not sweep.interrupted and rehearsed.sources:
+            if detector is None:
+                grids = _counting(grids, summary)
+                sweep.tasks = [
+                    task for grid in grids for task in tasks_of(setup, grid.variants, grid.detector.name)
+                ]
+            with _bar(sweep):
+                sweep.run()
+        found = _show(sweep, grids, summary, len(shutouts), form)
+        if page is not None:
+            write_tuning(page, rehearsed, summary, found, sweep.interrupted, settings, timezone, language)
     _report(sweep, summary, read - begun, time.monotonic() - begun)
     if sweep.interrupted:
         return 130
@@ -188,8 +197,8 @@ def _bar(sweep: Sweep) -> Iterator[None]:
         yield
 
 
-def _show(sweep: Sweep, grids: list[Grid], summary: Summary, shutouts: int, form: str) -> None:
-    """What each grid came to."""
+def _show(sweep: Sweep, grids: list[Grid], summary: Summary, shutouts: int, form: str) -> list[Outcome]:
+    """Show what each grid came to, and give it."""
     from mailguard.tuning.outcome import outcomes
 
     from .frontiers import write_csv, write_json_lines, write_outcome, write_plain
@@ -204,6 +213,7 @@ def _show(sweep: Sweep, grids: list[Grid], summary: Summary, shutouts: int, form
             write_outcome(outcome)
     else:
         write_plain(found)
+    return found
 
 
 def _report(sweep: Sweep, summary: Summary, reading: float, seconds: float) -> None:

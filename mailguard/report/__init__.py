@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .contents import Frontier, Point, Report, Words
-from .gather import gather
+from .gather import begun, gather
 from .page import policy, render
 from .watching import Watcher
 
-__all__ = ["Frontier", "Point", "Report", "Watcher", "Words", "gather", "policy", "render"]
+__all__ = ["Frontier", "Point", "Report", "Watcher", "Words", "begun", "gather", "policy", "render"]

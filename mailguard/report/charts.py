@@ -113,7 +113,7 @@ def scatter(frontier: Frontier, title: str) -> Markup:
     hurt = max(p.hurt for p in points)
 
     def across(through: int) -> float:
-        return 4 + 92 * (through - least) / max(1, most - least)
+        return 8 + 88 * (through - least) / max(1, most - least)
 
     def up(number: int) -> float:
         return 90 - 80 * number / max(1, hurt)
@@ -144,7 +144,25 @@ def scatter(frontier: Frontier, title: str) -> Markup:
                 class_=kind,
             )
         )
-    return element("svg", element("title", title), *marks, class_="scatter", role="img")
+    scale = [
+        element("text", f"{number:,}", x="0.4em", y=f"{up(number):.2f}%", dy="0.35em")
+        for number in sorted({0, hurt})
+    ]
+    return element("svg", element("title", title), *scale, *marks, class_="scatter", role="img")
+
+
+def scatter_scale(frontier: Frontier, name: str) -> Markup:
+    """What stands under it: the ends of the scale, and its name."""
+    through = [point.through for point in frontier.points]
+    ends = {8: min(through), 96: max(through)}
+    texts = [
+        element(
+            "text", f"{number:,}", x=f"{place}%", y="1.1em", text_anchor="middle" if place < 50 else "end"
+        )
+        for place, number in ends.items()
+    ]
+    middle = element("text", name, x="52%", y="1.1em", text_anchor="middle")
+    return element("svg", *texts, middle, class_="axis", aria_hidden="true")
 
 
 # ---------------------------------------------------------------- pieces of SVG

@@ -38,7 +38,7 @@ class Point:
     name: str  # what it changes, in the words of the settings: "count = 5, within = 10m"
     caught: int  # attackers that were banned
     through: int  # hostile events that no ban stopped
-    hurt: int  # own users and partners that would have been locked out
+    hurt: int  # bans that would have locked out somebody known
     bans: int
     peak: int  # bans that stood at once
     delay: float | None  # seconds to the ban, median
@@ -87,5 +87,6 @@ class Report:
     notices: Sequence[Notice] = ()
     untold: int = 0  # notices that were not kept
     frontiers: Sequence[Frontier] = ()
+    tuned: bool = False  # it tells of settings that were tried, not of bans
     hurt: list[BanRecord] = field(default_factory=list)  # bans that would have hurt somebody
     hidden: list[BanRecord] = field(default_factory=list)  # bans of which not all is visible

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import tzinfo
 
 from ..model import HOSTILE, Network
 from ..notation import covers
 from ..replay.rehearsal import Rehearsal
+from ..replay.summary import Summary
 from ..replay.timeline import BanRecord, host_network
 from ..replay.verdict import HIDDEN, HURT, verdict
 from .calendar import edges, step_of
@@ -15,6 +17,21 @@ from .contents import Frontier, Report
 from .watching import Account, Watcher
 
 MOST = 20  # sources, networks and accounts that are listed
+
+
+def begun(rehearsed: Rehearsal, seen: Summary, zone: tzinfo | None) -> Report:
+    """A report that tells what was read, and nothing of bans."""
+    return Report(
+        first=seen.first,
+        last=seen.last,
+        zone=zone,
+        logs=[source.path for source in rehearsed.sources],
+        records=seen.records,
+        hostile=sum(count for kind, count in seen.by_kind.items() if kind in HOSTILE),
+        interrupted=rehearsed.interrupted,
+        notices=seen.notices,
+        untold=seen.untold,
+    )
 
 
 def gather(
@@ -31,17 +48,11 @@ def gather(
     bans = timeline.bans()
     verdicts = [(ban, verdict(ban).id) for ban in bans]
     sources, events, worst = timeline.uncaught(MOST)
-    report = Report(
-        first=seen.first,
-        last=seen.last,
-        zone=zone,
-        logs=[source.path for source in rehearsed.sources],
-        records=seen.records,
-        hostile=sum(count for kind, count in seen.by_kind.items() if kind in HOSTILE),
+    report = replace(
+        begun(rehearsed, seen, zone),
         stopped=sum(timeline.stopped.values()),
         caught=timeline.caught,
         alerts=trial.summary.alerts,
-        interrupted=rehearsed.interrupted,
         bans=bans,
         scores=[(name, score) for name, score in sorted(timeline.scores.items()) if name],
         sources=[
@@ -53,8 +64,6 @@ def gather(
         worst=[(host_network(key), record) for key, record in worst],
         forgotten=watcher.forgotten,
         names_forgotten=watcher.names_forgotten,
-        notices=seen.notices,
-        untold=seen.untold,
         frontiers=frontiers,
         hurt=[ban for ban, found in verdicts if found == HURT],
         hidden=[ban for ban, found in verdicts if found == HIDDEN],

@@ -9,6 +9,7 @@ dark and the switch between them are the style sheet's work.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -56,7 +57,7 @@ def policy(style: str) -> str:
 def render(report: Report, words: Words) -> str:
     """The whole page. The same report and words give the same text."""
     parts = _sections(report, words)
-    title, sheet = words.text("report.title"), style(words)
+    title, sheet = _title(report, words), style(words)
     body = element(
         "body",
         _header(report, words),
@@ -93,6 +94,10 @@ def render(report: Report, words: Words) -> str:
     return f"<!doctype html>\n{element('html', head, body, lang=words.language)}\n"
 
 
+def _title(report: Report, words: Words) -> str:
+    return words.text("report.tuning.title" if report.tuned else "report.title")
+
+
 def _span(report: Report, before: str) -> str:
     if report.first is None or report.last is None:
         return ""
@@ -119,7 +124,7 @@ def _header(report: Report, words: Words) -> Markup:
         element(
             "div", element("p", "mailguard", class_="brand"), element("fieldset", *choices), class_="top"
         ),
-        element("h1", words.text("report.title")),
+        element("h1", _title(report, words)),
         element("p", when, class_="when") if when else None,
         element("p", words.text("report.interrupted"), class_="warning") if report.interrupted else None,
     )
@@ -164,6 +169,8 @@ def _sections(report: Report, words: Words) -> list[tuple[str, str, Markup]]:
 def _summary(report: Report, words: Words) -> Markup:
     if report.first is None:
         return element("p", words.text("report.empty"), class_="lead")
+    if report.tuned:
+        return _tuned(report, words)
     if not report.hostile:
         lead = words.text("report.lead-quiet")
     elif not report.bans:
@@ -180,32 +187,47 @@ def _summary(report: Report, words: Words) -> Markup:
         hurt = words.text(f"report.lead-hurt{'-one' if one else ''}", hurt=number(len(report.hurt)))
     elif report.bans:
         hurt = words.text("report.lead-nobody")
-    figures = (
-        ("records", number(report.records)),
-        ("hostile", number(report.hostile)),
-        ("stopped", f"{number(report.stopped)} ({share(report.stopped, report.hostile)})"),
-        ("bans", number(len(report.bans))),
-        ("caught", number(report.caught)),
-        ("never", number(report.never[0])),
-        ("alerts", number(report.alerts)),
-        ("hurt", number(len(report.hurt))),
-    )
-    return join(
-        (
-            element("p", lead, " " if hurt and words.language == "en" else None, hurt or None, class_="lead"),
+    figures = {
+        "records": number(report.records),
+        "hostile": number(report.hostile),
+        "stopped": f"{number(report.stopped)} ({share(report.stopped, report.hostile)})",
+        "bans": number(len(report.bans)),
+        "caught": number(report.caught),
+        "never": number(report.never[0]),
+        "alerts": number(report.alerts),
+        "hurt": number(len(report.hurt)),
+    }
+    blank = " " if hurt and words.language == "en" else None
+    lead_part = element("p", lead, blank, hurt or None, class_="lead")
+    return join((lead_part, _figures(figures, words, "hurt" if report.hurt else "")))
+
+
+def _tuned(report: Report, words: Words) -> Markup:
+    """What was tried."""
+    tried = sum(len(frontier.points) for frontier in report.frontiers)
+    figures = {
+        "records": number(report.records),
+        "hostile": number(report.hostile),
+        "tried": number(tried),
+        "detectors": number(len(report.frontiers)),
+    }
+    lead = words.text("report.tuning.lead" if tried else "report.tuning.nothing")
+    return join((element("p", lead, class_="lead"), _figures(figures, words)))
+
+
+def _figures(figures: Mapping[str, str], words: Words, alarm: str = "") -> Markup:
+    """Names and values; `alarm` is the one that is to be seen first."""
+    return element(
+        "dl",
+        *(
             element(
-                "dl",
-                *(
-                    element(
-                        "div",
-                        element("dt", words.text(f"report.figure.{name}")),
-                        element("dd", value),
-                        class_="alarm" if name == "hurt" and report.hurt else None,
-                    )
-                    for name, value in figures
-                ),
-            ),
-        )
+                "div",
+                element("dt", words.text(f"report.figure.{name}")),
+                element("dd", value),
+                class_="alarm" if name == alarm else None,
+            )
+            for name, value in figures.items()
+        ),
     )
 
 

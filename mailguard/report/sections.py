@@ -10,7 +10,7 @@ from ..model import Network
 from ..notation import format_network
 from ..replay.timeline import BanRecord
 from .calendar import Tick, moment, ticks
-from .charts import Piece, Strip, axis, bars, lane, pieces, scatter
+from .charts import Piece, Strip, axis, bars, lane, pieces, scatter, scatter_scale
 from .contents import Frontier, Point, Report, Words
 from .markup import Child, Markup, element, join, lines
 from .tables import detector_table, heading, network, number, table
@@ -155,7 +155,7 @@ def tuning(frontier: Frontier, words: Words) -> Markup:
         "div",
         element("div", words.text("report.tuning.up"), class_="up"),
         scatter(frontier, alt),
-        element("div", words.text("report.tuning.across"), class_="across"),
+        scatter_scale(frontier, words.text("report.tuning.across")),
         class_="plane",
     )
     listed = [point for point in points if point.best or point.present or point.advised]
@@ -163,7 +163,10 @@ def tuning(frontier: Frontier, words: Words) -> Markup:
     return join(
         (
             element("h3", element("code", frontier.detector)),
-            *(element("p", reason) for reason in frontier.reasons),
+            *(
+                element("p", reason if at else element("b", reason))
+                for at, reason in enumerate(frontier.reasons)
+            ),
             *(element("p", warning, class_="warning") for warning in frontier.warnings),
             _figure(words.text("report.tuning.caption"), legend, plot),
             table(

@@ -127,8 +127,8 @@ def test_charts_have_their_size(running: Browser, page: Render, tmp_path: Path) 
 def test_paper(running: Browser, page: Render, tmp_path: Path) -> None:
     """5,000 bans fit the window and print on a few pages of A4, with the latest hundred; what is for screens
     only is not there. Nothing is said and nothing asked for."""
-    tab = shown(running, tmp_path / "report.html", page(many(5000)), 360)
-    assert tab.evaluate("document.documentElement.scrollWidth") == 360
+    tab = shown(running, tmp_path / "report.html", page(many(5000)))
+    assert tab.evaluate("document.documentElement.scrollWidth") == 1280
     (tmp_path / "report.pdf").write_bytes(tab.paper())
     told = subprocess.run(
         ["pdfinfo", str(tmp_path / "report.pdf")], capture_output=True, text=True, check=True
