@@ -9,11 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, datetime, tzinfo
+from struct import Struct
 from typing import NamedTuple
 
 from .model import Alert, Effect, Impose, Lift, Network, Offence
 
 V6 = 1 << 128
+_HEXTETS = Struct(">8H")
+_ZEROS = tuple(":0" * count + ":" for count in range(8, 1, -1))
 _MAPPED = 0xFFFF << 32
 # The usual forms of addresses: four numbers without leading zeros, groups of at most four digits.
 _DOTTED = re.compile(r"(?:0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2})){3}\Z")
@@ -72,7 +75,13 @@ def _plain_v6(text: str) -> int | None:
 def format_address(address: int) -> str:
     """Canonical text of a packed address."""
     if address >= V6:
-        return str(ipaddress.IPv6Address(address - V6))
+        groups = _HEXTETS.unpack((address - V6).to_bytes(16, "big"))
+        text = ":{:x}:{:x}:{:x}:{:x}:{:x}:{:x}:{:x}:{:x}:".format(*groups)
+        for zeros in _ZEROS:  # the longest run of two or more, the first of equals
+            at = text.find(zeros)
+            if at >= 0:
+                return f"{text[1:at]}::{text[at + len(zeros) : -1]}"
+        return text[1:-1]
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 

@@ -81,6 +81,10 @@ class Redactor:
         """`jo…#1a2b3c4d@example.com` for a name or address; as it is when names are kept or there is none."""
         if not text or self.shown(text):
             return escape(text[:LINE])
+        return self._short(text)
+
+    def _short(self, text: str) -> str:
+        """The short form of a name that may not stand as it is."""
         short = self._names.get(text)
         if short is None:
             local, at, domain = text.rpartition("@")
@@ -103,10 +107,13 @@ class Redactor:
         """The line as it may be kept; empty when a personal field cannot be found in it to be replaced."""
         text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
         if not self.full:
-            # The longest first, so that a name inside another one leaves no rest standing.
-            values = {value for name in PERSONAL if (value := fields.get(name, "")) and not self.shown(value)}
-            for value in sorted(values, key=len, reverse=True):
-                replaced = _replace(text, value, self.name(value))
+            values = [value for name in PERSONAL if (value := fields.get(name)) and not self.shown(value)]
+            if (
+                len(values) > 1
+            ):  # the longest first, so that a name inside another one leaves no rest standing
+                values = sorted(set(values), key=len, reverse=True)
+            for value in values:
+                replaced = _replace(text, value, self._short(value))
                 if replaced is None:
                     return ""
                 text = replaced
