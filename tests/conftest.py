@@ -24,6 +24,9 @@ from hypothesis import settings
 import mailguard
 
 MUST_RUN = os.environ.get("MAILGUARD_TESTS_MUST_RUN") == "1"
+# Tests read English, whatever the developer's own language is.
+os.environ.pop("LANGUAGE", None)
+os.environ["LC_ALL"] = "C.UTF-8"
 LEFT_OUT = "left out: needs root and network namespaces"
 
 

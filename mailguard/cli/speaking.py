@@ -26,6 +26,8 @@ from .config import general, settings_path
 #: Forms of output for programs: nobody's language.
 MACHINE_FORMS = frozenset({"plain", "json", "csv", "jsonl", "parquet"})
 AUTO = "auto"
+#: What Python itself writes into LC_CTYPE where the locale is not installed (PEP 538): nobody asked for it.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 _OWN = "_mailguard_english"  # the attribute of a click object that keeps its English text
 
 
@@ -100,8 +102,10 @@ def _charset(environment: Mapping[str, str]) -> str:
     where Python was told another."""
     if environment.get("PYTHONIOENCODING") or environment.get("PYTHONUTF8"):
         return ""
-    names = ("LC_ALL", "LC_CTYPE", "LANG")
-    named = next((environment[name] for name in names if environment.get(name)), "")
+    told = [environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    if told[1] in _COERCED:
+        del told[1]
+    named = next(filter(None, told), "")
     codec = _codec(named.partition(".")[2].partition("@")[0])
     return "" if codec == "utf-8" else codec
 
@@ -161,6 +165,8 @@ def localize(command: click.Command) -> None:
     speaks = locale.spoken() != ENGLISH
     command.help = helped(own[0]) if speaks and own[0] else own[0]
     command.short_help = first_sentence(command.help) if speaks and command.help else own[1]
+    if vars(command).get("_help_option") is not None:  # click keeps it in the language that was spoken then
+        vars(command)["_help_option"] = None
     for parameter in command.params:
         text = vars(parameter).setdefault(_OWN, getattr(parameter, "help", None))
         if text:

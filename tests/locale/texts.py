@@ -29,6 +29,8 @@ OTHERS = (
     "{value!r} is not a valid boolean",
 )  # fmt: skip
 STILL_NEEDED = {"Error: {message}"}
+#: Placeholders in usages, which are the same in every language, as FILE and TIME are.
+PLACEHOLDERS = {"file", "directory", "path"}
 
 Text = tuple[str, str, str | None]  # context, English, its plural
 
@@ -65,7 +67,7 @@ def click_texts() -> Iterator[tuple[str, str | None]]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 said = [one.value for one in node.args if isinstance(one, ast.Constant)]
                 texts = [one for one in said if isinstance(one, str)]
-                if node.func.id not in ("_", "ngettext") or not texts:
+                if node.func.id not in ("_", "ngettext") or not texts or texts[0] in PLACEHOLDERS:
                     continue
                 if texts[0] in STILL_NEEDED or not texts[0].startswith(OTHERS):
                     yield texts[0], texts[1] if node.func.id == "ngettext" else None
@@ -82,7 +84,8 @@ def all_texts() -> tuple[Text, ...]:
     """Each once."""
     found: dict[tuple[str, str], Text] = {}
     for context, english, plural in _all():
-        found.setdefault((context, english), (context, english, plural))
+        if english:  # the heading of a column without one
+            found.setdefault((context, english), (context, english, plural))
     return tuple(found.values())
 
 
