@@ -56,6 +56,7 @@ class _Words:
         catalogue = locale.current()
         known = [] if catalogue is None else catalogue.known("wrong")
         known.sort(key=lambda one: -len(_PLACE.sub("", re.escape(one[0]))))  # the most exact first
+        self._exact = {english: translation for english, translation in known if not NAME.search(english)}
         self._patterns = [(template(english), translation) for english, translation in known]
 
     def __call__(self, said: str) -> str:
@@ -71,7 +72,10 @@ class _Words:
         """The most exact text that fits: its rank, and the translation with the values in it."""
         for rank, (pattern, translation) in enumerate(self._patterns):
             if found := pattern.fullmatch(said):
-                return rank, filled(translation, found.groupdict())
+                values = found.groupdict()
+                if "kind" in values:  # words of ours: "a whole number"
+                    values["kind"] = self._exact.get(values["kind"], values["kind"])
+                return rank, filled(translation, values)
         return None
 
 

@@ -133,7 +133,7 @@ class TestCatalogue:
 
 def shape(text: str) -> str:
     """A text without what stands in its places, and without the name of what it is about."""
-    return re.sub(r"\{[^{}]*\}", "{}", text).removeprefix("{}: ")
+    return re.sub(r"(?:\{[^{}]*\})+", "{}", text).removeprefix("{}: ")
 
 
 def literals() -> set[str]:
