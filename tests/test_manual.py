@@ -12,7 +12,7 @@ import pytest
 
 from mailguard import cli, model, problems
 from mailguard.core.pattern import slots
-from mailguard.definitions import actions, dialogues, parsers
+from mailguard.definitions import actions, dialogues, lines, parsers, rules, sessions
 from mailguard.firewall.actions import self_test
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,10 +200,10 @@ def test_slot_types_are_in_the_manual() -> None:
 @pytest.mark.parametrize(
     ("section", "keys"),
     [
-        ("KEYS OF A FILE", parsers._TOP),
-        ("KEYS OF A RULE", parsers._RULE),
-        ("KEYS OF A LINE", (*parsers._LINE, "expect", "source")),
-        ("SESSIONS", (*parsers._SESSION, *parsers._USE)),
+        ("KEYS OF A FILE", parsers.TOP),
+        ("KEYS OF A RULE", rules.RULE),
+        ("KEYS OF A LINE", (*lines.LINE, "expect", "source")),
+        ("SESSIONS", (*sessions.SESSION, *sessions.USE)),
         ("DIALOGUES", dialogues.TOP),
         ("KEYS OF A COMMAND", dialogues.COMMAND),
     ],

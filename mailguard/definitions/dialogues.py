@@ -38,7 +38,7 @@ TOP = (
 )
 COMMAND = ("words", "field", "form", "keep", "decoder", "mark", "about")
 RULE = ("place", "answers", "keep", "with")
-#: The arrival of the lines inside definitions, as in `checks`.
+#: The arrival of the lines inside definitions: 2026-12-31, so that year-less stamps fall into 2026.
 ARRIVAL = 1_798_675_200.0
 _LARGEST_CAP = 1_000_000
 _WORD = re.compile(r"[A-Z]{4}[A-Z0-9 ]{0,28}\Z")

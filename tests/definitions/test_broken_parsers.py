@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailguard.definitions import checks
+from mailguard.definitions import remembered, source
 from mailguard.definitions.parsers import load_parser, load_parsers
 from mailguard.problems import EXIT_DEFINITION, ProblemsError
 
@@ -18,9 +18,9 @@ FILES = sorted(FOLDER.glob("*.toml"))
 @pytest.fixture(autouse=True)
 def forgetful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No result of an earlier run is believed, and none is left."""
-    monkeypatch.setattr(checks.source, "cache_folders", lambda: [tmp_path])
-    monkeypatch.setattr(checks._Passed, "_keys", None)
-    monkeypatch.setattr(checks, "PROOFS", checks._Proofs())
+    monkeypatch.setattr(source, "cache_folders", lambda: [tmp_path])
+    monkeypatch.setattr(remembered.Passed, "_keys", None)
+    monkeypatch.setattr(remembered, "PROOFS", remembered.Proofs())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

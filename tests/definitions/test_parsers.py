@@ -9,7 +9,7 @@ import pytest
 from mailguard.core.rules import Parser, Sample
 from mailguard.core.scanner import Scanner
 from mailguard.core.sessions import Sessions
-from mailguard.definitions import checks, source
+from mailguard.definitions import checks, dialogues, remembered, source
 from mailguard.definitions.parsers import load_parser, load_parsers, read_parser, self_test
 from mailguard.model import Block, Event, Record, Records
 from mailguard.problems import ProblemsError
@@ -24,9 +24,9 @@ shipped = pytest.mark.parametrize("path", PATHS, ids=NAMES)
 @shipped
 def test_shipped_parsers_are_right(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every shipped parser loads with all its proofs and samples, without believing an earlier run."""
-    monkeypatch.setattr(checks.source, "cache_folders", lambda: [tmp_path])
-    monkeypatch.setattr(checks._Passed, "_keys", None)
-    monkeypatch.setattr(checks, "PROOFS", checks._Proofs())
+    monkeypatch.setattr(source, "cache_folders", lambda: [tmp_path])
+    monkeypatch.setattr(remembered.Passed, "_keys", None)
+    monkeypatch.setattr(remembered, "PROOFS", remembered.Proofs())
     parser = load_parser(path)
     assert self_test(parser) == []
     assert {file.name for file in tmp_path.iterdir()} <= {"proofs", "passed.json"}
@@ -49,7 +49,7 @@ def run(scanner: Scanner, sample: Sample, change: object = None) -> list[tuple[o
     found: list[Event] = []
     for line in (*sample.after, sample.line):
         data = (change(line) if callable(change) else line) + b"\n"
-        block = Block("l", data, 0, len(data), 0, checks.ARRIVAL, False, timezone="UTC")
+        block = Block("l", data, 0, len(data), 0, dialogues.ARRIVAL, False, timezone="UTC")
         found = sessions.join(scanner.scan(block))
     return told(found)
 
@@ -102,7 +102,7 @@ def test_one_event_from_the_journal(path: Path) -> None:
         expected, sessions = run(scanner, sample), Sessions([parser])
         found: list[Event] = []
         for line in (*sample.after, sample.line):
-            opened = scanner.explain(line, checks.ARRIVAL, timezone="UTC", fits=False)
+            opened = scanner.explain(line, dialogues.ARRIVAL, timezone="UTC", fits=False)
             if opened.opened is None or opened.opened.style != "syslog":
                 break
             record = Record(
@@ -113,7 +113,7 @@ def test_one_event_from_the_journal(path: Path) -> None:
                 opened.message,
                 0,
             )
-            found = sessions.join(scanner.scan_records(Records("l", [record], checks.ARRIVAL, False)))
+            found = sessions.join(scanner.scan_records(Records("l", [record], dialogues.ARRIVAL, False)))
         else:
             assert told(found) == expected, sample.where
 
@@ -148,15 +148,15 @@ match = "connect from [{source:ip}]{? as {helo:helo}?}"
 
 def test_a_file_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that passed is not run again, until its text changes; a broken one never counts as passed."""
-    monkeypatch.setattr(checks.source, "cache_folders", lambda: [tmp_path])
-    monkeypatch.setattr(checks._Passed, "_keys", None)
+    monkeypatch.setattr(source, "cache_folders", lambda: [tmp_path])
+    monkeypatch.setattr(remembered.Passed, "_keys", None)
     runs: list[str] = []
     original = checks.run_samples
     monkeypatch.setattr(checks, "run_samples", lambda parser: (runs.append(parser.name), original(parser))[1])
     for _ in range(2):
         read_parser(RULE, "one.toml")
     assert runs == ["one"]
-    monkeypatch.setattr(checks._Passed, "_keys", None)  # as a new process
+    monkeypatch.setattr(remembered.Passed, "_keys", None)  # as a new process
     read_parser(RULE, "one.toml")
     assert runs == ["one"]
     read_parser(RULE + "# more\n", "one.toml")
@@ -173,9 +173,9 @@ def test_a_damaged_memory_is_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     """What earlier runs left is believed only when it is whole; otherwise everything is proved again."""
-    monkeypatch.setattr(checks.source, "cache_folders", lambda: [tmp_path])
-    monkeypatch.setattr(checks._Passed, "_keys", None)
-    monkeypatch.setattr(checks, "PROOFS", checks._Proofs())
+    monkeypatch.setattr(source, "cache_folders", lambda: [tmp_path])
+    monkeypatch.setattr(remembered.Passed, "_keys", None)
+    monkeypatch.setattr(remembered, "PROOFS", remembered.Proofs())
     for name in ("passed.json", "proofs"):
         (tmp_path / name).write_bytes(content)
         (tmp_path / name).chmod(0o644)
