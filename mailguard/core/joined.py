@@ -152,13 +152,9 @@ class Joined(Sessions):
     # ------------------------------------------------------------ items
 
     def _join_all(self, drafts: Sequence[Event | Draft]) -> list[Event]:
-        concerned, suspects = self._concerned, self._suspects
-        if not self._held and not suspects:
-            for item in drafts:
-                if (item[3] if type(item) is Event else item[0][3]) in concerned:
-                    break
-            else:
-                return self._alone(drafts)
+        suspects = self._suspects
+        if not self._held and not suspects and not self.concerns(drafts, self._concerned):
+            return self._alone(drafts)
         found: list[Event] = []
         waiting: list[Event | Draft] = []
         better, covers, shared = self._better, self._covers, self._shared

@@ -101,6 +101,8 @@ class Judge:
     def _alone(self, item: Item) -> Iterable[Event]:
         """What `events` makes of a batch of one item, as nearly every live one is: there is nothing to put
         in order."""
+        if isinstance(item, Events) and self.observer is None and not self._keep:
+            return item.events
         if not isinstance(item, Block):
             return self.events([item])
         found = self.scanner.scan(item)

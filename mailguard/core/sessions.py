@@ -134,7 +134,8 @@ class Sessions:
         self.now: float | None = None  # live: wall time of the batch
         self.compiled = twin is not None  # drafts go through the compiled twin
         if twin is not None:
-            self.join = twin.Joiner(self).join  # type: ignore[method-assign]
+            joiner = twin.Joiner(self)
+            self.join, self.concerns = joiner.join, joiner.concerns  # type: ignore[method-assign]
 
     def __len__(self) -> int:
         return sum(len(store.young) + len(store.old) for store in self._stores.values())
@@ -155,6 +156,13 @@ class Sessions:
                 if event is not None:
                     events.append(event)
         return events
+
+    def concerns(self, drafts: Sequence[Event | Draft], rules: frozenset[str]) -> bool:
+        """Is any of the drafts and events of one of these rules?"""
+        return any(
+            (item[3] if type(item) is Event else item[0][3]) in rules
+            for item in drafts
+        )
 
     def release(self, now: float) -> list[Event]:
         """Events that waited until `now`; see `joined`."""

@@ -16,7 +16,7 @@ from .merging import Chunk, Drafted, Stream, merge, running, times_of
 from .span import Span
 from .summary import Summary
 
-BATCH = 4096  # events handed to the judge at once
+BATCH = 512  # events handed to the judge at once, still in the processor's cache
 
 
 class Merged:

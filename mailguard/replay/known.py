@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core import native
 from ..core.networks import source_key
 from ..model import Network
 from ..notation import V6, covers, host_prefix
 
 CAP = 200_000
 MOST = 64
-_PAIRS = 400_000  # different pairs remembered over all sources
+PAIRS_KEPT = 400_000  # different pairs remembered over all sources
 _PROBES = 1024  # a network of no more sources than this is looked up, a wider one looked through
 NAMES = 8  # accounts and domains that are named
 
@@ -132,7 +133,7 @@ class Known:
         if record[PAIRS] < MOST:
             pair = hash((key, fields.get("sender"), fields.get("recipient")))
             if pair not in self._pairs:
-                if len(self._pairs) >= _PAIRS:
+                if len(self._pairs) >= PAIRS_KEPT:
                     self._pairs.clear()
                 self._pairs.add(pair)
                 record[PAIRS] += 1
@@ -146,7 +147,7 @@ class Known:
         if record[ACCOUNTS] < MOST:
             user = hash((key, fields.get("user")))
             if user not in self._users:
-                if len(self._users) >= _PAIRS:
+                if len(self._users) >= PAIRS_KEPT:
                     self._users.clear()
                 self._users.add(user)
                 record[ACCOUNTS] += 1
@@ -165,6 +166,10 @@ def inside(records: dict[int, Record], network: Network) -> Iterator[Record]:
     keys, step = sources_in(network)
     first = source_key(network.address)
     if keys <= _PROBES:
+        flow = native.load("flow")
+        if flow is not None:
+            yield from flow.inside(records, first, keys, step)
+            return
         for number in range(keys):
             record = records.get(first + number * step)
             if record is not None:

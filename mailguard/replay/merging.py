@@ -1,5 +1,5 @@
 """Several logs in the one order: by each log's running maximum stamp, ties by the log that begins earlier,
-then by its name; within a log the place is the order.
+then by its name, of rotated ones the oldest first; within a log the place is the order.
 
 The streams give chunks, and whole stretches of a chunk are taken at once: logs that follow each other cost
 nothing for each event. A stream is opened only when the order comes to its first stamp, so a year of
@@ -9,16 +9,19 @@ rotated files is never open together.
 from __future__ import annotations
 
 import heapq
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
 
+from ..core import native
 from ..core.scanner import Draft
 from ..model import Event
 
 Drafted = Event | Draft
+_ROTATED = re.compile(r"(.+)\.(\d{1,4})(?:\.(?:gz|xz|bz2|zst))?", re.DOTALL)
 
 
 class Chunk(NamedTuple):
@@ -53,11 +56,28 @@ class Stream:
 
 def times_of(drafts: Sequence[Drafted]) -> list[float]:
     """The stamps of what a scanner found."""
+    flow = native.load("flow")
+    if flow is not None:
+        found: list[float] = flow.times_of(drafts)
+        return found
     return [one[1] if type(one) is Event else one.event[1] for one in drafts]  # type: ignore[union-attr]
 
 
+def newest(events: list[Event]) -> float:
+    """The newest stamp of events; there is at least one."""
+    flow = native.load("flow")
+    if flow is not None:
+        stamp: float = flow.latest(events)
+        return stamp
+    return max([event[1] for event in events])
+
+
 def running(times: list[float], newest: float) -> list[float]:
-    """The running maximum of `times` that goes on from `newest`."""
+    """The running maximum of `times` that goes on from `newest`; they themselves where they never fall."""
+    flow = native.load("flow")
+    if flow is not None:
+        stamps: list[float] = flow.running(times, newest)
+        return stamps
     return list(accumulate(times, max, initial=newest))[1:]
 
 
@@ -65,7 +85,7 @@ def merge(streams: Sequence[Stream], size: int) -> Iterator[list[Drafted]]:
     """All drafts in their order, in lists of about `size`."""
     known = sorted(
         streams,
-        key=lambda one: (one.first if one.first is not None else float("-inf"), one.name),
+        key=lambda one: (_first(one), *_age(one.name)),
     )
     for rank, stream in enumerate(known):
         stream.rank = rank
@@ -102,6 +122,12 @@ def merge(streams: Sequence[Stream], size: int) -> Iterator[list[Drafted]]:
 
 def _first(stream: Stream) -> float:
     return float("-inf") if stream.first is None else stream.first
+
+
+def _age(name: str) -> tuple[str, int, str]:
+    """Sorts `mail.log.2.gz`, `mail.log.1`, `mail.log` in this order."""
+    rotated = _ROTATED.fullmatch(name)
+    return (rotated[1], -int(rotated[2]), name) if rotated else (name, 0, name)
 
 
 def _before(stamps: list[float], at: int, rank: int, time: float, other: int) -> int:

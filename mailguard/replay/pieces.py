@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import marshal
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..core.scanner import Draft, Scanner
@@ -24,6 +24,7 @@ from .merging import Drafted, times_of
 from .sources import PLAIN
 from .span import Span
 
+SLICE = 1 << 15  # bytes of a log that are scanned, joined and judged before the next: they fit into the cache
 ENTRIES = 16_384  # of a structured log in one piece
 _OPEN = 4  # logs read forwards that a process keeps open
 _new = tuple.__new__
@@ -148,10 +149,18 @@ class Parse:
 
     def __call__(self, piece: Piece) -> Parsed:
         """Raises OSError when the file cannot be opened."""
+        return together(list(self.parts(piece)))
+
+    def parts(self, piece: Piece) -> Iterator[Parsed]:
+        """The same in several parts, one after the other: who takes each before the next is made finds it in
+        the processor's cache. Raises OSError when the file cannot be opened."""
         if piece.form == PLAIN:
             log, stamps = _open(piece), _Stamps()
             self.scanner.begin(piece.path)
-            return self._gather(log, iter(log), lambda: log.complete, lambda: log.cut, stamps, Span(stamps))
+            yield from self._gather(
+                log, iter(log), lambda: log.complete, lambda: log.cut, stamps, Span(stamps)
+            )
+            return
         forward = self._forward.get(piece.path)
         if forward is None or forward.next > piece.number:
             self._forward.pop(piece.path, None)
@@ -162,11 +171,12 @@ class Parse:
             self._forward[piece.path] = forward
         ends = forward.stamps, forward.span
         while forward.next < piece.number:
-            self._gather(forward.log, forward.part(), lambda: False, forward.cuts, *ends)
-        found = self._gather(forward.log, forward.part(), lambda: forward.complete, forward.cuts, *ends)
-        if found.complete:
-            self._forward.pop(piece.path, None)
-        return found
+            for _ in self._gather(forward.log, forward.part(), lambda: False, forward.cuts, *ends):
+                pass
+        for part in self._gather(forward.log, forward.part(), lambda: forward.complete, forward.cuts, *ends):
+            if part.complete:
+                self._forward.pop(piece.path, None)  # whoever takes the last part asks for nothing more
+            yield part
 
     def _gather(
         self,
@@ -176,33 +186,72 @@ class Parse:
         cuts: Callable[[], int],
         stamps: _Stamps,
         span: Span,
-    ) -> Parsed:
+    ) -> Iterator[Parsed]:
+        """The items in parts, at least one; what is known only at the end stands in the last."""
         scanner = self.scanner
         stamps.first = stamps.last = None
-        drafts: list[Drafted] = []
-        times: list[float] = []
         notices: list[Notice] = []
-        records = size = 0
+        before: Parsed | None = None
         for item in items:
-            if isinstance(item, Block):
-                records += item.data.count(b"\n", item.start, item.end)
-                size += item.end - item.start
-                found = scanner.scan(item)
-            elif isinstance(item, Records):
-                records += len(item.records)
-                found = scanner.scan_records(item)
-            else:
-                if isinstance(item, Notice):
-                    notices.append(item)
+            if isinstance(item, Notice):
+                notices.append(item)
+            if not isinstance(item, Block | Records):
                 continue
-            stamped = times_of(found)
-            span.look(item, stamped)
-            times += stamped
-            drafts += found
+            for part in _slices(item) if isinstance(item, Block) else (item,):
+                if isinstance(part, Block):
+                    records = part.data.count(b"\n", part.start, part.end)
+                    size = part.end - part.start
+                    found = scanner.scan(part)
+                else:
+                    records, size = len(part.records), 0
+                    found = scanner.scan_records(part)
+                times = times_of(found)
+                span.look(part, times)
+                if before is not None:
+                    yield before
+                before = Parsed(records, stamps.first, stamps.last, times, found, notices, size, False)
+                stamps.first = stamps.last = None
+                notices = []
         complete = ended()
-        if complete:
-            records -= log.unterminated
-        return Parsed(records, stamps.first, stamps.last, times, drafts, notices, size, complete, cuts())
+        last = before or Parsed(0, None, None, [], [], [], 0, False)
+        yield last._replace(
+            records=last.records - (log.unterminated if complete else 0),
+            notices=last.notices + notices,
+            complete=complete,
+            cut=cuts(),
+        )
+
+
+def _slices(block: Block) -> Iterator[Block]:
+    """The block in parts of about SLICE bytes."""
+    first = block.position
+    while block.end - block.start > SLICE + SLICE // 2:
+        first += SLICE
+        stop = _line_start(block, first)
+        if stop <= block.start:
+            continue
+        if stop >= block.end:
+            break
+        yield _part_of(block, block.start, stop)
+        block = _part_of(block, stop, block.end)
+    yield block
+
+
+def together(parts: Sequence[Parsed]) -> Parsed:
+    """Parts of a piece as one; there is at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Parsed(
+        sum(part.records for part in parts),
+        min((part.first for part in parts if part.first is not None), default=None),
+        max((part.last for part in parts if part.last is not None), default=None),
+        [time for part in parts for time in part.times],
+        [draft for part in parts for draft in part.drafts],
+        [notice for part in parts for notice in part.notices],
+        sum(part.bytes for part in parts),
+        parts[-1].complete,
+        sum(part.cut for part in parts),
+    )
 
 
 def _open(piece: Piece) -> RecordedLog:

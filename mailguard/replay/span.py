@@ -42,7 +42,7 @@ class Span:
             self._arrive(item)
             self._begun = self._first(item)
         if times:
-            self._newest = max(self._newest, *times)
+            self._newest = max(self._newest, max(times))
         self._arrive(item)
         self._last(item)
 

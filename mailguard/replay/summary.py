@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core import native
 from ..model import Event, Notice
 
 MOST_NOTICES = 1000  # kept; of more only the number is told
@@ -39,6 +40,11 @@ class Summary:
         if not events:
             return
         self.events += len(events)
+        flow = native.load("flow")
+        if flow is not None:
+            for stamp in flow.tally(events, self.by_kind):
+                self.span(stamp)
+            return
         self.by_kind.update([event[0] for event in events])
         times = [event[1] for event in events]
         self.span(min(times))

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..core import native
 from ..core.bans import SCOPE_COVERS
 from ..model import HOSTILE, Alert, Effect, Event, Impose, Lift, Network, Offence
 from ..notation import V6, host_prefix, network_of
-from .known import Closely, Known, Tally, inside
+from .known import MOST, PAIRS_KEPT, Closely, Known, Tally, inside
 
 CAP = 300_000
 WORST = 1000  # of the forgotten that are kept
@@ -67,6 +68,10 @@ class BanRecord:
     hidden: float = 0.0  # seconds of it in which the guard or another had shut the network out
     lifted: str = ""
     earlier: BanRecord | None = None  # one of the same network and other ports that still stood
+    covers: frozenset[str] = field(init=False)  # scopes
+
+    def __post_init__(self) -> None:
+        self.covers = SCOPE_COVERS[self.effect.ban.scope]
 
     @property
     def delay(self) -> float | None:
@@ -91,7 +96,8 @@ class Score:
 class Timeline:
     """Takes batches; `close` when the last has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, compiled: bool | None = None) -> None:
+        """`compiled`: use the compiled twin, see `mailguard.core.native`."""
         self.known = Known()
         self.entries: list[Entry] = []
         self.stopped: Counter[str] = Counter()  # hostile events under a ban, by kind
@@ -104,20 +110,30 @@ class Timeline:
         self._hosts: dict[int, BanRecord] = {}  # source key -> its latest ban
         self._wide: tuple[dict[int, dict[int, BanRecord]], dict[int, dict[int, BanRecord]]] = ({}, {})
 
+        flow = native.choose("flow", compiled)
+        self._twin: Any = None if flow is None else flow.Walk(self, _ROLES, MOST, PAIRS_KEPT)
+
     # ------------------------------------------------------------ events
 
     def take(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """A batch of events, and what followed from it."""
         if not effects:
-            self._events(events)
+            self._walk(events, 0, len(events))
             return
         begin = 0
         for effect, stop in zip(effects, _places(events, effects), strict=True):
             if stop > begin:
-                self._events(events[begin:stop])
+                self._walk(events, begin, stop)
                 begin = stop
             self._effect(effect)
-        self._events(events[begin:])
+        self._walk(events, begin, len(events))
+
+    def _walk(self, events: Sequence[Event], begin: int, stop: int) -> None:
+        """The events from `begin` up to `stop`."""
+        if self._twin is not None and self.tell_stopped is None:
+            self._twin.take(events, begin, stop)
+        else:
+            self._events(events[begin:stop] if stop - begin < len(events) else events)
 
     def _events(self, events: Sequence[Event]) -> None:
         roles, hosts, young, wide = _ROLES, self._hosts, self._young, self._wide
@@ -137,7 +153,7 @@ class Timeline:
                             self.tell_stopped(kind, time)
                         continue
                 else:
-                    self._watched(key, role, time, scope, fields)
+                    self._watched(self._bans_around(key), role, time, scope, fields)
             if role > 0:
                 record = young.get(key)
                 if record is None:
@@ -183,16 +199,19 @@ class Timeline:
     def _ban_of(self, key: int, scope: str, time: float) -> BanRecord | None:
         """The ban that a connection of the source would have met."""
         for ban in self._bans_around(key):
-            if time < ban.until and scope in SCOPE_COVERS[ban.effect.ban.scope]:
+            if time < ban.until and scope in ban.covers:
                 return ban
         return None
 
-    def _watched(self, key: int, role: int, time: float, scope: str, fields: dict[str, str]) -> None:
-        """Accepted mail or a login from where a ban stands or stood."""
-        for ban in self._bans_around(key):
+    @staticmethod
+    def _watched(
+        bans: Sequence[BanRecord], role: int, time: float, scope: str, fields: dict[str, str]
+    ) -> None:
+        """Accepted mail or a login from where these bans stand or stood."""
+        for ban in bans:
             if time >= ban.until:
                 tally = ban.after
-            elif scope in SCOPE_COVERS[ban.effect.ban.scope]:
+            elif scope in ban.covers:
                 tally = ban.during
             else:
                 continue  # the ban leaves these ports alone
@@ -324,10 +343,14 @@ def _places(events: Sequence[Event], effects: Sequence[Effect]) -> list[int]:
     times = {effect.time for effect in effects}
     by_place: dict[tuple[str, int], int] = {}
     by_time: dict[float, int] = {}
-    for index, event in enumerate(events):
-        if event[1] in times:
-            by_place[event[6], event[7]] = index
-            by_time.setdefault(event[1], index)
+    flow = native.load("flow")
+    if flow is not None:
+        by_place, by_time = flow.places(events, times)
+    else:
+        for index, event in enumerate(events):
+            if event[1] in times:
+                by_place[event[6], event[7]] = index
+                by_time.setdefault(event[1], index)
     found: list[int] = []
     latest = 0
     for effect in effects:

@@ -13,7 +13,7 @@ from ..core.loop import Loop
 from ..firewall.recording import Recording
 from ..model import Block, Event, Events, Item, Records
 from .feed import Collector, Forgetful
-from .merging import Drafted
+from .merging import Drafted, newest
 from .shutouts import Shutouts
 from .summary import Summary
 from .timeline import BanRecord, Timeline
@@ -91,7 +91,7 @@ class Trial:
         """The next batch."""
         if not events:
             return
-        self._clock.set(max([event[1] for event in events]))
+        self._clock.set(newest(events))
         self._feed.items = [Events(events)]
         self._loop.step()
         self.timeline.take(events, self._teller.take())

@@ -7,6 +7,7 @@ then does not have to begin anew for each.
 
 from __future__ import annotations
 
+import marshal
 import multiprocessing
 import pickle
 import signal
@@ -53,7 +54,7 @@ class Executor(Protocol):
     """Parses pieces."""
 
     def run(self, pieces: Iterator[Piece], forward: bool) -> Iterator[Parsed]:
-        """What came out of each piece, in order."""
+        """What came out of each piece, in order, each in one part or several."""
 
     def close(self) -> None:
         """Give everything back. May be repeated."""
@@ -66,7 +67,7 @@ class Here:
         self._parse = make()
 
     def run(self, pieces: Iterator[Piece], forward: bool) -> Iterator[Parsed]:
-        return map(self._parse, pieces)
+        return (part for piece in pieces for part in self._parse.parts(piece))
 
     def close(self) -> None: ...
 
@@ -127,11 +128,12 @@ class Processes:
                     return
                 piece, future = waiting.popleft()
                 try:
-                    yield unpacked(future.result())
+                    for part in marshal.loads(future.result()):
+                        yield unpacked(part)
                 except Gone:
                     if self._here is None:
                         self._here = self._make()
-                    yield self._here(piece)
+                    yield from self._here.parts(piece)
         finally:
             self._runs -= 1
 
@@ -195,7 +197,7 @@ def _serve(pipe: Connection, make: Make) -> None:
         except EOFError:
             return
         try:
-            answer = b"R" + packed(parse(piece))
+            answer = b"R" + marshal.dumps([packed(part) for part in parse.parts(piece)])
         except Exception as error:
             answer = b"E" + _portable(error)
         try:

@@ -15,7 +15,7 @@ from ..scanner import MOST_ATTEMPTS
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
 
-INTERFACE = 1
+INTERFACE = 2
 
 cdef object new_tuple = tuple.__new__
 #: What this module knows of `SessionUse`; with other fields in it every draft goes back to Python.
@@ -150,6 +150,20 @@ cdef class Joiner:
             if event is not None:
                 events.append(event)
         return events
+
+    def concerns(self, drafts, frozenset rules):
+        """Is any of the drafts and events of one of these rules?"""
+        cdef object one
+        for one in drafts:
+            if type(one) is not Event:
+                if not isinstance(one, tuple) or len(<tuple>one) != 2:
+                    raise TypeError("join wants events and drafts")
+                one = (<tuple>one)[0]
+            if not isinstance(one, tuple) or len(<tuple>one) != 12:
+                raise TypeError("join wants events and drafts")
+            if (<tuple>one)[3] in rules:
+                return True
+        return False
 
     @cython.boundscheck(False)  # `told` has twelve items and `uses` as many as `keys`: both are looked at before
     cdef object one(self, object draft):
