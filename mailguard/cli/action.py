@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from mailguard.locale import translated
+from mailguard.locale.said import said
 
 from .completing import actions
 from .definitions import copy, find, shadow, show
 from .messages import text
 from .output import output_option, write_json, write_line, write_table
-from .wrongs import said
 
 
 @click.group("action")

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from mailguard.control import DEFAULT_SOCKET, ControlDenied, ControlError, ask
+from mailguard.locale.said import said
 from mailguard.problems import EXIT_PERMISSION, EXIT_UNAVAILABLE
 
 from .completing import files
 from .config import general, settings_path
 from .messages import text
 from .moments import timed
-from .wrongs import said
 
 
 class GuardError(Exception):

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from mailguard.locale.said import said
 from mailguard.problems import EXIT_PERMISSION
 
 from .client import GuardError, question, socket_option
 from .messages import text
 from .moments import ago, local, rough, timed
 from .output import output_option, write_json, write_line, write_table
-from .wrongs import said
 
 STANDING, WARNED, LOST = 0, 1, 2
 
@@ -77,7 +77,7 @@ def facts(answer: dict[str, Any]) -> Iterator[tuple[str, object]]:
     values: dict[str, object] = {
         "mode": answer["mode"],
         "since": f"{local(answer['started'])} ({ago(answer['started'], answer['now'])})",
-        "firewall": answer["firewall"]["words"] or answer["firewall"]["name"],
+        "firewall": said(answer["firewall"]["words"]) or answer["firewall"]["name"],
         "bans": answer["bans"],
         "would": answer["would"],
         "lines": answer["lines"],

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import locale
 from ..locale import translated
+from ..locale.said import said
 from ..model import Alert, Effect, Lift, Notice
 from ..notation import format_duration, format_effect
 
@@ -81,6 +82,8 @@ FRAMES = {
     "blind.list": "; BLIND: {what}",
     "length.short": "{seconds}s",
 }
+#: Arguments that are words of other rooms.
+_SAID = frozenset({"words", "who", "why", "reason", "what", "way"})
 _LENGTHS = frozenset({"seconds", "patience", "silent", "up"})
 
 
@@ -118,7 +121,7 @@ def _shown(name: str, value: Any) -> str:
         return locale.length(value) if value >= 1 else _frame("length.short", seconds=f"{value:.2g}")
     if name == "blind":
         return _frame("blind.list", what=", ".join(value)) if value else ""
-    return str(value)
+    return said(str(value)) if name in _SAID else str(value)
 
 
 def effect_line(effect: Effect) -> str:

@@ -52,7 +52,7 @@ def choose(
         if not reason:
             return build(found, clock, ports), f"bans by {name} ({found.title})"
         reasons.append(f"{name}: {reason}")
-    words = "bans are only recorded, nothing is blocked (" + "; ".join(reasons) + ")"
+    words = f"bans are only recorded, nothing is blocked ({'; '.join(reasons)})"
     return build(Action("recording", "", "recording"), clock, ports), words
 
 
