@@ -23,7 +23,7 @@ _KINDS = 3  # kinds that are told of a source
 #: Tables whose rows become cards where the page is narrow, with their columns; see `heading`.
 STACKED = {
     "list": ("time:t", "network", "detector", "length:t", "verdict:w", "after:t", "before:n", "stopped:n"),
-    "hurt": ("time:t", "network", "verdict:w", "accounts", "senders", "earlier", "later"),
+    "hurt": ("time:t", "network", "verdict:w", "accounts:s", "senders:s", "earlier", "later"),
 }
 _LABELLED = 3  # cells from this one on are named in a card, but for those in words
 
@@ -85,7 +85,7 @@ def network(value: Network) -> Markup:
 
 def heading(words: Words, *names: str) -> list[tuple[str, str]]:
     """Columns by name, with the class of their cells after a colon: `events:n` (n a number, t a time, w
-    words)."""
+    words, s names)."""
     found = []
     for name in names:
         column, _, kind = name.partition(":")
