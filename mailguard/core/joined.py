@@ -96,10 +96,18 @@ class _Memory:
 class Joined(Sessions):
     """Sessions, and what several logs of one server tell of one act."""
 
-    def __init__(self, parsers: Iterable[Parser], native: bool | None = None, *, covering: bool = True):
-        """`covering` False: every teller counts (for those who look at single lines)."""
+    def __init__(
+        self,
+        parsers: Iterable[Parser],
+        native: bool | None = None,
+        *,
+        covering: bool = True,
+        track: bool = True,
+    ):
+        """`covering` False: every teller counts (for those who look at single lines). `track`: see
+        `Sessions`."""
         parsers = tuple(parsers)
-        super().__init__(parsers, native)
+        super().__init__(parsers, native, track=track)
         self._parsers = {parser.name: parser for parser in parsers}
         self._better = {
             rule.full_name: tuple(name for name in rule.covered_by if name in self._parsers)

@@ -60,14 +60,15 @@ class _Store:
 
     __slots__ = ("cap", "changed", "evicted", "lifetime", "name", "old", "young")
 
-    def __init__(self, name: str, kind: SessionKind):
+    def __init__(self, name: str, kind: SessionKind, track: bool = True):
         self.name = name
         self.lifetime = kind.lifetime
         self.cap = max(2, kind.cap)
         self.young: dict[bytes, _Open] = {}
         self.old: dict[bytes, _Open] = {}
         self.evicted = 0
-        self.changed: set[bytes] = set()  # keys since the last checkpoint
+        #: keys since the last checkpoint; None: there will be none
+        self.changed: set[bytes] | None = set() if track else None
 
     def find(self, key: bytes, time: float) -> _Open | None:
         """The open session of that key, None where there is none, or it is over."""
@@ -86,7 +87,10 @@ class _Store:
         """A new session, in place of one that may be open."""
         session = _Open(time)
         before = self.old.pop(key, None) or self.young.get(key)
-        session.saved = before.saved if before is not None else key in self.changed  # gone, not yet told
+        if before is not None:
+            session.saved = before.saved
+        else:
+            session.saved = self.changed is not None and key in self.changed  # gone, not yet told
         self.put(key, session)
         return session
 
@@ -94,13 +98,16 @@ class _Store:
         if len(self.young) >= self.cap // 2 and key not in self.young:
             limit = session.used - self.lifetime
             self.evicted += sum(other.used >= limit for other in self.old.values())
-            self.changed.update(self.old)
+            if self.changed is not None:
+                self.changed.update(self.old)
             self.old = self.young
             self.young = {}
         self.young[key] = session
 
     def drop(self, key: bytes) -> None:
         session = self.young.pop(key, None) or self.old.pop(key, None)
+        if self.changed is None:
+            return
         if session is None or session.saved:
             self.changed.add(key)
         else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
@@ -110,8 +117,9 @@ class _Store:
 class Sessions:
     """Joins drafts, in their order, into events."""
 
-    def __init__(self, parsers: Iterable[Parser], native: bool | None = None):
-        """`native`: use the compiled twin, see `mailguard.core.native`."""
+    def __init__(self, parsers: Iterable[Parser], native: bool | None = None, *, track: bool = True):
+        """`native`: use the compiled twin, see `mailguard.core.native`. `track` False: there will be no
+        checkpoint, so nobody remembers what changed."""
         twin = twins.choose("sessions", native)
         store = _Store if twin is None else twin.Store
         self.open: Callable[[float], _Open] = _Open if twin is None else twin.Open
@@ -122,7 +130,7 @@ class Sessions:
             for kind in parser.sessions:
                 name = _name(parser, kind)
                 if name not in self._stores:
-                    self._stores[name] = store(name, kind)
+                    self._stores[name] = store(name, kind, track)
             if parser.dialogue is not None:
                 self._uses[f"{parser.name}/"] = ()  # its marks; see `joined`
             for rule in parser.rules:
@@ -159,10 +167,7 @@ class Sessions:
 
     def concerns(self, drafts: Sequence[Event | Draft], rules: frozenset[str]) -> bool:
         """Is any of the drafts and events of one of these rules?"""
-        return any(
-            (item[3] if type(item) is Event else item[0][3]) in rules
-            for item in drafts
-        )
+        return any((item[3] if type(item) is Event else item[0][3]) in rules for item in drafts)
 
     def release(self, now: float) -> list[Event]:
         """Events that waited until `now`; see `joined`."""
@@ -215,7 +220,7 @@ class Sessions:
                     session.proved |= proved & carried.keys()
             if use.action == "close":
                 store.drop(key)
-            else:
+            elif store.changed is not None:
                 store.changed.add(key)
         if weight <= 0:
             kind = next((use.otherwise for use, _ in self._uses[event.rule] if use.otherwise), IGNORE)
@@ -257,7 +262,9 @@ class Sessions:
         """Rows that changed since the last snapshot (None: gone), or all that are open."""
         for name, store in self._stores.items():
             prefix = name.encode() + b"\0"
-            changed, store.changed = store.changed, set()
+            changed = store.changed or ()
+            if store.changed is not None:
+                store.changed = set()
             for key in [*store.old, *store.young] if full else changed:
                 session = store.young.get(key) or store.old.get(key)
                 if session is not None:
@@ -276,7 +283,8 @@ class Sessions:
         for _, key, store, session in sorted(found, key=lambda row: row[:2]):
             store.put(key, session)  # the latest used last: they are forgotten last
         for store in self._stores.values():
-            store.changed.clear()
+            if store.changed is not None:
+                store.changed.clear()
 
 
 def _name(parser: Parser, kind: SessionKind) -> str:

@@ -117,7 +117,7 @@ class Rehearsal:
                 self.options,
                 executor,
                 here,
-                Joined(self.parsers),
+                Joined(self.parsers, track=False),
                 self.summary,
                 self.progress,
                 counted,
@@ -162,7 +162,6 @@ _SMALL = 8 << 20  # bytes that are read before a second process would have begun
 def calm() -> Iterator[None]:
     """Millions of events are made and none is part of a circle: the collector seldom needs to look."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 1000)
     try:

@@ -49,11 +49,11 @@ moves = st.lists(
 )
 
 
-def made(chosen: list[tuple[SessionUse, ...]], cap: int, compiled: bool) -> Sessions:
+def made(chosen: list[tuple[SessionUse, ...]], cap: int, compiled: bool, track: bool = True) -> Sessions:
     rules: list[Any] = [SimpleNamespace(full_name=f"p/{n}", sessions=found) for n, found in enumerate(chosen)]
     kinds = SessionKind("one", ("pid",), 100.0, cap), SessionKind("two", ("pid",), 300.0, 3)
     parser = Parser("p", "", tuple(rules), sessions=kinds)
-    sessions = Sessions([parser], compiled)
+    sessions = Sessions([parser], compiled, track=track)
     assert sessions.compiled == compiled
     return sessions
 
@@ -107,3 +107,24 @@ def test_what_is_no_draft_is_refused() -> None:
             sessions.join([wrong])  # type: ignore[list-item]
     with pytest.raises(KeyError):
         sessions.join([Draft(event._replace(rule="p/unknown"), (b"1",))])
+
+
+@given(rules, moves, st.integers(2, 8), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_what_nobody_tracks_is_the_same(
+    chosen: list[tuple[SessionUse, ...]], story: list[Any], cap: int, compiled: bool
+) -> None:
+    """Without checkpoints: the same events, the same open sessions, and nothing is gathered."""
+    tracked, untracked = made(chosen, cap, compiled), made(chosen, cap, compiled, track=False)
+    time = 1.8e9
+    for number, (rule, later, kind, source, weight, fields, keys) in enumerate(story):
+        time += later
+        rule %= len(chosen)
+        event = Event(kind, time, source, f"p/{rule}", weight, fields, "log", number)
+        drafts = [Draft(event, keys[: len(chosen[rule])])]
+        assert tracked.join(drafts) == untracked.join(drafts)
+        assert untracked.concerns(drafts, frozenset({f"p/{rule}"}))
+        assert not untracked.concerns(drafts, frozenset({"p/9"}))
+    assert list(untracked.snapshot()) == []
+    assert list(untracked.snapshot(True)) == list(tracked.snapshot(True))
+    assert all(store.changed is None for store in untracked._stores.values())

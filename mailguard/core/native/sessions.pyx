@@ -15,7 +15,7 @@ from ..scanner import MOST_ATTEMPTS
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
 
-INTERFACE = 2
+INTERFACE = 3
 
 cdef object new_tuple = tuple.__new__
 #: What this module knows of `SessionUse`; with other fields in it every draft goes back to Python.
@@ -48,11 +48,12 @@ cdef class Store:
     cdef public dict young, old
     cdef public set changed
 
-    def __init__(self, name, kind):
+    def __init__(self, name, kind, bint track=True):
         self.name = name
         self.lifetime = kind.lifetime
         self.cap = max(2, kind.cap)
-        self.young, self.old, self.changed = {}, {}, set()
+        self.young, self.old = {}, {}
+        self.changed = set() if track else None
 
     cpdef Open find(self, bytes key, double time):
         """The open session of that key, None where there is none, or it is over."""
@@ -80,7 +81,10 @@ cdef class Store:
         cdef object before = self.old.pop(key, None)
         if before is None:
             before = self.young.get(key)
-        session.saved = (<Open?>before).saved if before is not None else key in self.changed
+        if before is not None:
+            session.saved = (<Open?>before).saved
+        else:
+            session.saved = self.changed is not None and key in self.changed
         self.put(key, session)
         return session
 
@@ -90,7 +94,8 @@ cdef class Store:
             limit = session.used - self.lifetime
             for other in self.old.values():
                 self.evicted += (<Open?>other).used >= limit
-            self.changed.update(self.old)
+            if self.changed is not None:
+                self.changed.update(self.old)
             self.old = self.young
             self.young = {}
         self.young[key] = session
@@ -100,6 +105,8 @@ cdef class Store:
         cdef object session = self.young.pop(key, None)
         if session is None:
             session = self.old.pop(key, None)
+        if self.changed is None:
+            return 0
         if session is None or (<Open?>session).saved:
             self.changed.add(key)
         else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
@@ -230,7 +237,7 @@ cdef class Joiner:
                     session.proved |= proved & carried.keys()
             if use.closes:
                 use.store.drop(key)
-            else:
+            elif use.store.changed is not None:
                 use.store.changed.add(key)
         if weight <= 0:
             kind, weight = self.ignore, 1
