@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from socket import AF_INET, inet_pton
 from typing import Any, NamedTuple
 
 from ..model import FIELDS, Event
@@ -185,7 +186,10 @@ def packed_address(text: str | None) -> int | None:
     """The packed address of a text; ValueError where it is none."""
     if text is None:
         return None
-    address = parse_address(text)
+    try:
+        return int.from_bytes(inet_pton(AF_INET, text), "big")  # most are; a file may hold millions of them
+    except (OSError, ValueError, UnicodeError):
+        address = parse_address(text)
     if address is None:
         raise ValueError(f"{text[:60]!r} is no address")
     return address
