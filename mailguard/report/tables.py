@@ -13,7 +13,7 @@ from ..replay.verdict import verdict
 from .calendar import moment
 from .contents import Report, Words
 from .markup import Child, Markup, element, foreign, join, shortened
-from .watching import Source
+from .watching import TOLD_APART, Source
 
 LISTED = 5000  # bans in the list, the latest; `-o csv` has all
 PRINTED = 100  # of them on paper
@@ -219,7 +219,7 @@ def account_table(report: Report, words: Words) -> Markup:
             [
                 foreign(name),
                 number(one.failures),
-                number(len(one.sources)) + ("+" if len(one.sources) >= 64 else ""),
+                number(len(one.sources)) + ("+" if len(one.sources) >= TOLD_APART else ""),
                 number(one.logins),
                 moment(one.last, report.zone),
             ]

@@ -12,10 +12,11 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..model import HOSTILE, Event, Network
 from ..notation import V6, network_of
+from ..replay.timeline import LANES, kinds_of, total
 
 SOURCES = 100_000
 ACCOUNTS = 50_000
@@ -24,7 +25,7 @@ MINUTES = (
 )
 NAME = 128  # characters of an account's name
 _FINE, _COARSE = 60, 900
-_FROM = 64  # different sources of an account that are told apart
+TOLD_APART = 64  # different sources of an account
 
 
 class Volume(NamedTuple):
@@ -57,38 +58,42 @@ class Account:
     logins: int = 0
 
 
+# places in what is kept of a source: packed counters by kind, see `replay.timeline`
+_KINDS, _SINCE, _UNTIL = range(3)
+# places in what is kept of an account
+_FAILURES, _FROM, _LATEST = range(3)
+_Kept = list[Any]
+
+
 class Watcher:
-    """Takes every batch of events; where `stops`, the timeline tells which were stopped."""
+    """Takes every batch of events. With `stops` it keeps all that a page tells, and the timeline tells which
+    events were stopped; without, only the volume over time."""
 
     def __init__(self, stops: bool = True) -> None:
         self.stops = stops
         self.forgotten = 0  # sources
         self.names_forgotten = 0
         self._size = _FINE
-        self._volume: Counter[tuple[str, int]] = Counter()
-        self._stopped: Counter[tuple[str, int]] = Counter()
-        self._sources: dict[int, Source] = {}
+        self._volume: Counter[tuple[str, float]] = Counter()
+        self._stopped: Counter[tuple[str, float]] = Counter()
+        self._sources: dict[int, _Kept] = {}
         self._networks: dict[Network, Source] = {}
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, _Kept] = {}
         self._logins: dict[str, int] = {}
 
     def take(self, events: Sequence[Event]) -> None:
         """The next batch."""
-        volume, size = self._volume, self._size
-        for kind, time, source, _, _, fields, _, _, _, _, _, _ in events:
-            if kind not in HOSTILE:
-                if kind == "auth_success":
-                    self._login(fields.get("user", ""))
-                continue
-            volume[kind, int(time // size)] += 1
-            if source is None:
-                continue
-            key = source if source < V6 else source >> 64 << 64
-            self._hostile(key, kind, time)
-            if kind == "auth_failure":
-                self._failed(fields.get("user", "")[:NAME], key, time)
+        size, volume = self._size, self._volume
+        hostile = [event for event in events if event[0] in HOSTILE]
+        volume.update([(event[0], event[1] // size) for event in hostile])
         if len(volume) > MINUTES and size == _FINE:
             self._coarsen()
+        if not self.stops:
+            return
+        self._attackers(hostile)
+        for event in events:
+            if event[0] == "auth_success":
+                self._login(event[5].get("user", ""))
         if len(self._sources) > SOURCES:
             self._forget()
         if len(self._accounts) > ACCOUNTS:
@@ -96,33 +101,35 @@ class Watcher:
 
     def stopped(self, kind: str, time: float) -> None:
         """A hostile event came under a ban."""
-        self._stopped[kind, int(time // self._size)] += 1
+        self._stopped[kind, time // self._size] += 1
 
     # ------------------------------------------------------------ counting
 
-    def _hostile(self, key: int, kind: str, time: float) -> None:
-        found = self._sources.get(key)
-        if found is None:
-            self._sources[key] = Source(1, time, time, Counter((kind,)))
-            return
-        found.events += 1
-        found.kinds[kind] += 1
-        if time > found.last:
-            found.last = time
-        elif time < found.first:
-            found.first = time
-
-    def _failed(self, name: str, key: int, time: float) -> None:
-        if not name:
-            return
-        account = self._accounts.get(name)
-        if account is None:
-            self._accounts[name] = Account(name, 1, {key}, time)
-            return
-        account.failures += 1
-        account.last = max(account.last, time)
-        if len(account.sources) < _FROM:
-            account.sources.add(key)
+    def _attackers(self, events: Sequence[Event]) -> None:
+        sources, accounts = self._sources, self._accounts
+        for kind, time, source, _, _, fields, _, _, _, _, _, _ in events:
+            if source is None:
+                continue
+            key = source if source < V6 else source >> 64 << 64
+            kept = sources.get(key)
+            if kept is None:
+                sources[key] = [LANES[kind], time, time]
+            else:
+                kept[_KINDS] += LANES[kind]
+                if time > kept[_UNTIL]:
+                    kept[_UNTIL] = time
+                elif time < kept[_SINCE]:
+                    kept[_SINCE] = time
+            if kind == "auth_failure" and (name := fields.get("user", "")[:NAME]):
+                tried = accounts.get(name)
+                if tried is None:
+                    accounts[name] = [1, {key}, time]
+                    continue
+                tried[_FAILURES] += 1
+                if time > tried[_LATEST]:
+                    tried[_LATEST] = time
+                if len(tried[_FROM]) < TOLD_APART:
+                    tried[_FROM].add(key)
 
     def _login(self, user: str) -> None:
         name = user[:NAME]
@@ -138,20 +145,21 @@ class Watcher:
         self._size = _COARSE
 
     def _forget(self) -> None:
-        kept = heapq.nlargest(SOURCES // 2, self._sources.items(), key=lambda one: (one[1].events, -one[0]))
-        left = self._sources
-        self._sources = dict(kept)
+        kept = heapq.nlargest(
+            SOURCES // 2, self._sources.items(), key=lambda one: (total(one[1][_KINDS]), -one[0])
+        )
+        left, self._sources = self._sources, dict(kept)
         for key, source in left.items():
             if key not in self._sources:
-                _fold(self._networks, key, source)
+                _fold(self._networks, key, _source(source))
         self.forgotten += len(left) - len(kept)
 
     def _forget_names(self) -> None:
-        kept = heapq.nlargest(
-            ACCOUNTS // 2, self._accounts.items(), key=lambda one: (one[1].failures, one[0])
+        ranked = heapq.nlargest(
+            ACCOUNTS // 2, self._accounts.items(), key=lambda one: (one[1][_FAILURES], one[0])
         )
-        self.names_forgotten += len(self._accounts) - len(kept)
-        self._accounts = dict(kept)
+        self.names_forgotten += len(self._accounts) - len(ranked)
+        self._accounts = dict(ranked)
 
     # ------------------------------------------------------------ answers
 
@@ -167,13 +175,15 @@ class Watcher:
             found[kind].stopped[self._place(number, edges)] += count
         return sorted(found.values(), key=lambda one: (-sum(one.events), one.kind))
 
-    def _place(self, number: int, edges: Sequence[float]) -> int:
+    def _place(self, number: float, edges: Sequence[float]) -> int:
         return min(len(edges) - 2, max(0, bisect_right(edges, number * self._size) - 1))
 
     def sources(self, most: int) -> list[tuple[int, Source]]:
         """The sources that did most, by key."""
-        ranked = heapq.nsmallest(most, self._sources.items(), key=lambda one: (-one[1].events, one[0]))
-        return [*ranked]
+        ranked = heapq.nsmallest(
+            most, self._sources.items(), key=lambda one: (-total(one[1][_KINDS]), one[0])
+        )
+        return [(key, _source(kept)) for key, kept in ranked]
 
     def networks(self, most: int) -> list[tuple[Network, Source]]:
         """The networks (/24, /48) that did most."""
@@ -182,15 +192,21 @@ class Watcher:
             for network, one in self._networks.items()
         }
         for key, source in self._sources.items():
-            _fold(found, key, source)
+            _fold(found, key, _source(source))
         return heapq.nsmallest(most, found.items(), key=lambda one: (-one[1].events, one[0]))
 
     def accounts(self, most: int) -> list[Account]:
         """The accounts on which most logins failed, each with how often somebody did log in."""
-        ranked = heapq.nsmallest(most, self._accounts.values(), key=lambda one: (-one.failures, one.name))
-        for account in ranked:
-            account.logins = self._logins.get(account.name, 0)
-        return ranked
+        ranked = heapq.nsmallest(most, self._accounts.items(), key=lambda one: (-one[1][_FAILURES], one[0]))
+        return [
+            Account(name, kept[_FAILURES], kept[_FROM], kept[_LATEST], self._logins.get(name, 0))
+            for name, kept in ranked
+        ]
+
+
+def _source(kept: _Kept) -> Source:
+    kinds = Counter(kinds_of(kept[_KINDS]))
+    return Source(kinds.total(), kept[_SINCE], kept[_UNTIL], kinds)
 
 
 def _fold(networks: dict[Network, Source], key: int, source: Source) -> None:
