@@ -165,6 +165,53 @@ def test_a_cracked_account(logs: frozenset[str], tmp_path: Path) -> None:
     assert innocents(theatre) == []
 
 
+SENDING = {
+    "every log": EVERY_LOG,
+    "inlog, outlog and faillog": frozenset({"inlog", "outlog", "faillog"}),
+    "inlog alone": frozenset({"inlog"}),
+    "acceptlog and imap4log": TWO_LOGS,
+}
+
+
+@pytest.mark.parametrize("logs", SENDING.values(), ids=SENDING)
+def test_much_mail_from_a_new_place(logs: frozenset[str], tmp_path: Path) -> None:
+    """Somebody has an account's password and sends from where that account never was: people are told which
+    account, and from where. A newsletter, and a list that writes to its members, are nobody's theft: they
+    come from where mail has been coming for days."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 4)
+    for day in range(4):
+        for number in range(300):  # the office's own newsletter, and a partner's
+            at = day * DAY + 11 * HOUR + 2 * number
+            if day in (0, 3) or number < 40:
+                theatre.at(at, theatre.submits, OFFICE, "kato", [f"reader{number}@partner.example"])
+                to = [f"{PEOPLE[number % 10]}@example.jp"]
+                theatre.at(at + 1, theatre.mails, PARTNER, "news@partner.example", to)
+    cracked, begin = "192.0.2.66", 3 * DAY + 3 * HOUR
+    for number in range(300):
+        to = [f"victim{number}x{more}@partner.example" for more in range(10)]
+        theatre.at(begin + 3 * number, theatre.submits, cracked, "sato", to)
+    theatre.play()
+    told = [one for one in theatre.alerts("recipient-burst") if one.last >= BEGIN + 3 * DAY]
+    assert [offence.key for offence in told] == ["sato@example.jp"]
+    assert [format_address(source) for source in told[0].sources] == [cracked]
+    assert told[0].last <= BEGIN + begin + 310
+    assert theatre.banned == {}
+
+
+def test_bounces_that_nothing_else_tells(tmp_path: Path) -> None:
+    """faillog alone does not know from where a message came; whose it was, it does."""
+    theatre = Theatre(tmp_path, frozenset({"faillog"}), remote={"gone.example": "550 5.1.1 User unknown"})
+    for number in range(30):
+        to = [f"victim{number}@gone.example"]
+        theatre.at(3 * HOUR + 10 * number, theatre.submits, "192.0.2.66", "sato", to)
+    theatre.play()
+    told = theatre.alerts("bounce-burst")
+    assert [offence.key for offence in told] == ["sato@example.jp"]
+    assert told[0].sources == ()
+    assert theatre.banned == {}
+
+
 def test_a_cracked_account_fills_logs_and_queue(tmp_path: Path) -> None:
     """Its mail is more than the delivery service can deliver: each log and folder that grows is told, and
     with it the account and the address that did it."""

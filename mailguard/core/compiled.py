@@ -203,6 +203,8 @@ class Plans:
             for entry in self.entries[parser.name]:
                 if (entry.stamp >= 0) != (style == NONE):
                     continue  # a slot for the stamp is for lines whose beginning has none, and only for them
+                if style not in parser.envelopes and entry.rule.breaks_off:
+                    continue  # without an end it takes nearly anything: the beginning must be the very one
                 if mask == ALL or (not entry.wanted if mask == REST else entry.bits & mask):
                     entries.append(entry)
         parsers = {entry.rule.parser for entry in entries}

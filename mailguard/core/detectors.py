@@ -63,8 +63,10 @@ SCOPES = ("auth", "mail", "all")
 SCOPE_NUMBER = {name: number for number, name in enumerate(SCOPES)}
 WHO: dict[str, str] = {
     "any": "everybody",
-    "stranger": "not a user from a network where that user logged in before",
-    "known": "only a user from a network where that user logged in before",
+    "stranger": "not a user from a network where that user logged in before; "
+    "not mail from a source in good standing",
+    "known": "only a user from a network where that user logged in before; "
+    "only mail from a source in good standing",
 }
 MAX_EVIDENCE = 50
 NEVER = float("-inf")

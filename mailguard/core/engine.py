@@ -45,6 +45,8 @@ _SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
 _OTHER_SHARE = 1
 #: Kinds whose events carry a user whose own networks excuse them.
 _EXCUSED = frozenset({"auth_failure", "locked_out"})
+#: Kinds that a source in good standing excuses: mail from where mail or people have been coming for days.
+_USUAL = frozenset({"mail_accepted", "mail_bounced"})
 _FAILURE = KIND_NUMBER["auth_failure"]
 _SWEEP_LEAST = 64
 _new = tuple.__new__  # `Evidence(...)` takes four times as long
@@ -240,16 +242,18 @@ class Engine:
         elif kind == "mail_accepted":
             self._accepted(event)
         lanes = self._by_kind.get(kind)
-        if lanes is None or source is None:
+        if lanes is None:
             return effects
-        held = self.bans.covering(source, scope, time)
+        held = self.bans.covering(source, scope, time) if source is not None else None
         if held is not None:
             if kind in HOSTILE:
                 counts["under_ban"] += 1
                 self.bans.hit(held, time)
             return effects
         known = False
-        if kind in _EXCUSED and "user" in proved and (user := fields.get("user")):
+        if kind in _USUAL:
+            known = source is None or self.book.source(source).good(time)
+        elif kind in _EXCUSED and source is not None and "user" in proved and (user := fields.get("user")):
             book, hasher = self.book, self.hasher
             known = book.known(hasher[user], source, time) or book.known(hasher[alias(user)], source, time)
         number, flags = KIND_NUMBER[kind], event_flags(event, known)

@@ -17,6 +17,7 @@ from ..notation import parse_address
 from .dialogue_words import Dialogue
 from .envelope import SYSLOG
 from .pattern import Pattern
+from .pattern.template import is_foreign
 
 SCOPES = ("auth", "mail", "all")
 #: The event of a rule that only sets a shape aside.
@@ -109,6 +110,11 @@ class Rule:
     @property
     def hostile(self) -> bool:
         return self.event in HOSTILE
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether it takes records without their end: behind a suspect client's text stands nothing."""
+        return self.suspect > 0 and is_foreign(self.pattern.parts[-1])
 
     def kinds(self) -> frozenset[str]:
         """The kinds of event the rule can make."""

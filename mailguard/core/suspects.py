@@ -21,8 +21,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..model import Event
-from .pattern.template import Slot
-from .rules import Parser, Rule
+from .rules import Parser
 
 _LATER = 0.1  # seconds of wall time from one reading to another, in which a long write may have gone on
 _PLACES = 16
@@ -45,7 +44,7 @@ class Suspects:
         rules = [rule for parser in parsers for rule in parser.rules if rule.suspect]
         #: How many bytes from the beginning of its lines may be the client's, for each rule that says so.
         self.reach = {rule.full_name: rule.suspect for rule in rules}
-        self._broken = frozenset(rule.full_name for rule in rules if _breaks_off(rule))
+        self._broken = frozenset(rule.full_name for rule in rules if rule.breaks_off)
         self._places: dict[str, list[_Place]] = {}
 
     def __bool__(self) -> bool:
@@ -93,9 +92,3 @@ class Suspects:
         """Take up the row of a checkpoint."""
         for log, found in json.loads(row).items():
             self._places[log] = [_Place(begin, end, source, None) for begin, end, source in found]
-
-
-def _breaks_off(rule: Rule) -> bool:
-    """Whether the rule takes records without their end: behind the client's text stands nothing."""
-    last = rule.pattern.parts[-1]
-    return isinstance(last, Slot) and last.type.foreign

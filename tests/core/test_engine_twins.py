@@ -50,7 +50,7 @@ def story(seed: int, count: int, pool: list[int], step: float) -> list[Event]:
         fields = {}
         if kind in ("auth_failure", "auth_success", "locked_out"):
             fields["user"] = random.choice((*USERS, f"u{random.randrange(9)}"))
-        if kind in ("unknown_recipient", "relay_denied", "address_probe", "mail_accepted"):
+        if kind in ("unknown_recipient", "relay_denied", "address_probe", "mail_accepted", "mail_bounced"):
             fields["recipient"] = random.choice((f"r{random.randrange(30)}@example.com", "x", ""))
             fields["sender"] = random.choice(("", "a@example.org", "é"))
         if kind in ("session_aborted", "tls_failure"):
@@ -62,7 +62,7 @@ def story(seed: int, count: int, pool: list[int], step: float) -> list[Event]:
             Event(
                 kind,
                 time - late,
-                None if kind in CONTEXT and random.random() < 0.05 else source,
+                None if kind in CONTEXT and random.random() < 0.2 else source,
                 f"parser{random.randrange(3)}/rule{random.randrange(4)}",
                 random.choice(20 * (1,) + (0, -1, 2, 3, 70_000)),
                 fields,

@@ -122,7 +122,7 @@ def test_a_success_that_a_sender_could_imitate_speaks_for_nobody() -> None:
     assert one.kind == "auth_success"
     assert "user" not in one.proved
     (two,) = events("acceptlog", line.replace(b"B0000000000", b"B0000097586") + b"\n")
-    assert two.kind == "session_aborted"
+    assert two.kind == "disconnect"
 
 
 @pytest.mark.parametrize(("a", "b"), list(combinations(("acceptlog", "faillog", "imap4log", "inlog"), 2)))
@@ -132,9 +132,21 @@ def test_no_line_is_read_by_two_of_the_parsers_with_two_sources(a: str, b: str) 
     one, two = parser(a), parser(b)
     for first in one.rules:
         for second in two.rules:
+            if first.breaks_off and two.envelopes == ("epost-line",):
+                continue  # see the next one
             if patterns.prove_pair(first.pattern, second.pattern) is not None:
                 assert one.envelopes != two.envelopes
                 assert "none" in one.envelopes + two.envelopes
                 stampless = first if "none" in one.envelopes else second
                 assert stampless.pattern.match(b"[12/Dec/2026:00:01:49] x", 0, 24) is None
                 assert patterns.progress(stampless.pattern, b"[12/Dec/2026") == 0
+
+
+def test_a_record_without_its_end_needs_the_comma() -> None:
+    """A user of imap4log can be named like the beginning of acceptlog's record: its stamp has no comma."""
+    line = b"[12/Dec/2026:00:01:49] (x), a[203.0.113.99], AUTH-LOGIN:x from 198.51.100.2 LOGIN %b **** failed"
+    line %= b"(x), a[203.0.113.99], AUTH-LOGIN:x"
+    scanner = Scanner([parser("acceptlog"), parser("imap4log")])
+    (one,) = scanner.scan(Block("mail.log", line + b"\n", 0, len(line) + 1, 0, 1_800_000_000.0, False))
+    assert isinstance(one, Event)
+    assert (one.rule, format_address(one.source or 0)) == ("epost-imap4log/login-failed", "198.51.100.2")

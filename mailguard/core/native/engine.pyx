@@ -32,7 +32,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 1
+INTERFACE = 2
 
 cdef object new_tuple = tuple.__new__
 
@@ -46,6 +46,7 @@ include "unfold.pxi"
 
 cdef tuple SCOPE_NAMES = (*SCOPES, *SCOPES)[:4]  # a flag has two bits
 cdef frozenset EXCUSED = frozenset({"auth_failure", "locked_out"})  # as engine._EXCUSED
+cdef frozenset USUAL = frozenset({"mail_accepted", "mail_bounced"})  # as engine._USUAL
 
 
 cdef class Feeder
@@ -57,7 +58,7 @@ cdef class Route:
 
     cdef str name
     cdef uint8_t kind
-    cdef bint hostile, login, mail, excused, wanted
+    cdef bint hostile, login, mail, excused, usual, wanted
     cdef object value_field  # the field that a record by source carries
     cdef list strangers, known  # the tracks that take events of strangers, and of known users
 
@@ -66,6 +67,7 @@ cdef class Route:
         self.hostile = kind in HOSTILE
         self.login, self.mail = kind == "auth_success", kind == "mail_accepted"
         self.excused = kind in EXCUSED
+        self.usual = kind in USUAL
         self.value_field = VALUE_FIELD.get(kind)
         self.strangers, self.known = [], []
 
@@ -256,9 +258,10 @@ cdef class Feeder:
                 self.ledger.settle(here.short(), here.who, here.record.time)
             elif here.route.mail and here.sourced and here.may_ban:
                 self.ledger.mail(here)
-            if here.route.wanted and here.sourced:
+            if here.route.wanted:
                 for track in here.route.strangers:
-                    (<Track>track).feed(here, here.record.flags, self.clock)
+                    if here.sourced or (<Track>track).nameable():
+                        (<Track>track).feed(here, here.record.flags, self.clock)
             return 0
         if self.first(here, effects):
             self.record(here, effects)
@@ -365,8 +368,10 @@ cdef class Feeder:
                 self.login(here, effects)
         elif here.route.mail and here.sourced and here.may_ban:
             self.ledger.mail(here)
-        if not here.route.wanted or not here.sourced:
+        if not here.route.wanted:
             return False
+        if not here.sourced:
+            return True
         held = self.covering(here.who, here.scope, here.record.time)
         if held is None:
             return True
@@ -385,7 +390,9 @@ cdef class Feeder:
         cdef uint8_t flags
         cdef Track track
         cdef list fired, settled = None
-        if here.route.excused and here.has_user():
+        if here.route.usual:
+            known = not here.sourced or self.engine.book.source(here.who.address).good(here.record.time)
+        elif here.route.excused and here.sourced and here.has_user():
             known = self.ledger.known(here.user(), here.who, here.record.time)
             if not known:
                 other = here.alias()
@@ -393,6 +400,8 @@ cdef class Feeder:
         flags = here.record.flags | KNOWN if known else here.record.flags
         for track in here.route.known if known else here.route.strangers:
             if here.prepared and not here.lanes >> track.form & 1:
+                continue
+            if not here.sourced and not track.nameable():
                 continue
             fired = track.feed(here, flags, self.clock)
             if fired is not None:

@@ -68,9 +68,13 @@ cdef class Track:
         shard[0] = self.shelf.narrow(number)
         return number
 
+    cdef inline bint nameable(self) noexcept:
+        """Events without a source have a key here."""
+        return self.form == OTHER or self.form == USER
+
     cdef uint64_t value(self, Happening event) except? 0:
         """`Lane.value`."""
-        return event.value() if self.form == SOURCE else event.who.value()
+        return event.value() if self.form == SOURCE else event.who.value() if event.sourced else 0
 
     cdef list feed(self, Happening event, uint8_t flags, double clock):
         """`Lane.feed`: what fires, None for nothing. The caller knows that the lane takes the event."""

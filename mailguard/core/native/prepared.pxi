@@ -171,13 +171,14 @@ cdef class Prepared:
             self.show(place, here, routes)
             row = &self.rows[place]
             row.lanes = 0
+            if here.user_looked == 1:
+                row.lanes |= (here.name_ in by_user) << USER
+            for key_of, keys in others:
+                row.lanes |= (key_of(here.event()) in keys) << OTHER
             if here.sourced:
-                row.lanes = (who.source in by_source) << SOURCE | (who.network() in guilty) << NETWORK
+                row.lanes |= (who.source in by_source) << SOURCE | (who.network() in guilty) << NETWORK
                 if here.user_looked == 1:
-                    row.lanes |= (here.name_ in by_user) << USER
                     row.lanes |= (who.with_user(here.name_) in by_both) << USER_NETWORK
-                for key_of, keys in others:
-                    row.lanes |= (key_of(here.event()) in keys) << OTHER
                 if row.lanes and here.route.name in counted:
                     sources.add(who.source)
         for place in range(self.count):
@@ -190,10 +191,9 @@ cdef class Prepared:
                     users.add(here.name_)
         for place in range(self.count):
             self.show(place, here, routes)
-            wanted = False
+            wanted = here.route.name in counted and self.rows[place].lanes != 0
             if here.sourced:
                 # What makes no ban matters where it meets one: if it is hostile.
-                wanted = here.route.name in counted and self.rows[place].lanes != 0
                 if here.route.hostile:
                     wanted = wanted or who.source in sources or who.network() in guilty
                 if here.route.login and here.user_looked == 1:
