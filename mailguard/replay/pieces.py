@@ -197,7 +197,8 @@ class Parse:
                 notices.append(item)
             if not isinstance(item, Block | Records):
                 continue
-            for part in _slices(item) if isinstance(item, Block) else (item,):
+            newest: list[float] = []
+            for part, whole in _slices(item) if isinstance(item, Block) else ((item, True),):
                 if isinstance(part, Block):
                     records = part.data.count(b"\n", part.start, part.end)
                     size = part.end - part.start
@@ -206,7 +207,10 @@ class Parse:
                     records, size = len(part.records), 0
                     found = scanner.scan_records(part)
                 times = times_of(found)
-                span.look(part, times)
+                if times:
+                    newest = [max(times + newest)]
+                if whole:
+                    span.look(item, newest)
                 if before is not None:
                     yield before
                 before = Parsed(records, stamps.first, stamps.last, times, found, notices, size, False)
@@ -222,8 +226,8 @@ class Parse:
         )
 
 
-def _slices(block: Block) -> Iterator[Block]:
-    """The block in parts of about SLICE bytes."""
+def _slices(block: Block) -> Iterator[tuple[Block, bool]]:
+    """The block in parts of about SLICE bytes; with the last of them True."""
     first = block.position
     while block.end - block.start > SLICE + SLICE // 2:
         first += SLICE
@@ -232,9 +236,9 @@ def _slices(block: Block) -> Iterator[Block]:
             continue
         if stop >= block.end:
             break
-        yield _part_of(block, block.start, stop)
+        yield _part_of(block, block.start, stop), False
         block = _part_of(block, stop, block.end)
-    yield block
+    yield block, True
 
 
 def together(parts: Sequence[Parsed]) -> Parsed:
