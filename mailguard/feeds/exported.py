@@ -1,7 +1,8 @@
-"""What `journalctl -o json` printed, kept in a file: one entry a line.
+"""What `journalctl -o json` or `-o export` printed, kept in a file.
 
-Every line gives one record, so that the number of a record is the number of its line; what is no entry gives
-an empty one. The position of a record is the byte offset of its line.
+Of JSON every line gives one record, so that the number of a record is the number of its line; what is no
+entry gives an empty one. Of the other form (see `exporttext`) every entry gives one. The position of a record
+is the byte offset of its line, or of its entry's first one.
 
 Limits: a line longer than 4 MiB counts as no entry.
 """
@@ -12,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from mailguard.feeds.entries import FIELDS, Reader
+from mailguard.feeds.exporttext import DamagedError, is_text, text_entries
 from mailguard.feeds.journalctl import value
 from mailguard.model import Record, Records
 
@@ -22,7 +24,9 @@ _TELLING = (b'"MESSAGE"', b'"__REALTIME_TIMESTAMP"')
 
 
 def is_export(head: bytes) -> bool:
-    """Whether a log that begins so is one: an object of JSON with the fields of an entry."""
+    """Whether a log that begins so is one: an object of JSON with the fields of an entry, or such a field."""
+    if is_text(head):
+        return True
     return head.lstrip(b" \t\r\n").startswith(b"{") and any(name in head for name in _TELLING)
 
 
@@ -39,15 +43,16 @@ def entry(line: bytes, arrival: float) -> tuple[dict[str, bytes], int] | None:
 
 
 def exported_records(
-    read: Callable[[int], bytes], start: int, reader: Reader, log: str, arrival: float
+    read: Callable[[int], bytes], start: int, reader: Reader, log: str, arrival: float, text: bool = False
 ) -> Iterator[Records]:
     """The records of `log` from the offset `start` on, divided where belief changes. `read` gives the next
-    bytes, at most so many, and none at the end.
+    bytes, at most so many, and none at the end; `text`: it is not JSON. Raises DamagedError, after all that
+    comes before the damage.
     """
     group = Records(log, [], arrival, False)
     last = arrival
-    for offset, line in _lines(read, start):
-        parsed = entry(line, arrival)
+    damaged: list[DamagedError] = []
+    for offset, parsed in _entries(read, start, arrival, text, damaged):
         found = [] if parsed is None else reader.records([parsed], arrival, False)
         if found:
             record = found[0].records[0]._replace(position=offset)
@@ -62,6 +67,22 @@ def exported_records(
         group.records.append(record)
     if group.records:
         yield group
+    for error in damaged:
+        raise error
+
+
+def _entries(
+    read: Callable[[int], bytes], start: int, arrival: float, text: bool, damaged: list[DamagedError]
+) -> Iterator[tuple[int, tuple[dict[str, bytes], int] | None]]:
+    """Each entry with its offset; where the text ends in nonsense, why, in `damaged`."""
+    if not text:
+        for offset, line in _lines(read, start):
+            yield offset, entry(line, arrival)
+        return
+    try:
+        yield from text_entries(read, start, arrival)
+    except DamagedError as error:
+        damaged.append(error)
 
 
 def _lines(read: Callable[[int], bytes], start: int) -> Iterator[tuple[int, bytes]]:

@@ -1,5 +1,5 @@
-"""Logs that are finished: files (compressed or not), journal files and what `journalctl -o json` printed,
-standard input, in the order given.
+"""Logs that are finished: files (compressed or not), journal files, what `journalctl -o json` or `-o export`
+printed, standard input, in the order given.
 
 Blocks of up to 1 MiB of whole lines, read into one buffer for each log; arrival is the file's modification
 time, which dates stamps without year. `RecordedFeed.logs` are iterables of their own, for who merges logs
@@ -134,7 +134,7 @@ class RecordedLog:
 
     def _items(self, file: Any, begin: bytes) -> Iterator[Item]:
         """Blocks of lines, or the records of a journal's export: its beginning tells."""
-        from mailguard.feeds import exported
+        from mailguard.feeds import exported, exporttext
 
         if begin.startswith(b"SQLite format 3\0"):
             yield from self._rows()
@@ -159,7 +159,11 @@ class RecordedLog:
             self.bytes += len(data)
             return data
 
-        yield from exported.exported_records(read, self.start, reader, self.log, self.arrival)
+        text = exporttext.is_text(begin)
+        try:
+            yield from exported.exported_records(read, self.start, reader, self.log, self.arrival, text)
+        except exporttext.DamagedError as error:
+            yield self._unreadable(error)
         self.cut += reader.cut
         yield from broken
         self.complete = True
