@@ -58,6 +58,13 @@ class TestCatalogue:
         ]
         assert not stale, HOW
 
+    def test_the_catalogue_says_what_stands_there(self, language: str) -> None:
+        """Each entry is found by its context and its English, as it was written."""
+        catalogue = Catalogue(locale.path_of(language), language)
+        for one in of(language):
+            if one.context is not None:
+                assert catalogue.message(one.context, one.english, 1) == one.translation
+
     def test_each_text_stands_once(self, language: str) -> None:
         """No entry hides another."""
         twice = [
