@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import IO, Any
 
 import pyarrow as pa
@@ -220,24 +219,10 @@ def _codes(array: Any, value: Any = None) -> Codes:
     indices = array.indices
     if indices.null_count:
         indices = indices.fill_null(-1)
-    values = _texts(array.dictionary)
+    values = array.dictionary.to_pylist()
     return Codes(
         _numbers(indices, pa.int32(), "i"), values if value is None else [value(one) for one in values]
     )
-
-
-def _texts(array: Any) -> list[Any]:
-    """An array of text as a list; `to_pylist` makes an object of Arrow's of each first."""
-    text = None
-    if array.type == pa.string() and not array.null_count and len(array):
-        _, places, data = array.buffers()
-        text = b"" if data is None else data.to_pybytes()
-    if text is None or not text.isascii():
-        found: list[Any] = array.to_pylist()
-        return found
-    whole = text.decode("ascii")
-    ends = memoryview(places).cast("i")[array.offset : array.offset + len(array) + 1]
-    return [whole[start:end] for start, end in pairwise(ends.tolist())]
 
 
 def _numbers(array: Any, of: Any, letter: str) -> Any:
