@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mailguard.model import Impose
 from mailguard.notation import format_address, format_effect
 from tests.epost_server.theatre import BEGIN, DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre, encoded
 
@@ -333,6 +334,28 @@ def test_forging_shields_nobody(logs: frozenset[str], tmp_path: Path) -> None:
     theatre.play()
     assert innocents(theatre) == []
     assert {network for network, _ in theatre.banned} == {"192.0.2.200", "192.0.2.201", ATTACKER}
+
+
+@pytest.mark.parametrize("detector", ["password-guessing", "harvest"])
+def test_who_knocks_under_a_ban_is_not_banned_longer(detector: str, tmp_path: Path) -> None:
+    """The row in rejectsmtpip.dat is our own: knocks on it are hits of that ban, never a new offence."""
+    theatre = Theatre(tmp_path)
+    for number in range(6):
+        at = 10 * HOUR + 2 * number
+        if detector == "harvest":
+            theatre.at(at, theatre.mails, ATTACKER, "a@example.org", [f"n{number}@example.jp"])
+        else:
+            theatre.at(at, theatre.guesses, ATTACKER, "admin")
+    server = theatre.server
+    theatre.at(
+        10 * HOUR + 13, lambda: server.tables["smtp"].lock(ATTACKER, theatre.clock.now(), iplock=False)
+    )
+    for number in range(100):
+        theatre.at(10 * HOUR + 15 + 5 * number, server.smtp, ATTACKER, 25)
+    theatre.play()
+    assert list(theatre.banned) == [(ATTACKER, detector)]
+    assert sum(isinstance(effect, Impose) for effect in theatre.effects) == 1
+    assert [held.hits for held in theatre.judge.engine.bans] == [100]
 
 
 @BOTH
