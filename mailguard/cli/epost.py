@@ -185,6 +185,8 @@ def sentence(finding: Finding) -> str:
         value = args.get(name)
         if isinstance(value, float):
             args[name] = ago(value)
+        elif value is None and name in ("oldest", "newest"):
+            args[name] = "-"
     if finding.id in ("caught", "partner"):
         args["when"] = "" if args["since"] is None else text("audit.when", ago=args["since"])
     return text(f"audit.{finding.id}", **args)

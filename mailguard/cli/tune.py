@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mailguard.notation import format_duration
+from mailguard.locale import length as length_of
 
 from .completing import detectors as detector_names
 from .completing import files as log_files
@@ -235,7 +235,7 @@ def _report(sweep: Sweep, summary: Summary, reading: float, seconds: float) -> N
     words = text(
         "tune.summary",
         events=summary.events,
-        span=format_duration(summary.seconds),
+        span=length_of(summary.seconds),
         settings=len(sweep.done),
         seconds=f"{seconds:.2f}",
         reading=f"{reading:.2f}",
