@@ -4,6 +4,8 @@ from __future__ import annotations
 
 REPORT: dict[str, str] = {
     "column.over-time": "over time, a bar for {step}",
+    "tuning.strange": "{path} is not what `mailguard tune -o json` writes",
+    "tuning.where": "--tuning is drawn on the page: name it with --html",
     "report.written": "{path}: the report",
     "report.title": "What the policy would have done",
     "report.when": "Logs from {first} to {last} ({span})",

@@ -31,6 +31,7 @@ from .rehearsing import (
     tell,
 )
 from .reporting import Page, report_options, watcher, write_report
+from .tunings import read_tuning
 
 if TYPE_CHECKING:
     from mailguard.replay.rehearsal import Rehearsal
@@ -45,6 +46,13 @@ FORMS = ("auto", "plain", "json", "csv")
 @part_options
 @ledger_option
 @report_options
+@click.option(
+    "--tuning",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    shell_complete=log_files,
+    help="Draw on the page what `mailguard tune -o json` found and FILE holds.",
+)
 @click.option(
     "--growth", is_flag=True, help="Tell also which logs grew beyond what was normal. Queues are in no log."
 )
@@ -71,6 +79,7 @@ def command(
     ledger: str | None,
     html: str | None,
     language: str | None,
+    tuning: str | None,
     growth: bool,
     form: str,
 ) -> int:
@@ -84,6 +93,9 @@ def command(
     from mailguard.definitions.parsers import load_parsers
 
     begun = time.monotonic()
+    if tuning is not None and html is None:
+        raise click.UsageError(text("tuning.where"))
+    tuned = [] if tuning is None else read_tuning(tuning)
     settings = settings_of(config, assignments)
     loaded = load_parsers(parsers or None)
     rehearsed = rehearsal(
@@ -103,7 +115,7 @@ def command(
             rehearsed.run()
         show(rehearsed, form, timezone)
         if page is not None:
-            write_report(page, rehearsed, settings, timezone, language)
+            write_report(page, rehearsed, settings, timezone, language, tuned)
     report(rehearsed, time.monotonic() - begun)
     return outcome(rehearsed)
 

@@ -16,6 +16,7 @@ from .completing import files
 from .messages import text
 from .moments import rough
 from .output import safe
+from .tunings import Row, frontiers_of
 from .verdicts import notice_words, words
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mailguard.replay.rehearsal import Rehearsal
     from mailguard.replay.summary import Summary
     from mailguard.replay.verdict import Verdict
-    from mailguard.report import Frontier
     from mailguard.report.watching import Watcher
     from mailguard.tuning.outcome import Outcome
 
@@ -137,9 +137,10 @@ def write_report(
     settings: Settings,
     timezone: str,
     language: str | None,
-    frontiers: Sequence[Frontier] = (),
+    tuned: Sequence[Row] = (),
 ) -> None:
-    """Write what the rehearsal found; it was watched by a `mailguard.report.Watcher`."""
+    """Write what the rehearsal found; it was watched by a `mailguard.report.Watcher`. `tuned`: what
+    `mailguard tune` wrote, to be drawn beside it."""
     from mailguard.report import gather, render
     from mailguard.report.watching import Watcher
 
@@ -149,9 +150,9 @@ def write_report(
         watcher if isinstance(watcher, Watcher) else Watcher(),
         zone_of(timezone),
         names=settings.general.evidence == "full",
-        frontiers=frontiers,
     )
     with speaking(language, settings) as spoken:
+        report.frontiers = frontiers_of(tuned)
         page.write(render(report, Spoken(spoken)))
     click.echo(f"mailguard: {safe(text('report.written', path=page.path))}", err=True)
 

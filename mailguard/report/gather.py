@@ -13,7 +13,7 @@ from ..replay.summary import Summary
 from ..replay.timeline import BanRecord, host_network
 from ..replay.verdict import HIDDEN, HURT, verdict
 from .calendar import edges, step_of
-from .contents import Frontier, Report
+from .contents import Report
 from .watching import Account, Watcher
 
 MOST = 20  # sources, networks and accounts that are listed
@@ -40,7 +40,6 @@ def gather(
     zone: tzinfo | None,
     *,
     names: bool = False,
-    frontiers: Sequence[Frontier] = (),
 ) -> Report:
     """What the first trial found. `names`: also names that nobody logged in with are shown in full."""
     trial, seen = rehearsed.trials[0], rehearsed.summary
@@ -64,7 +63,6 @@ def gather(
         worst=[(host_network(key), record) for key, record in worst],
         forgotten=watcher.forgotten,
         names_forgotten=watcher.names_forgotten,
-        frontiers=frontiers,
         hurt=[ban for ban, found in verdicts if found == HURT],
         hidden=[ban for ban, found in verdicts if found == HIDDEN],
     )

@@ -211,6 +211,41 @@ def test_tune_writes_a_page(run: Any, log: Path, settings: Path, tmp_path: Path)
     assert "in force" in text
 
 
+def test_replay_draws_a_tuning_result(run: Any, log: Path, settings: Path, tmp_path: Path) -> None:
+    """What tune wrote as JSON stands on replay's page as on tune's own, with reasons in its language."""
+    page, own, found = tmp_path / "report.html", tmp_path / "tuning.html", tmp_path / "tuning.jsonl"
+    tune = ("--detector", "password-guessing", "--grid", "count=2,3,5,9", "-o", "json", "--html", own, log)
+    found.write_text(call(run, "tune", settings, *tune).out)
+    assert call(run, "replay", settings, "--tuning", found, "--html", page, log).code == 0
+
+    def tuning(path: Path) -> str:
+        content = path.read_text("utf-8")
+        begin = content.index('<section id="tuning"')
+        return content[begin : content.index("</section>", begin)]
+
+    assert tuning(page) == tuning(own)
+    assert "Bans over time" in words(page)
+    call(run, "replay", settings, "--tuning", found, "--language", "ja", "--html", page, log)
+    assert "試した設定" in tuning(page)
+    assert "Recommended" not in tuning(page)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", "7", "no JSON", '{"axes": 7, "detector": "x"}', "\0\xff"]
+)
+def test_another_file_is_no_tuning_result(
+    run: Any, log: Path, settings: Path, tmp_path: Path, content: str
+) -> None:
+    """What tune did not write is refused before anything is read; so is a result without a page."""
+    found, page = tmp_path / "tuning.jsonl", tmp_path / "report.html"
+    found.write_text(content)
+    said = call(run, "replay", settings, "--tuning", found, "--html", page, log)
+    assert (said.code, said.out) == (64, "")
+    assert "is not what `mailguard tune -o json` writes" in said.err
+    assert not page.exists()
+    assert call(run, "replay", settings, "--tuning", found, log).code == 64
+
+
 def test_nothing_to_report(run: Any, settings: Path, tmp_path: Path) -> None:
     """An empty folder gives a page that says so."""
     folder = tmp_path / "logs"
