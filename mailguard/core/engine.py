@@ -229,8 +229,8 @@ class Engine:
         kind, time, source, rule_name, _, fields, log_name, _, scope, _, proved, _ = event
         if time > self.clock:
             self.clock = time
-            if time >= self.bans.soonest:
-                self.policy.expire(time)
+        if self.clock >= self.bans.soonest:  # also after a late event, whose ban may be over at once
+            self.policy.expire(self.clock)
         self._sweep_in -= 1
         if self._sweep_in <= 0:
             self._sweep()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailguard.core import state
@@ -582,6 +582,17 @@ moves = st.lists(
 )
 
 
+#: Late events, whose ban has ended, by the newest time, when it is imposed.
+OVER_AT_ONCE = [
+    *[(0.0, "192.0.2.7", "auth_failure", "sato", 1, False)] * 5,
+    (-5000.0, "192.0.2.7", "auth_failure", "sato", 1, False),
+    (0.0, "192.0.2.8", "auth_failure", "sato", 3, True),
+    (0.0, "192.0.2.8", "auth_failure", "sato", 3, False),
+    *[(0.0, "192.0.2.7", "auth_failure", "sato", 1, False)] * 20,
+    *[(0.0, "192.0.2.8", "auth_failure", "sato", 1, False)] * 2,
+]
+
+
 def story_of(steps: list[tuple[float, str, str, str, int, bool]]) -> list[Event]:
     time, story = 0.0, []
     for number, (step, source, kind, user, weight, trusted) in enumerate(steps):
@@ -626,6 +637,7 @@ def store(rows: dict[tuple[str, bytes], bytes], engine: Engine, full: bool = Fal
     full=st.booleans(),
     enforcing=st.booleans(),
 )
+@example(steps=OVER_AT_ONCE, saves={8}, kills={8}, full=False, enforcing=False)
 @settings(max_examples=150, deadline=None)
 def test_a_restart_at_any_moment_changes_nothing(
     steps: list[tuple[float, str, str, str, int, bool]],

@@ -353,9 +353,9 @@ cdef class Feeder:
         """It is `time`, unless it was later before."""
         if time > self.clock:
             self.clock = time
-            if time >= self.soonest:
-                self.policy.expire(time)
-                self.soonest = self.bans.soonest
+        if self.clock >= self.soonest:  # also after a late event, whose ban may be over at once
+            self.policy.expire(self.clock)
+            self.soonest = self.bans.soonest
         return 0
 
     cdef bint first(self, Happening here, list effects) except *:
