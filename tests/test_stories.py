@@ -459,3 +459,29 @@ def test_a_botnet_after_one_account_meets_strangers_only(tmp_path: Path) -> None
     assert len(banned) > 350
     assert ("192.0.2.1", "attacked-account") not in banned
     assert min(banned.values()) < 3 * DAY + 70 * MINUTE
+
+
+def _stolen(story: Story, chance: random.Random) -> None:
+    """An office with its newsletter; then somebody else has the password of one account."""
+    _office(story, chance, 5)
+    for number in range(300):
+        story.submit(4 * DAY + 13 * HOUR + 2 * number, "192.0.2.10", "news", f"reader{number}@example.org")
+    for number in range(300):
+        to = f"victim{number}@example.org"
+        story.submit(4 * DAY + 3 * HOUR + 5 * number, "203.0.113.66", "user3", to, bounces=not number % 3)
+
+
+def test_a_stolen_account_is_told_by_its_mail(tmp_path: Path) -> None:
+    """Much mail of one account from where nobody was before, and much of it fails: both name the account; the
+    office's own newsletter is no news."""
+    story = Story()
+    _stolen(story, random.Random(7))
+    log = tmp_path / "mail.log"
+    log.write_text("".join(story.lines()))
+    judge = Judge(Scanner(PARSERS), Sessions(PARSERS), Engine(SETTINGS.setup()), evidence=False)
+    told = {
+        (effect.offence.detector, effect.offence.key)
+        for effect in replay([RecordedLog(str(log))], judge, Summary())
+        if isinstance(effect, Alert)
+    }
+    assert told == {("recipient-burst", "user3@example.net"), ("bounce-burst", "user3@example.net")}
