@@ -40,6 +40,9 @@ _TIMES = 256  # of one source
 _NEVER = float("inf")
 _HELD = b"\0held"
 _SUSPECTS = b"\0suspects"
+_MARKS = b"\0marks"
+_MARKED = 600.0  # seconds whose marks a checkpoint keeps: results of sessions that go on come later
+_MOST_MARKS = 2000
 _NOBODY = frozenset("B0")
 
 
@@ -78,6 +81,11 @@ class _Memory:
             times.append(time)
             if len(times) > _TIMES:
                 del times[0]
+
+    def latest(self, since: float, most: int) -> list[tuple[tuple[object, ...], float]]:
+        """The keys of the young generation that were told since then, and when; at most so many."""
+        found = [(key, times[-1]) for key, times in self.young.items() if times and times[-1] >= since]
+        return sorted(found, key=lambda one: one[1])[-most:]
 
     def near(self, key: tuple[object, ...], time: float, within: float) -> bool:
         return any(abs(one - time) <= within for part in (self.young, self.old) for one in part.get(key, ()))
@@ -361,6 +369,18 @@ class Joined(Sessions):
             yield _HELD, json.dumps(held, separators=(",", ":")).encode() if held else None
         if self._suspects.reach:
             yield _SUSPECTS, self._suspects.row()
+        if self._dialogues and self._better:
+            yield _MARKS, self._marks_row()
+
+    def _marks_row(self) -> bytes | None:
+        """What the dialogues told lately: the results of those sessions may stand behind the checkpoint."""
+        latest = self._marks.latest(self._clock - _MARKED, _MOST_MARKS)
+        told = [
+            [server.decode("utf-8", "surrogateescape"), name, source, time]
+            for (server, name, source), time in latest
+            if isinstance(server, bytes)
+        ]
+        return json.dumps(told, separators=(",", ":")).encode() if told else None
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up the rows of a checkpoint."""
@@ -369,6 +389,12 @@ class Joined(Sessions):
             if key == _HELD:
                 for due, *fields, proved in json.loads(value):
                     self._hold(float(due), Event._make([*fields, frozenset(proved), b""]))
+            elif key == _MARKS:
+                for server, name, source, time in json.loads(value):
+                    told = server.encode("utf-8", "surrogateescape"), name
+                    self._marks.add((*told, source), time)
+                    self._since[told] = min(time, self._since.get(told, time))
+                    self._seen[told] = max(time, self._seen.get(told, time))
             elif key == _SUSPECTS:
                 self._suspects.restore(value)
             else:

@@ -198,6 +198,19 @@ def test_what_waits_survives_a_restart() -> None:
     assert failures(again.release(1_797_000_000.0 + WAIT)) == 1
 
 
+def test_what_the_dialogue_told_survives_a_restart() -> None:
+    """The result of a session that was followed before the restart counts no more after it."""
+    scanner, joined = Scanner(PARSERS), Joined(PARSERS)
+    joined.now = 1_797_000_000.0
+    assert failures(joined.join(drafts(scanner, R, SPOKEN))) == 2
+    rows = [(key, value) for key, value in joined.snapshot(True) if value is not None]
+    again = Joined(PARSERS)
+    again.restore(rows)
+    again.now = 1_797_000_000.0
+    found = again.join(drafts(Scanner(PARSERS), A, [CONNECT, RESULT]))
+    assert failures([*found, *again.release(1_797_000_000.0 + WAIT)]) == 0
+
+
 def test_single_lines_are_not_covered() -> None:
     """Who looks at lines one by one sees each event."""
     scanner, joined = Scanner(PARSERS), Joined(PARSERS, covering=False)
