@@ -84,6 +84,18 @@ def test_replay_writes_a_page(run: Any, log: Path, settings: Path, tmp_path: Pat
     assert "1 account would have been locked out" in text
 
 
+def test_the_same_logs_give_the_same_page(run: Any, log: Path, settings: Path, tmp_path: Path) -> None:
+    """The page is the same byte for byte for one worker and several, for logs and for their events file."""
+    one, two, three = (tmp_path / f"{name}.html" for name in ("one", "two", "three"))
+    call(run, "replay", settings, "--workers", 1, "--html", one, log)
+    call(run, "replay", settings, "--workers", 2, "--html", two, log)
+    assert one.read_bytes() == two.read_bytes()
+    events = tmp_path / "mail.jsonl"
+    run("events", "--year", "2026", "--timezone", "UTC", "-o", "jsonl", "--to", str(events), str(log))
+    call(run, "replay", settings, "--html", three, events)
+    assert three.read_text("utf-8").replace(str(events), str(log)) == one.read_text("utf-8")
+
+
 def test_figures_over_time_add_up(run: Any, log: Path, settings: Path, tmp_path: Path) -> None:
     """What the rows of the chart say together is what the summary says."""
     page = tmp_path / "report.html"
