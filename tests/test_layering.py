@@ -24,7 +24,8 @@ Who may import whom (the design's table):
   ledger, clock, control,        the words and the standard library
   health, sdnotify, demo
   enforcer                       firewall and what that may use
-  daemon, replay, tuning         all of the above
+  daemon, replay                 all of the above
+  tuning                         definitions, replay and what those may use
   report/*                       the words and replay
   cli/*                          everything; click and rich only here, heavy imports only inside functions
 """
@@ -62,8 +63,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mailguard.control": WORDS | {"mailguard.clock"},
     "mailguard.daemon": ALL_BUT_CLI,
     "mailguard.replay": ALL_BUT_CLI,
+    "mailguard.tuning": DEFINITIONS | {"mailguard.replay", "mailguard.tuning"},
     "mailguard.report": WORDS | {"mailguard.replay", "mailguard.report"},
-    "mailguard.cli": ALL_BUT_CLI | {"mailguard.report", "mailguard.cli"},
+    "mailguard.cli": ALL_BUT_CLI | {"mailguard.tuning", "mailguard.report", "mailguard.cli"},
     "mailguard.__main__": {"mailguard.cli"},
 }
 

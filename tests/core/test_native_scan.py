@@ -99,6 +99,7 @@ def test_without_it(parsers: list[Parser], monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ImportError):
         choose([b"literal"], "native")
     monkeypatch.undo()
+    monkeypatch.delattr(native, "scan")
     monkeypatch.setitem(sys.modules, "mailguard.core.native.scan", None)
     assert native.load("scan") is None
 

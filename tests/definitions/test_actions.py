@@ -37,13 +37,30 @@ def test_no_message_without_a_file() -> None:
 
 
 def test_the_shipped_ones_do_what_they_show() -> None:
-    """Every driver has a shipped definition, and each sample plans what it expects."""
+    """Every driver has a shipped definition, and each sample plans what it expects. Only `several` has none:
+    which actions stand together is the administrator's to say, see the next test.
+    """
     actions = load_actions(Path("/nonexistent"))
-    assert {action.driver for action in actions.values()} == set(DRIVERS)
+    assert {action.driver for action in actions.values()} == set(DRIVERS) - {"several"}
     for action in actions.values():
         assert self_test(action) == []
         assert action.title
         assert build(action).name == action.driver
+
+
+def test_several_side_by_side(tmp_path: Path) -> None:
+    """An action of the driver `several`, as the manual writes it, plans what each of its parts plans."""
+    path = tmp_path / "both.toml"
+    path.write_text(
+        'format = 1\ntitle = "Both"\ndriver = "several"\n[options]\nactions = ["nftables", "epost"]\n'
+        '[[sample]]\neffect = "ban 192.0.2.7 for 10m"\nscope = "auth"\n'
+        'expect = ["add element inet mailguard auth_host4 { 192.0.2.7 counter timeout 600s }", '
+        '"rejectsmtpip.dat: add 192.0.2.7\\t0", "rejectpopip.dat: add 192.0.2.7\\t0", '
+        '"rejectimapip.dat: add 192.0.2.7\\t0"]\n'
+    )
+    action = load_action(path)
+    assert self_test(action) == []
+    assert build(action).name == "several"
 
 
 def test_a_sample_that_is_wrong_is_told(tmp_path: Path) -> None:
@@ -120,4 +137,5 @@ def test_plan_is_pure() -> None:
     effect = parse_effect("ban 192.0.2.7 for 1h")
     assert effect is not None
     for action in load_actions(Path("/nonexistent")).values():
-        assert len(plan(action, [effect])) == 1
+        tables = action.options["tables"] if action.driver == "epost" else ["the one place of all bans"]
+        assert len(plan(action, [effect])) == len(tables)

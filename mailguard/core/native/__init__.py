@@ -14,7 +14,6 @@ that was compiled before the change is then not used, instead of being wrong.
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import mailguard
@@ -28,7 +27,7 @@ def load(name: str) -> Any:
     MAILGUARD_NATIVE=0 forbids it."""
     if not mailguard.NATIVE:
         return None
-    module = sys.modules.get(f"{__name__}.{name}")  # asked for every batch: importing takes ten times as long
+    module = globals().get(name)  # once imported; asked for every batch, and importing takes ten times as long
     if module is None:
         try:
             module = importlib.import_module(f"{__name__}.{name}")
