@@ -317,3 +317,23 @@ def test_the_guard_speaks_english_into_logs(speak: Any, setting: str, terminal: 
         assert said == "監視不能: mail.log への書き込みが2時間ありません (通常の間隔は10分以内)"
     else:
         assert said.startswith("BLIND: mail.log has been silent for 2h")
+
+
+def test_a_guard_that_is_told_to_speaks_japanese_but_effects_stay(speak: Any) -> None:
+    """`language = "ja"`: sentences change, the notation of effects does not."""
+    import io
+
+    from mailguard.daemon.printer import Printer
+    from mailguard.model import Lift
+    from mailguard.notation import parse_network
+
+    network = parse_network("192.0.2.7")
+    assert network is not None
+    speak()
+    out, err = io.StringIO(), io.StringIO()
+    printer = Printer("plain", out, err)
+    printer.speak("ja")
+    printer.notice(Notice("firewall", {"words": "bans by nftables (nftables, table inet mailguard)"}))
+    printer.effect(Lift(network, 1795312800.0, "unban"))
+    assert "ファイアウォール: nftables で遮断します (nftables, table inet mailguard)" in err.getvalue()
+    assert "lift 192.0.2.7: unban" in out.getvalue()
