@@ -632,8 +632,8 @@ class TestAround:
         assert missing.failed == 1
 
     def test_every_notice_has_its_sentence(self) -> None:
-        """Whatever a feed, the firewall or the loop says by id has words, also with arguments missing; what only
-        a replay says has them among the texts of its commands."""
+        """Whatever a feed, the firewall or the loop says by id has words, also with arguments missing; what
+        only a replay says has them among the texts of its commands."""
         import re
 
         from mailguard.cli.messages_replay import REPLAY

@@ -74,11 +74,14 @@ def test_deadline_and_timers() -> None:
     feed = LiveFeed()
     ran: list[str] = []
     now = time.monotonic()
+    later = feed.call_at(now + 3600, lambda _: ran.append("an hour too early"))
+    assert feed.next(now + 0.005) == []
+    assert ran == []
+    assert time.monotonic() < now + 3600
+    later.cancel()
     feed.call_at(now + 0.02, lambda _: ran.append("second"))
     feed.call_at(now + 0.01, lambda _: ran.append("first"))
     feed.call_at(now + 0.015, lambda _: ran.append("never")).cancel()
-    assert feed.next(now + 0.005) == []
-    assert ran == []
     assert feed.next(now + 0.05) == []
     assert ran == ["first", "second"]
     feed.call_at(now, lambda _: [Request("reload")])

@@ -27,7 +27,7 @@ def load(name: str) -> Any:
     MAILGUARD_NATIVE=0 forbids it."""
     if not mailguard.NATIVE:
         return None
-    module = globals().get(name)  # once imported; asked for every batch, and importing takes ten times as long
+    module = globals().get(name)  # once imported: it is asked for every batch, and importing takes longer
     if module is None:
         try:
             module = importlib.import_module(f"{__name__}.{name}")
