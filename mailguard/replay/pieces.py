@@ -14,6 +14,7 @@ from __future__ import annotations
 import marshal
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from ..core.scanner import Draft, Scanner
@@ -272,12 +273,20 @@ def packed(parsed: Parsed) -> bytes:
     and again, and are written once."""
     keys = [(at, one.keys) for at, one in enumerate(parsed.drafts) if type(one) is Draft]
     events = [one if type(one) is Event else one.event for one in parsed.drafts]  # type: ignore[union-attr]
-    columns = [list(column) for column in zip(*events, strict=True)] if events else [[] for _ in range(12)]
-    del columns[1]
+    columns = [_column(values) for values in zip(*events, strict=True)]
+    del columns[1:2]
     times = array("d", parsed.times).tobytes()
     notices = [(one.id, one.args, one.blind) for one in parsed.notices]
     rest = (parsed.records, parsed.first, parsed.last, parsed.bytes, parsed.complete, parsed.cut)
     return marshal.dumps((rest, times, columns, keys, notices))
+
+
+def _column(values: tuple[Any, ...]) -> list[Any] | tuple[Any]:
+    """The values as a list; one that stands everywhere, alone in a tuple. Captured fields are no value: each
+    event has its own."""
+    first = values[0]
+    alike = type(first) is not dict and values.count(first) == len(values)
+    return (first,) if alike else list(values)
 
 
 def unpacked(data: bytes) -> Parsed:
@@ -286,8 +295,11 @@ def unpacked(data: bytes) -> Parsed:
     column: array[float] = array("d")
     column.frombytes(stamps)
     times = column.tolist()
-    columns.insert(1, times)
-    drafts: list[Any] = [_new(Event, row) for row in zip(*columns, strict=True)]
+    drafts: list[Any] = []
+    if columns:
+        columns.insert(1, times)
+        rows = zip(*[repeat(one[0]) if type(one) is tuple else one for one in columns])  # noqa: B905
+        drafts += map(_new, repeat(Event), rows)  # as many as there are times
     for at, of in keys:
         drafts[at] = _new(Draft, (drafts[at], of))
     said = [Notice(what, args, blind) for what, args, blind in notices]
