@@ -55,6 +55,7 @@ class RemoteFirewall:
         self._patience = patience
         self._short = min(SHORT, patience)
         self._opened = False  # once at least
+        self._many = 0  # bans of the last `open`
         self._owed = 0  # sequence number of a request that was not answered in time; 0: none
         self._clock: Clock = clock or SystemClock()
         self._socket: socket.socket | None = None
@@ -91,7 +92,8 @@ class RemoteFirewall:
                 self._send(wire.frame(wire.OPEN, self._sequence, b"\0" + waiting))
             waiting = body
         self._send(wire.frame(wire.OPEN, self._sequence, b"\1" + waiting))
-        self._answer(self._sequence, _READING + _EACH * len(changes))
+        self._many = len(changes)
+        self._answer(self._sequence, _READING + _EACH * self._many)
         self._opened = True
 
     def impose(self, bans: Sequence[Ban], now: float) -> None:
@@ -139,7 +141,7 @@ class RemoteFirewall:
 
     def banned(self) -> dict[tuple[Network, str], Standing]:
         seen: dict[tuple[Network, str], Standing] = {}
-        for body in self._ask(wire.BANNED, patience=_READING):
+        for body in self._ask(wire.BANNED, patience=_READING + _EACH * self._many):
             try:
                 seen |= wire.unpack_standing(body)
             except wire.WireError as error:

@@ -52,12 +52,12 @@ def load(name: str) -> ModuleType:
 
 
 def best(work: Callable[[], object], rounds: int = 5) -> float:
-    """The shortest of some rounds: what disturbs a measurement only lengthens it."""
+    """The shortest of some rounds, in time of the processor: what disturbs a measurement only lengthens it."""
     out = float("inf")
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.thread_time()
         work()
-        out = min(out, time.perf_counter() - start)
+        out = min(out, time.thread_time() - start)
     return out
 
 
@@ -79,16 +79,19 @@ def test_hostile_lines_stay_below_the_bound(template: str) -> None:
 
 @pytest.mark.parametrize("template", NASTY)
 def test_twice_the_line_is_not_four_times_the_work(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 4 to 8 KiB of foreign text the worst time grows as the line does, not as its square."""
+    """From 4 to 8 KiB of foreign text the worst time grows as the line does, not as its square. Both are
+    measured in turns: what else the machine does hits both.
+    """
     pattern = p.compile(template)
     bench = load("patterns")
-    times = []
+    slowest = []
     for length in (4096, 8192):
         monkeypatch.setattr(bench, "LENGTH", length)
         work = [partial(pattern.match, line, 0, len(line)) for line in bench.hostile_lines(pattern)]
-        slowest = max(work, key=lambda match: best(match, 3))
-        times.append(best(slowest, 20))
-    assert times[1] < 3 * times[0] + 20e-6
+        slowest.append(max(work, key=lambda match: best(match, 3)))
+    turns = [[best(match, 1) for match in slowest] for _ in range(20)]
+    once, twice = map(min, zip(*turns, strict=True))
+    assert twice < 3 * once + 20e-6
 
 
 @pytest.mark.parametrize(
