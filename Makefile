@@ -122,7 +122,9 @@ test:
 	if [ "$$(id -u)" = 0 ]; then
 		# Only legacy iptables tables need python-iptables, which compiles; without it that driver says so.
 		packages "python-iptables" gcc python3-dev libiptc-dev libxtables-dev || true
-		$(BIN)/pip install -qq --disable-pip-version-check -e ".[legacy]" || true
+		stamp=$(VENV)/.mailguard-legacy
+		[ -e $$stamp ] || $(BIN)/pip install -qq --disable-pip-version-check -e ".[legacy]" || true
+		touch $$stamp
 	fi
 	VENV=$(VENV) exec tests/check $(ARGS)
 

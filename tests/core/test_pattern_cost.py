@@ -52,7 +52,7 @@ def load(name: str) -> ModuleType:
 
 
 def best(work: Callable[[], object], rounds: int = 5) -> float:
-    """The shortest of some rounds, in time of the processor: what disturbs a measurement only lengthens it."""
+    """The shortest of some rounds, in time of the processor: what disturbs one only lengthens it."""
     out = float("inf")
     for _ in range(rounds):
         start = time.thread_time()
