@@ -97,12 +97,15 @@ def timed(command: list[str], **more: object) -> tuple[float, str]:
     return time.perf_counter() - begun, done.stdout + done.stderr
 
 
-def peak(command: list[str]) -> tuple[float, int, str, str]:
-    """Seconds, peak of the largest process in MiB, output and errors of a command."""
+def peak(command: list[str]) -> tuple[float, int, float, str, str]:
+    """Seconds, peak of the largest process in MiB, seconds of processor time of all processes, output and
+    errors of a command."""
     program = (
         "import resource, subprocess, sys\n"
         "done = subprocess.run(sys.argv[1:])\n"
-        "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "spent = used.ru_utime + used.ru_stime\n"
+        "print('PEAK', used.ru_maxrss // 1024, round(spent, 2), file=sys.stderr)\n"
         "sys.exit(done.returncode)\n"
     )
     begun = time.perf_counter()
@@ -110,8 +113,9 @@ def peak(command: list[str]) -> tuple[float, int, str, str]:
         [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - begun
-    found = re.search(r"PEAK (\d+)", done.stderr)
-    return seconds, int(found.group(1)) if found else 0, done.stdout, done.stderr
+    found = re.search(r"PEAK (\d+) ([\d.]+)", done.stderr)
+    memory, spent = (int(found.group(1)), float(found.group(2))) if found else (0, 0.0)
+    return seconds, memory, spent, done.stdout, done.stderr
 
 
 def say(what: str, seconds: float, lines: int, note: str = "") -> None:
@@ -177,13 +181,13 @@ def replays(path: Path, lines: int, tries: dict[str, int], options: argparse.Nam
     outputs: dict[str, str] = {}
 
     def run(file: Path, workers: str) -> None:
-        seconds, memory, output, errors = peak([*base, "--workers", workers, str(file)])
+        seconds, memory, spent, output, errors = peak([*base, "--workers", workers, str(file)])
         if not output:
             print(errors)
             return
         outputs[f"{file.suffix} {workers}"] = re.sub(r'"problems".*', "", output)
         name = f"mailguard replay {file.suffix} --workers {workers}"
-        say(name, seconds, lines, f"peak {memory} MiB; {ground(output, tries)}")
+        say(name, seconds, lines, f"CPU {spent:.1f} s; peak {memory} MiB; {ground(output, tries)}")
 
     counts = options.workers.split(",")
     for workers in counts:
