@@ -38,9 +38,10 @@ class _Words:
     def __init__(self) -> None:
         catalogue = current()
         known = [] if catalogue is None else catalogue.known(CONTEXT)
-        known.sort(key=lambda one: -len(_PLACE.sub("", re.escape(one[0]))))  # the most exact first
+        known.sort(key=lambda one: -len(NAME.sub("", one[0])))  # the most exact first
         self._exact = {english: translation for english, translation in known if not NAME.search(english)}
-        self._patterns = [(template(english), translation) for english, translation in known]
+        #: What a text must hold to be this one, its English, its translation; patterns are made only then.
+        self._known_texts = [(NAME.split(english)[::2], english, told) for english, told in known]
 
     def __call__(self, said: str) -> str:
         """The same in the language that is spoken; of `[general]: ...` what stands behind it."""
@@ -53,8 +54,8 @@ class _Words:
 
     def _known(self, said: str) -> tuple[int, str] | None:
         """The most exact text that fits: its rank, and the translation with the values in it."""
-        for rank, (pattern, translation) in enumerate(self._patterns):
-            if found := pattern.fullmatch(said):
+        for rank, (parts, english, translation) in enumerate(self._known_texts):
+            if all(part in said for part in parts) and (found := template(english).fullmatch(said)):
                 values = found.groupdict()
                 if "kind" in values:  # words of ours: "a whole number"
                     values["kind"] = self._exact.get(values["kind"], values["kind"])
