@@ -77,6 +77,8 @@ class Scanner:
         self._lines: dict[tuple[str, ...], Any] = {}
         self._prefilter(())
         self._openers: dict[tuple[str, str, tuple[str, ...]], Opener] = {}
+        #: lines without a literal are looked at, for who asks whether a format changed (opened they are anyway)
+        self.sampling = True
         self._sampled: dict[str, int] = {}
         self._restored: dict[str, float] = {}
 
@@ -260,7 +262,7 @@ class Scanner:
             return
         line = data[start:stop]
         opened = opener.open(line, 0, len(line))
-        if opened is None:
+        if opened is None or not self.sampling:
             return
         self.counters.sampled += 1
         message = line if opened.data is None else opened.data

@@ -39,7 +39,9 @@ class Definitions:
 
     def __call__(self) -> Parse:
         if self._made is None:
-            self._made = Parse(Scanner(self.parsers, prefilter=self.prefilter, native=self.native))
+            scanner = Scanner(self.parsers, prefilter=self.prefilter, native=self.native)
+            scanner.sampling = False  # nobody asks a replay whether a format changed
+            self._made = Parse(scanner)
         return self._made
 
     def __getstate__(self) -> tuple[tuple[Parser, ...], str, bool | None]:
