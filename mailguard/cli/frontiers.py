@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # settings of a frontier in a table
 _COLUMNS = (
-    "setting", "through-share", "caught", "missed", "bans", "median-delay", "worst-delay", "hurting", "accounts",
-    "partners", "peak", "mark",
+    "setting", "through-share", "caught", "missed", "bans", "median-delay", "worst-delay", "hurting",
+    "accounts", "partners", "peak", "mark",
 )  # fmt: skip
 _CSV = (
     "caught", "missed", "bans", "own", "median", "worst", "stopped", "through", "share", "hurt", "accounts",
@@ -39,7 +39,10 @@ def percent(share: float) -> str:
 
 def reason(name: str, args: Mapping[str, Any]) -> str:
     """Why a setting is recommended, as a sentence."""
-    told = {key: percent(value) if key in ("share", "was") and isinstance(value, float) else value for key, value in args.items()}
+    told = {
+        key: percent(value) if key in ("share", "was") and isinstance(value, float) else value
+        for key, value in args.items()
+    }
     return text(f"tune.why-{name}", **told)
 
 
@@ -134,6 +137,8 @@ def _plot(outcome: Outcome) -> None:
     try:
         import plotext
     except ImportError:
+        plotext = None
+    if plotext is None or not hasattr(plotext, "clear_figure"):  # its versions from 6 on are another library
         write_line(text("tune.no-plot"))
         return
     if len(outcome.found) < 2:
@@ -222,7 +227,9 @@ def write_json_lines(found: Sequence[Outcome], sweep: Sweep, summary: Summary) -
             {
                 "detector": outcome.grid.detector.name,
                 "tried": len(outcome.found),
-                "axes": {axis: [_value(axis, one) for one in values] for axis, values in outcome.grid.axes.items()},
+                "axes": {
+                    axis: [_value(axis, one) for one in values] for axis, values in outcome.grid.axes.items()
+                },
                 "left_out": outcome.grid.refused,
                 "frontier": [outcome.setting(place) for place in outcome.line],
                 "recommended": None if chosen is None else outcome.setting(chosen.place),
@@ -231,7 +238,8 @@ def write_json_lines(found: Sequence[Outcome], sweep: Sweep, summary: Summary) -
                     for name, args in (() if chosen is None else chosen.reasons)
                 ],
                 "doubts": [
-                    {"id": name, "args": dict(args), "text": doubt(name, args)} for name, args in outcome.doubts
+                    {"id": name, "args": dict(args), "text": doubt(name, args)}
+                    for name, args in outcome.doubts
                 ],
                 "settings": outcome.paste,
             }

@@ -9,7 +9,9 @@ TUNE: dict[str, str] = {
     "tune.key": "--grid key: there is no key '{text}'; there are: {keys}",
     "tune.duration": "--grid {axis}: '{text}' is no length of time (such as 10m, 1h30m, 7d)",
     "tune.no-axis": "{detector} has no {axis} to try; it has: {axes}",
-    "tune.many": "these are {count} settings, and at most {most} are tried; name fewer values, or raise --most",
+    "tune.many": (
+        "these are {count} settings, and at most {most} are tried; name fewer values, or raise --most"
+    ),
     "tune.grid-one": "--grid is about one detector: name it with --detector",
     "tune.twice": "--grid {axis} is given twice",
     "tune.no-detector": "There is no detector '{name}' in these settings.{hint}",
@@ -37,7 +39,9 @@ TUNE: dict[str, str] = {
     "tune.plot": "let through (%) over bans that hurt somebody known",
     "tune.plot-all": "tried",
     "tune.plot-frontier": "frontier",
-    "tune.no-plot": "A plot of the frontier needs a package that is not installed: pip install 'mailguard[plot]'",
+    "tune.no-plot": (
+        "A plot of the frontier needs a package that is not installed: pip install 'mailguard[plot]'"
+    ),
     "tune.recommend": "Recommended: {setting}",
     "tune.recommend-keep": "Recommended: keep the present setting ({setting})",
     "tune.paste": "To paste into the settings:",
@@ -46,13 +50,21 @@ TUNE: dict[str, str] = {
     "tune.why-unfinished": "The present setting was not tried, so there is nothing to compare with.",
     "tune.why-quiet": "There is no hostile event in these logs.",
     "tune.why-never-fires": "{detector} would not have banned anybody under any of these settings.",
-    "tune.why-keep": "No other setting stops much more, or spares anybody, without paying for it with the other.",
-    "tune.why-stops": "It stops {more} more hostile events: {share} of them are let through instead of {was}.",
+    "tune.why-keep": (
+        "No other setting stops much more, or spares anybody, without paying for it with the other."
+    ),
+    "tune.why-stops": (
+        "It stops {more} more hostile events: {share} of them are let through instead of {was}."
+    ),
     "tune.why-costs": "It lets {more} more hostile events through: {share} of them instead of {was}.",
     "tune.why-spares": "It hurts somebody known with {hurt} bans instead of {was}.",
     "tune.why-hurts": "It hurts somebody known with {hurt} bans instead of {was}.",
-    "tune.why-beyond": "Beyond it, the strictest would stop {more} more hostile events and hurt with {hurt} more bans.",
-    "tune.why-before": "The gentlest would hurt with {hurt} bans fewer and let {more} more hostile events through.",
+    "tune.why-beyond": (
+        "Beyond it, the strictest would stop {more} more hostile events and hurt with {hurt} more bans."
+    ),
+    "tune.why-before": (
+        "The gentlest would hurt with {hurt} bans fewer and let {more} more hostile events through."
+    ),
     "tune.why-end": "No setting that was tried lets less through.",
     "tune.why-nobody": "Nobody known would have been locked out.",
     "tune.why-somebody": (

@@ -59,7 +59,11 @@ LIMIT = 5000
     help="What to try, such as count=3,5,8 or within=10m,1h; axes: count, distinct, within, key, ban.",
 )
 @click.option(
-    "--most", type=click.IntRange(2, LIMIT), default=MOST, show_default=True, help="Try at most so many settings."
+    "--most",
+    type=click.IntRange(2, LIMIT),
+    default=MOST,
+    show_default=True,
+    help="Try at most so many settings.",
 )
 @click.option("--config", metavar="FILE", shell_complete=log_files, help="The settings.")
 @click.option(
@@ -80,7 +84,7 @@ LIMIT = 5000
     type=click.Choice(FORMS),
     default="auto",
     show_default=True,
-    help="auto: tables on a terminal, plain lines elsewhere; json: one object a line; csv: one setting a line.",
+    help="auto: tables on a terminal, plain lines elsewhere; json: objects; csv: one setting a line.",
 )
 def command(
     files: tuple[str, ...],
@@ -185,7 +189,12 @@ def _bar(sweep: Sweep) -> Iterator[None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         count = len(sweep.tasks)
         task = bar.add_task(text("tune.trying"), total=count, rate="")

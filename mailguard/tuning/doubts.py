@@ -23,8 +23,8 @@ def doubts(
     chosen: int | None,
     shutouts: int = 0,
 ) -> list[Doubt]:
-    """What speaks against relying on the figures. `grid`: the settings; `shutouts`: bans of the running guard,
-    under which nothing could be seen."""
+    """What speaks against relying on the figures. `grid`: the settings; `shutouts`: bans of the running
+    guard, under which nothing could be seen."""
     told: list[Doubt] = []
     if not found:
         return told

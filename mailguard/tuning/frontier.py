@@ -1,9 +1,9 @@
-"""What the settings are worth: the frontier of protection against harm, and which of it is recommended and why.
+"""What the settings are worth: the frontier of protection against harm, and what is recommended and why.
 
-Harm is how many bans would have hurt somebody known (among equals: how many accounts and partners); protection
-is how few hostile events were let through. A setting is on the frontier when no other does at least as well in
-both and better in one. The recommended one is the knee: where further protection begins to cost more harm than
-it did before.
+Harm is how many bans would have hurt somebody known (among equals: how many accounts and partners);
+protection is how few hostile events were let through. A setting is on the frontier when no other does at
+least as well in both and better in one. The recommended one is the knee: where further protection begins to
+cost more harm than it did before.
 
 Never: recommends what hurts more than the present setting for less than `WORTH` of the hostile events, or a
 change that changes nothing to speak of.
@@ -91,9 +91,13 @@ def advise(found: Mapping[Place, Measures], variants: Sequence[Detector]) -> Adv
         reasons.append(("keep", {}))
     else:
         if best.through < now.through:
-            reasons.append(("stops", {"more": now.through - best.through, "share": best.share, "was": now.share}))
+            reasons.append(
+                ("stops", {"more": now.through - best.through, "share": best.share, "was": now.share})
+            )
         elif best.through > now.through:
-            reasons.append(("costs", {"more": best.through - now.through, "share": best.share, "was": now.share}))
+            reasons.append(
+                ("costs", {"more": best.through - now.through, "share": best.share, "was": now.share})
+            )
         if best.hurt < now.hurt:
             reasons.append(("spares", {"hurt": best.hurt, "was": now.hurt}))
         elif best.hurt > now.hurt:

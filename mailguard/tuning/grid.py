@@ -24,7 +24,19 @@ AXES: dict[str, str] = {
     "ban": "length of the first ban",
 }
 _TIMES = (0.4, 0.6, 1.5, 2.5)  # of a count
-_LADDER = (60.0, 300.0, 600.0, 1800.0, 3600.0, 6 * 3600.0, 86400.0, 2 * 86400.0, 7 * 86400.0, 14 * 86400.0, 30 * 86400.0)
+_LADDER = (
+    60.0,
+    300.0,
+    600.0,
+    1800.0,
+    3600.0,
+    6 * 3600.0,
+    86400.0,
+    2 * 86400.0,
+    7 * 86400.0,
+    14 * 86400.0,
+    30 * 86400.0,
+)
 _BANS = (6.0, 36.0)  # times the present first ban
 
 Value = int | float | str
@@ -138,8 +150,8 @@ def variant(detector: Detector, chosen: Mapping[str, Value]) -> Detector:
 
 
 def make(detector: Detector, asked: Mapping[str, Sequence[Value]], most: int, retention: float) -> Grid:
-    """The grid over `asked` (nothing: the usual axes), of at most `most` settings: then the values of the usual
-    axes that are furthest from the present are left out.
+    """The grid over `asked` (nothing: the usual axes), of at most `most` settings: then the values of the
+    usual axes that are furthest from the present are left out.
 
     Raises GridError for an axis that the detector has not, or for more settings than `most` where the axes
     were asked for."""
@@ -151,14 +163,14 @@ def make(detector: Detector, asked: Mapping[str, Sequence[Value]], most: int, re
     for name, values in axes.items():
         if now[name] not in values:
             values.append(now[name])
-            values.sort(key=lambda value: (isinstance(value, str), value))  # type: ignore[arg-type,return-value]
+            values.sort(key=lambda value: (isinstance(value, str), value))
     while _size(axes) > most:
         if asked:
             raise GridError("many", count=_size(axes), most=most)
         _thin(axes, now)
     variants, refused = {detector: None}, 0
-    for values in product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
+    for combined in product(*axes.values()):
+        chosen = dict(zip(axes, combined, strict=True))
         made = variant(detector, chosen)
         longest = max(made.within, made.ban.longest if made.ban else 0.0)
         if (
@@ -180,7 +192,7 @@ def _size(axes: Mapping[str, Sequence[Value]]) -> int:
 
 
 def _thin(axes: Axes, now: Mapping[str, Value]) -> None:
-    """Leave out one value of the longest axis: the first or the last, whichever is further from the present."""
+    """Leave out one value of the longest axis: the first or the last, whichever is further from now."""
     name = max(axes, key=lambda one: (len(axes[one]), one))
     values = axes[name]
     at = values.index(now[name])

@@ -1,4 +1,4 @@
-"""What one setting would have done, in figures: those of a replay, and nothing that a replay would not say."""
+"""What one setting would have done, in figures: those of a replay, and nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def peak(spans: Iterable[tuple[float, float]]) -> int:
 
 
 def measured(bans: Sequence[Stood], own: int, hostile: int, **counted: int) -> Measures:
-    """From bans as numbers; `own`: the number of the detector that is tuned; `hostile`: hostile events in all."""
+    """From bans as numbers; `own`: the number of the detector that is tuned; `hostile`: all such events."""
     delays = [ban[2] for ban in bans if not isnan(ban[2])]
     return Measures(
         bans=len(bans),
@@ -104,11 +104,19 @@ def _stood(record: BanRecord, detector: str) -> Stood:
     own = offence is not None and offence.detector == detector
     delay = record.delay
     wide = effect.ban.network.prefix < (64 if effect.ban.network.address >> 128 else 32)
-    return effect.time, record.until, float("nan") if delay is None else delay, int(own), wide, bool(record.during)
+    return (
+        effect.time,
+        record.until,
+        float("nan") if delay is None else delay,
+        int(own),
+        wide,
+        bool(record.during),
+    )
 
 
 def people(hits: Iterable[tuple[int, int, bool]]) -> tuple[int, int]:
-    """Accounts and domains that are told, of (ban, person, logged in) in order: of each ban the first MOST."""
+    """Accounts and domains that are told, of (ban, person, logged in) in order: of each ban the first MOST.
+    The names that are none are 0 and 1, and count among those."""
     told: dict[tuple[int, bool], set[int]] = {}
     for ban, person, login in hits:
         known = told.setdefault((ban, login), set())
@@ -117,4 +125,4 @@ def people(hits: Iterable[tuple[int, int, bool]]) -> tuple[int, int]:
     found: dict[bool, set[int]] = {True: set(), False: set()}
     for (_, login), known in told.items():
         found[login] |= known
-    return len(found[True]), len(found[False])
+    return len(found[True] - {0}), len(found[False] - {1})

@@ -1,28 +1,34 @@
-"""The figures of a setting in seconds: the compiled way, where it is there and where nothing happens that it does
-not work out (see core/native/trying.pyx). A replay says the same, more slowly.
+"""The figures of a setting in seconds: the compiled way, where it is there and where nothing happens that it
+does not work out (see core/native/trying.pyx). A replay says the same, more slowly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core import native as twins
+from ..core.detectors import Watch
 from ..core.engine import _OTHER_SHARE, _SHARES, Engine, Setup
 from ..core.networks import NetworkMap, source_network, wide_network
 from ..core.quota import Quota
+from ..core.rehearsal import loosest
 from ..core.table import Table
-from ..model import HOSTILE, Event
-from .measures import Measures, measured, peak, people
+from ..core.window import needs_of
+from ..model import Event
+from .measures import Measures, Stood, measured, peak, people
 
 _FORMS = ("source", "network", "user", "user+network")
-_LONGEST = 390 * 86400.0  # seconds of history: what speaks for somebody counts for 13 months, and is not aged here
+_LONGEST = (
+    390 * 86400.0
+)  # seconds of history: what speaks for somebody counts for 13 months, and is not aged here
 _LINGER = 3600.0  # a ban that ended may be counted for so long
 _FULL = 0.7  # of a table's room: with hashed keys none of its shards is full before
 
 
 class Quick:
-    """Takes batches of events once; then `measure` a setting. May be shared by processes forked after that."""
+    """Takes batches of events once; then `measure` a setting. Processes forked after that may share it."""
 
     def __init__(self, setups: Sequence[Setup], native: bool | None = None):
         """`setups`: all that are to come; they differ only in their detectors. `native`: see
@@ -37,68 +43,92 @@ class Quick:
         ):
             raise ValueError("the settings differ in more than their detectors")
         self.why_not = ""
-        self.hostile = 0
         self._setup = first
         self._twin = twins.choose("trying", native)
         self._events: Any = None
         self._spared: tuple[bytes, bytes] | None = None
-        self._room: dict[str, int] = {}
-        detectors = list(dict.fromkeys(found for one in setups for found in one.detectors))
+        self._detectors = list(dict.fromkeys(found for one in setups for found in one.detectors))
         if self._twin is None:
             self.why_not = "the core is not compiled"
             return
+        conditions: dict[Any, set[str]] = {}
+        extras: dict[str, set[str]] = {}
+        for found in self._detectors:
+            if found.unless:
+                conditions.setdefault(found.unless, set()).update(found.on)
+            if found.key not in _FORMS:
+                extras.setdefault(found.key, set()).update(found.on)
+        wanted = {kind for found in self._detectors for kind in found.on}
         try:
-            self._events = self._twin.Events(
-                {kind for found in detectors for kind in found.on},
-                tuple(dict.fromkeys(found.unless for found in detectors if found.unless)),
-                tuple(dict.fromkeys(found.key for found in detectors if found.key not in _FORMS)),
-            )
+            self._events = self._twin.Events(conditions, extras, wanted)
         except ValueError as error:
             self.why_not = str(error)
 
     def take(self, events: list[Event]) -> None:
         """The next batch."""
-        self.hostile += sum([event[0] in HOSTILE for event in events])
         if self._events is not None:
             self._events.add(events)
 
     def close(self) -> None:
-        """The last batch has come."""
+        """The last batch has come: find out who can matter, and whether all can be remembered."""
         events = self._events
         if events is None:
             return
         if events.count and events.latest - events.earliest > _LONGEST:
             self.why_not = "the history is longer than a year"
-        engine = Engine(self._setup, False)
-        self._watch_room(engine)
+            return
         never = NetworkMap(self._setup.never)
         self._spared = (
             bytes(never.touching(source_network(key)) is not None for key in events.source_keys),
             bytes(never.touching(wide_network(key)) is not None for key in events.network_keys),
         )
-
-    def _watch_room(self, engine: Engine) -> None:
-        """Whether some table would be too small to remember all: then it depends on everybody who is forgotten."""
-        events, book = self._events, engine.book
-        whole = sum(_SHARES.values()) + _OTHER_SHARE * len(events.extras)  # where every form of key is in use
-        room = {
-            form: self._setup.max_keys * _SHARES.get(form, _OTHER_SHARE) // whole
-            for form in (*_FORMS, *events.extras)
+        loose = loosest(self._detectors)
+        scout = Engine(replace(self._setup, detectors=loose, track=False), False)
+        for lane in scout.lanes:  # it remembers as much as the one that remembers most
+            asks = [Watch(found, 0, 8, False).ask for found in self._detectors if found.key == lane.form]
+            lane.history.needs = needs_of(asks)
+        known_only = {found.key for found in self._detectors} - {
+            found.key for found in self._detectors if found.who != "known"
         }
+        try:
+            numbers = {found.name: number for number, found in enumerate(loose)}
+            found = self._twin.Try(events, scout, numbers, *self._spared).scout(known_only)
+        except ValueError as error:
+            self.why_not = str(error)
+            return
+        if not self._all_remembered(scout, {form: keys for form, (_, keys) in found.items()}):
+            self.why_not = "more sources and names came than the settings let the engine remember"
+            return
+        events.keep({form: live for form, (live, _) in found.items()})
+
+    def _all_remembered(self, engine: Engine, keys: dict[str, int]) -> bool:
+        """No table is too small to remember all; else what happens depends on who is forgotten. `keys`: how
+        many of each form of key would be kept."""
+        events, book = self._events, engine.book
+        sources, networks, pairs, users = events.standing()
+        whole = sum(_SHARES.values()) + _OTHER_SHARE * len(events.extras)  # where every form of key is in use
+        room = {form: self._setup.max_keys * _SHARES.get(form, _OTHER_SHARE) // whole for form in keys}
+        if any(
+            count > _FULL * room[form] for form, count in keys.items() if form not in ("source", "network")
+        ):
+            return False
+        if not (
+            book.sources.holds(sources)
+            and book.networks.holds(networks)
+            and pairs <= _FULL * book.logins.cap
+            and users <= _FULL * book.users.cap
+        ):
+            return False
+        for form, known in (("source", events.source_keys), ("network", events.network_keys)):
+            if form in room and not Table(form, room[form], engine.salt).holds(known):
+                return False
+        if "source" not in room:
+            return True
         quota = Quota(Table("quota", room["source"]))
-        fits = (
-            book.sources.holds([events.source_keys[number] for number in events.standing_sources])
-            and book.networks.holds([events.network_keys[number] for number in events.standing_networks])
-            and len(events.standing_pairs) <= _FULL * book.logins.cap
-            and len(events.standing_users) <= _FULL * book.users.cap
-            and Table("source", room["source"], engine.salt).holds(events.source_keys)
-            and Table("network", room["network"], engine.salt).holds(events.network_keys)
-            and max(events.per48.values(), default=0) < quota.per48
+        return (
+            max(events.per48.values(), default=0) < quota.per48
             and max(events.per32.values(), default=0) < quota.per32
         )
-        if not fits:
-            self.why_not = "more sources and names than the settings let the engine remember"
-        self._room = room
 
     def measure(self, setup: Setup, detector: str) -> Measures | None:
         """The figures of a setting; `detector`: the one that is tuned. None: a replay has to say."""
@@ -112,17 +142,17 @@ class Quick:
         tried.run()
         found = tried.figures()
         bans, rules = found["bans"], setup.rules
-        most = peak((ban[0], ban[1] + _LINGER) for ban in bans)
-        wide = peak((ban[0], ban[1] + _LINGER) for ban in bans if ban[4])
-        if most >= rules.max_bans or wide >= rules.max_networks or found["banned"] >= rules.max_bans:
+        if self._over(rules.max_bans, bans) or self._over(
+            rules.max_networks, [one for one in bans if one[4]]
+        ):
             return None  # somebody would have to give way
-        if any(keys > _FULL * self._room[form] for form, keys in found["keys"].items()):
-            return None
+        if found["banned"] >= rules.max_bans:
+            return None  # the ordinal of somebody would be forgotten
         accounts, partners = people(found["hits"])
         return measured(
             bans,
             numbers[detector],
-            self.hostile,
+            self._events.hostile,
             caught=found["caught"],
             missed=found["missed"],
             stopped=found["stopped"],
@@ -132,3 +162,7 @@ class Quick:
             messages=found["messages"],
         )
 
+    @staticmethod
+    def _over(cap: int, bans: Sequence[Stood]) -> bool:
+        """Could so many of these have stood together?"""
+        return len(bans) >= cap and peak((ban[0], ban[1] + _LINGER) for ban in bans) >= cap

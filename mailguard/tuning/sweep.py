@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -25,6 +25,9 @@ from ..replay.summary import Summary
 from ..replay.trial import Trial
 from .measures import Measures, of_trial
 from .quick import Quick
+
+#: Place, figures, and whether it was replayed.
+Tried = tuple[int, Measures, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,11 @@ class Sweep:
 
     # ------------------------------------------------------------ all of them
 
-    def _here(self, places: Sequence[int]) -> Iterator[tuple[int, Measures, bool]]:
+    def _here(self, places: Sequence[int]) -> Generator[Tried, None, None]:
         for place in places:
             yield self.measure(place)
 
-    def _forked(self, workers: int) -> Iterator[tuple[int, Measures, bool]]:
+    def _forked(self, workers: int) -> Generator[Tried, None, None]:
         """From processes that inherit what was read; each asks for the next setting when it has done one."""
         if "fork" not in multiprocessing.get_all_start_methods():
             yield from self._here(range(len(self.tasks)))
@@ -171,7 +174,8 @@ class Sweep:
                 try:
                     answer = "done", self.measure(place)
                 except Exception as error:
-                    answer = "error", RuntimeError(f"{type(error).__name__}: {error}")  # type: ignore[assignment]
+                    told = RuntimeError(f"{type(error).__name__}: {error}")
+                    answer = "error", told  # type: ignore[assignment]
                 pipe.send_bytes(pickle.dumps(answer))
 
 
@@ -195,4 +199,3 @@ def tasks_of(setup: Setup, detectors: Sequence[Any], name: str) -> list[Task]:
         )
         for one in detectors
     ]
-

@@ -16,6 +16,7 @@ cdef struct Known:  # a user at a network
 
 cdef struct Target:  # a source or a network
     double[3] until  # of its bans, by scope
+    double[3] put  # the clock when they were imposed: what was over by then is in the book until the clock goes on
     double end  # of its latest ban, for the ordinal
     double since  # timeline: the first hostile event since its latest ban
     int32_t latest  # timeline: its latest ban, -1: none
@@ -143,12 +144,12 @@ cdef class Book:
         self.forget = rules.forget
         for i in range(self.sources):
             self.clean(self.source + i, spared_sources[i])
-            self.first[<Py_ssize_t>events.network_numbers[-1 - i] + 2] += 1
+            self.first[<Py_ssize_t>events.network_of[i] + 2] += 1
         for i in range(self.networks):
             self.clean(self.network + i, spared_networks[i])
             self.first[i + 2] += self.first[i + 1]
         for i in range(self.sources):
-            network = events.network_numbers[-1 - i]
+            network = events.network_of[i]
             self.members[self.first[network + 1]] = <int32_t>i
             self.first[network + 1] += 1
 
@@ -211,9 +212,13 @@ cdef class Book:
         """A ban of exactly this target covers the scope at `time`."""
         cdef int wider
         for wider in range(scope, 3):
-            if time < target.until[wider] and clock < target.until[wider] + LINGER:
+            if time < target.until[wider] and self.there(target, wider, clock):
                 return True
         return False
+
+    cdef inline bint there(self, Target *target, int scope, double clock) noexcept nogil:
+        """The ban is still in the book, see `Bans.expire`."""
+        return clock < target.until[scope] + LINGER or clock == target.put[scope]
 
     cdef inline bint covering(self, Row *row) noexcept nogil:
         """`Bans.covering`."""
@@ -278,7 +283,7 @@ cdef class Book:
         if wide:
             for i in range(self.first[place], self.first[place + 1]):
                 self.replace(self.source + self.members[i], scope, False, time, until, clock)
-        target.until[scope] = until
+        target.until[scope], target.put[scope] = until, clock
         return 0
 
     cdef inline int replace(
@@ -289,7 +294,7 @@ cdef class Book:
         for narrow in range(scope + 1):
             if own and narrow == scope:
                 continue
-            if time < target.until[narrow] <= until and clock < target.until[narrow] + LINGER:
+            if time < target.until[narrow] <= until and self.there(target, narrow, clock):
                 target.until[narrow] = -INFINITY
                 self.lift(target, narrow, time)
         return 0
@@ -383,7 +388,7 @@ cdef class Book:
                     self.logins += 1
                 else:
                     self.messages += 1
-                if row.person and self.last_hit[row.person] != at:
+                if self.last_hit[row.person] != at:
                     self.last_hit[row.person] = at
                     if self.hitting == self.hits_room:
                         self.hits_room = max(1024, 2 * self.hits_room)

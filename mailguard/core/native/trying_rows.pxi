@@ -11,29 +11,42 @@ cdef enum:
     HEAVY = 0x80
     SCOPE = 0x03
     BUCKET = 0xFF ^ 0x03 ^ 0x80
+    NO_DOMAIN = 1
     EXTRAS = 2  # forms of key besides the four of every policy
+    ON_SOURCE = 0
+    ON_NETWORK = 1
+    ON_USER = 2
+    ON_BOTH = 3
+    ON_EXTRA = 4
 
 cdef struct Row:
     double time, clock
     uint32_t source, network
     uint32_t user, both, both_alias, both_short  # 0: none; a name, and names with the network
     uint32_t value, short_value  # what a record by source carries; the name for short
-    uint32_t person  # account of a login, domain of a sender
+    uint32_t person  # account of a login (0: none), domain of a sender (NO_DOMAIN: none)
     uint32_t[EXTRAS] extra
     uint16_t weight
     uint8_t kind, role, flags, conditions
     uint8_t valued  # the source can be told in 64 bits
+    uint8_t lanes  # a bit for each form of key: something could fire for its key
 
 
 cdef class Numbers:
-    """Things numbered from 1 in the order of their coming."""
+    """Texts numbered from 1 in the order of their coming; letter case does not count."""
 
-    cdef dict known
+    cdef dict known, as_written
 
     def __init__(self):
-        self.known = {}
+        self.known, self.as_written = {}, {}
 
-    cdef inline uint32_t of(self, object thing) except? 0:
+    cdef inline uint32_t of(self, object text) except? 0:
+        cdef object number = self.as_written.get(text)
+        if number is None:
+            number = self.as_written[text] = self.exactly(text.lower())
+        return number
+
+    cdef inline uint32_t exactly(self, object thing) except? 0:
         cdef object number = self.known.get(thing)
         if number is None:
             number = self.known[thing] = len(self.known) + 1
@@ -47,16 +60,19 @@ cdef class Events:
     cdef readonly Py_ssize_t count, room
     cdef double clock
     cdef readonly double earliest, latest
+    cdef readonly int64_t hostile  # hostile events, those without a source too
+    cdef readonly int64_t quiet  # hostile sources whose rows were left out
     cdef readonly bint suspicious  # some event may not ban
     cdef readonly list source_keys, network_keys  # by number
-    cdef dict source_numbers, network_numbers, names, boths, proved
+    cdef list network_of
+    cdef dict places, network_numbers, names, boths, domains
     cdef Numbers users, pairs, values, people
-    cdef list extra_numbers
+    cdef list extra_numbers, value_fields
     cdef readonly tuple conditions, extras
-    cdef readonly set standing_sources, standing_networks, standing_pairs, standing_users
-    cdef frozenset wanted
     cdef readonly dict per48, per32
     cdef uint8_t[32] roles
+    cdef uint32_t[8] condition_kinds
+    cdef uint32_t[EXTRAS] extra_kinds
 
     def __cinit__(self):
         self.rows = NULL
@@ -64,28 +80,33 @@ cdef class Events:
     def __dealloc__(self):
         PyMem_Free(self.rows)
 
-    def __init__(self, wanted, tuple conditions, tuple extras):
-        """`wanted`: kinds that some detector counts; `conditions`: every `unless`; `extras`: the forms of key besides
-        source, network, user and user+network. ValueError for more than there is room for."""
+    def __init__(self, dict conditions, dict extras, wanted):
+        """`wanted`: kinds that some detector counts; `conditions`: every `unless`, `extras`: the forms of key besides
+        source, network, user and user+network, both with the kinds that are counted so. ValueError for more than
+        there is room for."""
         if len(conditions) > 8 or len(extras) > EXTRAS:
             raise ValueError("more conditions or forms of key than a row has room for")
         if len(KIND_NUMBER) > 32:
             raise ValueError("more kinds than a mask has bits")
-        self.wanted, self.conditions, self.extras = frozenset(wanted), conditions, extras
+        self.conditions, self.extras = tuple(conditions), tuple(extras)
+        for at, kinds in enumerate(conditions.values()):
+            self.condition_kinds[<int>at] = mask_of(kinds)
+        for at, kinds in enumerate(extras.values()):
+            self.extra_kinds[<int>at] = mask_of(kinds)
         self.clock, self.earliest, self.latest = -INFINITY, INFINITY, -INFINITY
-        self.source_keys, self.network_keys = [], []
-        self.source_numbers, self.network_numbers, self.names, self.boths = {}, {}, {}, {}
+        self.source_keys, self.network_keys, self.network_of = [], [], []
+        self.places, self.network_numbers, self.names, self.boths, self.domains = {}, {}, {}, {}, {}
         self.users, self.pairs, self.values, self.people = Numbers(), Numbers(), Numbers(), Numbers()
+        self.people.exactly(("",))  # is NO_DOMAIN
         self.extra_numbers = [Numbers() for _ in extras]
-        self.standing_sources, self.standing_networks = set(), set()
-        self.standing_pairs, self.standing_users = set(), set()
+        self.value_fields = [VALUE_FIELD.get(kind) for kind in KIND_NUMBER]
         self.per48, self.per32 = {}, {}
         for kind, number in KIND_NUMBER.items():
             self.roles[<int>number] = (
                 (HOSTILE_KIND if kind in HOSTILE else 0)
                 | (MAIL_KIND if kind == "mail_accepted" else 0)
                 | (LOGIN_KIND if kind == "auth_success" else 0)
-                | (WANTED if kind in self.wanted else 0)
+                | (WANTED if kind in wanted else 0)
             )
 
     def keys(self, str form):
@@ -116,12 +137,12 @@ cdef class Events:
             self.one(<tuple>event)
 
     cdef int one(self, tuple event) except -1:
-        cdef Row row
+        cdef Row *row
         cdef double time = event[1]
         cdef object source = event[2]
-        cdef dict fields = event[5]
-        cdef object proved = event[10]
-        cdef uint8_t number = KIND_NUMBER[event[0]]
+        cdef dict fields
+        cdef object proved, field, text
+        cdef uint8_t number = (<dict>KIND_NUMBER)[event[0]]
         cdef uint8_t role = self.roles[number]
         cdef int64_t weight
         cdef int at
@@ -129,91 +150,103 @@ cdef class Events:
             self.clock = self.latest = time
         if time < self.earliest:
             self.earliest = time
+        if role & HOSTILE_KIND:
+            self.hostile += 1
         if source is None or not role:
             return 0
-        memset(&row, 0, sizeof(Row))
-        row.time, row.clock, row.kind, row.role = time, self.clock, number, role
-        self.place(&row, source)
+        row = self.rows + self.count
+        memset(row, 0, sizeof(Row))
+        fields, proved = event[5], event[10]
+        row.time, row.clock, row.kind, row.role, row.lanes = time, self.clock, number, role, 0xFF
+        self.place(row, source)
         weight = event[4]
         row.weight = <uint16_t>(0 if weight < 0 else 0xFFFF if weight > 0xFFFF else weight)
-        row.flags = <uint8_t>SCOPE_NUMBER[event[8]] | (HEAVY if weight > 1 else 0)
+        row.flags = <uint8_t>(<dict>SCOPE_NUMBER)[event[8]] | (HEAVY if weight > 1 else 0)
         if not event[9]:
             row.flags |= UNTRUSTED
             self.suspicious = True
-        user = fields.get("user")
-        if user and "user" in proved:
-            self.name(&row, user)
-        field = VALUE_FIELD.get(event[0])
+        text = fields.get("user")
+        if text:
+            self.name(row, text, "user" in proved)
+        field = self.value_fields[number]
         if field is not None:
             text = fields.get(field)
             if text:
-                row.value = self.values.of(text.lower())
-        if role & LOGIN_KIND:
-            row.person = self.people.of(("a", user)) if user else 0
-            if user:
-                row.value = self.values.of(user.lower())
-                row.short_value = self.values.of(
-                    (user.partition("@")[0] if "@" in user else user + "@").lower()
-                )
-        elif role & MAIL_KIND:
-            sender = fields.get("sender", "")
-            domain = sender.rpartition("@")[2].lower() if "@" in sender else ""
-            row.person = self.people.of(("d", domain)) if domain else 0
-        if role & (MAIL_KIND | LOGIN_KIND):
-            self.standing_sources.add(row.source)
-            self.standing_networks.add(row.network)
+                row.value = self.values.of(text)
+        if role & MAIL_KIND:
+            text = fields.get("sender")
+            row.person = self.domain(text) if text else NO_DOMAIN
         for at in range(len(self.conditions)):
-            if holds(<tuple>self.conditions[at], fields, proved):
+            if self.condition_kinds[at] >> number & 1 and holds(<tuple>self.conditions[at], fields, proved):
                 row.conditions |= <uint8_t>(1 << at)
         for at in range(len(self.extras)):
-            row.extra[at] = self.extra(at, fields, proved)
-        self.rows[self.count] = row
+            if self.extra_kinds[at] >> number & 1:
+                row.extra[at] = self.extra(at, fields, proved)
         self.count += 1
         return 0
 
     cdef int place(self, Row *row, object source) except -1:
         """Numbers of the source and its network."""
-        cdef object key = source if source < V6 else source_key(source)
-        cdef object number = self.source_numbers.get(key)
-        if number is None:
-            number = self.source_numbers[key] = len(self.source_keys)
-            self.source_keys.append(key)
-            wide = network_key(key)
-            other = self.network_numbers.get(wide)
-            if other is None:
-                other = self.network_numbers[wide] = len(self.network_keys)
-                self.network_keys.append(wide)
-            self.network_numbers[-1 - <object>number] = other
-            if key >= V6:
-                for counts, shift in ((self.per48, 80), (self.per32, 96)):
-                    counts[key >> shift] = counts.get(key >> shift, 0) + 1
-        row.source = number
-        row.network = self.network_numbers[-1 - <object>number]
-        row.valued = 1 if key < V6 else source_value(key) != 0
+        cdef tuple known = self.places.get(source)
+        cdef object key
+        if known is None:
+            key = source if source < V6 else source_key(source)
+            known = self.places.get(key)
+            if known is None:
+                known = self.places[key] = self.fresh(key)
+            if key is not source:
+                self.places[source] = known
+        row.source, row.network, row.valued = known[0], known[1], known[2]
         return 0
 
-    cdef int name(self, Row *row, str user) except -1:
+    cdef tuple fresh(self, object key):
+        """Numbers of a source that was not seen before, and whether it can be told in 64 bits."""
+        wide = network_key(key)
+        network = self.network_numbers.get(wide)
+        if network is None:
+            network = self.network_numbers[wide] = len(self.network_keys)
+            self.network_keys.append(wide)
+        if key >= V6:
+            for counts, shift in ((self.per48, 80), (self.per32, 96)):
+                counts[key >> shift] = counts.get(key >> shift, 0) + 1
+        self.source_keys.append(key)
+        self.network_of.append(network)
+        return len(self.source_keys) - 1, network, 1 if key < V6 else int(source_value(key) != 0)
+
+    cdef int name(self, Row *row, str user, bint proved) except -1:
         """Numbers of the name, and of what it is for short or in full, with the network."""
         cdef tuple known = self.names.get(user)
-        cdef object key
         cdef tuple boths
+        cdef object key
         if known is None:
             bare, at, _ = user.partition("@")
             other = bare + "@" if at else user
             short = bare if at else user + "@"
             known = self.names[user] = (
-                self.users.of(user.lower()), self.users.of(other.lower()), self.users.of(short.lower())
+                self.users.of(user), self.users.of(other), self.users.of(short), self.values.of(short),
+                self.people.exactly(user),
             )
+        if row.role & LOGIN_KIND:
+            row.person, row.short_value = known[4], known[3]
+        if not proved:
+            return 0
         row.user = known[0]
-        key = known[0] << 32 | row.network
+        key = <uint64_t>row.user << 32 | row.network
         boths = self.boths.get(key)
         if boths is None:
-            boths = self.boths[key] = tuple([self.pairs.of(one << 32 | row.network) for one in known])
-        row.both, row.both_alias, row.both_short = boths
-        if row.role & LOGIN_KIND:
-            self.standing_pairs.update((row.both, row.both_short))
-            self.standing_users.add(row.user)
+            boths = self.boths[key] = tuple(
+                [self.pairs.exactly(<uint64_t>one << 32 | row.network) for one in known[:3]]
+            )
+        row.both, row.both_alias, row.both_short = boths[0], boths[1], boths[2]
         return 0
+
+    cdef uint32_t domain(self, str sender) except? 0:
+        """The number of a sender's domain."""
+        cdef object number = self.domains.get(sender)
+        if number is None:
+            domain = sender.rpartition("@")[2].lower() if "@" in sender else ""
+            number = self.domains[sender] = self.people.exactly((domain,))
+        return number
 
     cdef uint32_t extra(self, int at, dict fields, object proved) except? 0:
         """The number of another form of key; 0: the event has none."""
@@ -224,7 +257,86 @@ cdef class Events:
             return 0
         if form == "recipient_domain":
             text = text.rpartition("@")[2]
-        return (<Numbers>self.extra_numbers[at]).of(text.lower()) if text else 0
+        return (<Numbers>self.extra_numbers[at]).of(text) if text else 0
+
+    def standing(self):
+        """Keys of the sources and of the networks that anything speaks for, and how many users at networks, and
+        users, that is."""
+        cdef Py_ssize_t i
+        cdef Row *row
+        cdef bytearray sources = bytearray(len(self.source_keys)), networks = bytearray(len(self.network_keys))
+        cdef bytearray pairs = bytearray(self.keys("user+network")), users = bytearray(self.keys("user"))
+        for i in range(self.count):
+            row = self.rows + i
+            if row.role & (MAIL_KIND | LOGIN_KIND):
+                sources[row.source] = 1
+                networks[row.network] = 1
+                if row.role & LOGIN_KIND and row.user:
+                    pairs[row.both] = pairs[row.both_short] = users[row.user] = 1
+        return (
+            [key for key, there in zip(self.source_keys, sources) if there],
+            [key for key, there in zip(self.network_keys, networks) if there],
+            sum(pairs),
+            sum(users),
+        )
+
+    def keep(self, dict live):
+        """Leave out the rows that can matter to no figure where `live` tells, for each form of key, which keys
+        something could fire for (a byte each).
+
+        A source can be banned if it took part in what could fire, or lives in a network that could. Of others no
+        hostile event matters but that they were never caught; nor does what speaks for somebody in networks
+        where nobody can be banned, unless a login could end a sequence. The clock stands in each row."""
+        cdef Py_ssize_t i, kept = 0
+        cdef Row *row
+        cdef bytes by_source = live.get("source", b""), by_network = live.get("network", b"")
+        cdef bytes by_user = live.get("user", b""), by_both = live.get("user+network", b"")
+        cdef list others = [live.get(form, b"") for form in self.extras]
+        cdef bytearray guilty = bytearray(len(self.source_keys)), around = bytearray(len(self.network_keys))
+        cdef bytearray silent = bytearray(len(self.source_keys))
+        cdef int at
+        for i in range(self.count):
+            row = self.rows + i
+            row.lanes = 0
+            if alive(by_source, row.source):
+                row.lanes |= 1 << ON_SOURCE
+            if alive(by_network, row.network):
+                row.lanes |= 1 << ON_NETWORK
+            if row.user and alive(by_user, row.user):
+                row.lanes |= 1 << ON_USER
+            if row.both and alive(by_both, row.both):
+                row.lanes |= 1 << ON_BOTH
+            for at in range(len(others)):
+                if row.extra[at] and alive(<bytes>others[at], row.extra[at]):
+                    row.lanes |= 1 << ON_EXTRA + at
+            if row.lanes and row.role & WANTED or row.lanes >> ON_NETWORK & 1:
+                guilty[row.source] = 1
+                around[row.network] = 1
+        for i in range(self.count):
+            row = self.rows + i
+            if (
+                guilty[row.source] and row.role & (HOSTILE_KIND | WANTED)
+                or row.role & WANTED and row.lanes
+                or row.role & LOGIN_KIND and row.lanes
+                or row.role & (LOGIN_KIND | MAIL_KIND) and around[row.network]
+            ):
+                self.rows[kept] = row[0]
+                kept += 1
+            elif row.role & HOSTILE_KIND:
+                silent[row.source] = 1
+        self.count = kept
+        self.quiet = sum(silent)
+
+
+cdef inline bint alive(bytes live, Py_ssize_t key) except *:
+    return key < len(live) and live[key] != 0
+
+
+cdef uint32_t mask_of(kinds) except? 0:
+    cdef uint32_t mask = 0
+    for kind in kinds:
+        mask |= <uint32_t>1 << <int>KIND_NUMBER[kind]
+    return mask
 
 
 cdef bint holds(tuple unless, dict fields, object proved) except *:

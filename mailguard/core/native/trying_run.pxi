@@ -76,15 +76,74 @@ cdef class Try:
             who = lane.who[row.kind]
             if not who or who == STRANGER and known or who == KNOWN_ONLY and not known:
                 continue
-            key = lane.key(row)
-            if key != NONE:
-                self.record(lane, number, key, row, flags)
+            if row.lanes >> lane.bit & 1:
+                key = lane.key(row)
+                if key != NONE:
+                    self.record(lane, number, key, row, flags)
         for number in range(self.firing):
             lane = <Lane>self.lanes[self.fired[number].lane]
             if lane.form == ON_SOURCE and self.book.covering(row):
                 break  # under a ban by what fired before it; the rest of its evidence stays
             self.decide(lane, self.fired + number, row)
         return 0
+
+    def scout(self, known_only):
+        """Who could matter: with detectors that fire wherever one of those to come may. For each form of key a byte
+        for each key that could fire, and how many keys would be remembered; `known_only`: the forms under which
+        only known users are."""
+        cdef Py_ssize_t at, place
+        cdef Row *row
+        cdef Lane lane
+        cdef bint known
+        cdef uint32_t key
+        cdef int i
+        cdef Span span
+        cdef bint trusted = True
+        cdef list lives = [bytearray(lane.keys) for lane in self.lanes]
+        cdef list toucheds = [bytearray(lane.keys) for lane in self.lanes]
+        cdef bytearray live, touched
+        cdef bint[MOST_LANES] only
+        cdef int number
+        for number, lane in enumerate(self.lanes):
+            only[number] = lane.name in known_only
+            for i in range(32):
+                lane.needs[i].records *= 4  # records of known users are kept apart, and those that do not count
+                lane.needs[i].values *= 2
+        for at in range(self.events.count):
+            row = self.events.rows + at
+            if row.role & LOGIN_KIND:
+                if row.user and not row.flags & UNTRUSTED:
+                    self.book.login(row)
+                    self.book.settle(row.both_short, row.time)
+            if not row.role & WANTED:
+                continue
+            known = (
+                row.user and self.excused(row.kind)
+                and (self.book.known(row.both, row.time) or self.book.known(row.both_alias, row.time))
+            )
+            for number in range(len(self.lanes)):
+                lane = <Lane>self.lanes[number]
+                key = lane.key(row)
+                if key == NONE or not lane.who[row.kind]:
+                    continue
+                live, touched = <bytearray>lives[number], <bytearray>toucheds[number]
+                if known or not only[number]:
+                    touched[key] = 1
+                if live[key]:
+                    continue
+                lane.add(key, row, row.flags, &place)
+                i = 0
+                while lane.counting[row.kind][i] >= 0:
+                    if lane.look(key, place, lane.counting[row.kind][i], &span, &trusted):
+                        live[key] = 1
+                        break
+                    i += 1
+                if not lane.histories[key].size & 15:
+                    lane.trim(&lane.histories[key], row.clock)
+        return {
+            (<Lane>self.lanes[number]).name: (bytes(lives[number]), sum(toucheds[number]))
+            for number in range(len(self.lanes))
+        }
 
     cdef inline bint excused(self, uint8_t kind) noexcept:
         return kind == self.failure or kind == <uint8_t>LOCKED_OUT
@@ -238,13 +297,12 @@ cdef class Try:
             )
         return {
             "caught": caught,
-            "missed": missed,
+            "missed": missed + self.events.quiet,
             "stopped": book.stopped,
             "lifted": book.lifted,
             "logins": book.logins,
             "messages": book.messages,
             "banned": book.banned_targets,
-            "keys": {lane.name: lane.used() for lane in self.lanes},
             "bans": bans,
             "hits": [(book.hits[i].ban, book.hits[i].person, bool(book.hits[i].login)) for i in range(book.hitting)],
         }

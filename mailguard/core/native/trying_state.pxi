@@ -2,11 +2,6 @@
 
 cdef enum:
     LATENESS = 3600
-    ON_SOURCE = 0
-    ON_NETWORK = 1
-    ON_USER = 2
-    ON_BOTH = 3
-    ON_EXTRA = 4
     ANY = 1
     STRANGER = 2
     KNOWN_ONLY = 3
@@ -48,7 +43,7 @@ cdef class Lane:
     """One form of key: histories, and marks of each watch."""
 
     cdef str name
-    cdef int form, extra
+    cdef int form, extra, bit
     cdef Py_ssize_t keys
     cdef History *histories
     cdef double *marks
@@ -92,6 +87,7 @@ cdef class Lane:
         forms = {"source": ON_SOURCE, "network": ON_NETWORK, "user": ON_USER, "user+network": ON_BOTH}
         self.name, self.form = lane.form, forms.get(lane.form, ON_EXTRA)
         self.extra = events.extras.index(lane.form) if self.form == ON_EXTRA else 0
+        self.bit = self.form + self.extra
         self.keys = events.keys(lane.form)
         self.watching, self.pardons = len(lane.watches), pardons
         if self.watching > 63:
@@ -147,13 +143,6 @@ cdef class Lane:
             self.needed |= <uint32_t>1 << <int>kind
             self.needs[<int>kind].within, self.needs[<int>kind].records = need.within, need.records
             self.needs[<int>kind].values = need.values
-
-    cdef Py_ssize_t used(self) noexcept:
-        """Keys that ever had a history."""
-        cdef Py_ssize_t key, used = 0
-        for key in range(self.keys):
-            used += self.histories[key].room > 0
-        return used
 
     cdef inline uint32_t key(self, Row *row) noexcept nogil:
         """The row's key; NONE without one."""
