@@ -25,7 +25,11 @@ TUNE: dict[str, str] = {
         "{events} events over {span}; {settings} settings tried in {seconds} s ({reading} s of it to read)"
     ),
     "tune.replayed": "{count} of the settings were replayed one by one, because {why}",
-    "tune.replayed-room": "with them somebody would have had to give way at a cap",
+    "tune.replayed-caps": "with them somebody would have had to give way at a cap",
+    "tune.replayed-compiled": "the core is not compiled here",
+    "tune.replayed-kinds": "the detectors count in more different ways than are tried together",
+    "tune.replayed-year": "the logs span more than a year",
+    "tune.replayed-room": "more sources and names came than the settings let the guard remember",
     # the answer
     "tune.title": "{detector}: {settings} settings of {axes}",
     "tune.axis-values": "{axis} {values}",

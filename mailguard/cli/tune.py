@@ -239,7 +239,7 @@ def _report(sweep: Sweep, summary: Summary, reading: float, seconds: float) -> N
         told = text("tune.interrupted", done=len(sweep.done), count=len(sweep.tasks))
         click.echo(f"mailguard: {told}", err=True)
     if sweep.replayed:
-        why = sweep.why_not or text("tune.replayed-room")
+        why = text(f"tune.replayed-{sweep.why_not or 'caps'}")
         click.echo(f"mailguard: {text('tune.replayed', count=sweep.replayed, why=why)}", err=True)
     words = text(
         "tune.summary",

@@ -42,14 +42,14 @@ class Quick:
             for one in setups
         ):
             raise ValueError("the settings differ in more than their detectors")
-        self.why_not = ""
+        self.why_not = ""  # "compiled", "kinds", "year" or "room": why a replay has to say
         self._setup = first
         self._twin = twins.choose("trying", native)
         self._events: Any = None
         self._spared: tuple[bytes, bytes] | None = None
         self._detectors = list(dict.fromkeys(found for one in setups for found in one.detectors))
         if self._twin is None:
-            self.why_not = "the core is not compiled"
+            self.why_not = "compiled"
             return
         conditions: dict[Any, set[str]] = {}
         extras: dict[str, set[str]] = {}
@@ -61,8 +61,8 @@ class Quick:
         wanted = {kind for found in self._detectors for kind in found.on}
         try:
             self._events = self._twin.Events(conditions, extras, wanted)
-        except ValueError as error:
-            self.why_not = str(error)
+        except ValueError:
+            self.why_not = "kinds"
 
     def take(self, events: list[Event]) -> None:
         """The next batch."""
@@ -75,7 +75,7 @@ class Quick:
         if events is None:
             return
         if events.count and events.latest - events.earliest > _LONGEST:
-            self.why_not = "the history is longer than a year"
+            self.why_not = "year"
             return
         never = NetworkMap(self._setup.never)
         self._spared = (
@@ -93,11 +93,11 @@ class Quick:
         try:
             numbers = {found.name: number for number, found in enumerate(loose)}
             found = self._twin.Try(events, scout, numbers, *self._spared).scout(known_only)
-        except ValueError as error:
-            self.why_not = str(error)
+        except ValueError:
+            self.why_not = "kinds"
             return
         if not self._all_remembered(scout, {form: keys for form, (_, keys) in found.items()}):
-            self.why_not = "more sources and names came than the settings let the engine remember"
+            self.why_not = "room"
             return
         events.keep({form: live for form, (live, _) in found.items()})
 

@@ -87,7 +87,7 @@ class Sweep:
 
     @property
     def why_not(self) -> str:
-        """Why nothing can be tried the quick way; empty: it can."""
+        """Why nothing can be tried the quick way, see `Quick`; empty: it can."""
         return self._quick.why_not if self._quick is not None else ""
 
     # ------------------------------------------------------------ one setting
