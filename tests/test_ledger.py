@@ -555,3 +555,28 @@ def test_a_file_that_is_overwritten_in_use_is_said_with_what_to_do(path: Path) -
     with pytest.raises(LedgerError, match="move it away to begin anew"):
         work()
     ledger.close()
+
+
+def test_a_log_whose_path_is_no_utf8_is_written_and_read_back(path: Path) -> None:
+    """A byte of a name that is no UTF-8: positions come back as they were, effects and lines say it."""
+    log = os.fsdecode(b"/var/log/\xff\xe3.log")
+    event = failure("192.0.2.7", T, 5)._replace(log=log)
+    ledger = Ledger(path)
+    found = offence("192.0.2.7", T, T, (event,))
+    ledger.evidence([event])
+    ledger.record([Impose(Ban(network("192.0.2.7"), T, T + 600.0, 1, offence=found), T)])
+    ledger.record([Alert(Offence("growth", log, T, T, 1, ("growth",)), T, "alert")])
+    ledger.checkpoint([], {"file:" + log: b"x", "file:/b": b"y"})
+    ledger.close()
+    again = Ledger(path)
+    assert again.positions() == {"file:" + log: b"x", "file:/b": b"y"}
+    assert again.answers.why(network("192.0.2.7"), T)["lines"][0]["log"] == "/var/log/\\udcff\\udce3.log"
+    again.close()
+
+
+def test_what_cannot_be_written_is_said(path: Path) -> None:
+    """An error that is none of SQLite's is the ledger's trouble too: the thread that writes tries again."""
+    ledger = Ledger(path)
+    with pytest.raises(LedgerError, match="a value cannot be written"):
+        ledger.put("mode", "\udcff")
+    ledger.close()

@@ -115,7 +115,7 @@ class Ledger:
                     db.execute("INSERT INTO delta (rows) VALUES (?)", (changed,))
                 if positions != self._positions:
                     db.execute("DELETE FROM positions")
-                    db.executemany("INSERT INTO positions VALUES (?, ?)", positions.items())
+                    db.executemany("INSERT INTO positions VALUES (?, ?)", map(_named, positions.items()))
                 self._lines.write()
         except LedgerError:
             self._lines.undone()
@@ -146,7 +146,10 @@ class Ledger:
 
     def positions(self) -> dict[str, bytes]:
         """The feeds' positions of the last checkpoint."""
-        return dict(self._reader.db.execute("SELECT log, value FROM positions"))
+        return {
+            log if isinstance(log, str) else log.decode("utf-8", "surrogateescape"): value
+            for log, value in self._reader.db.execute("SELECT log, value FROM positions")
+        }
 
     def due(self, now: float) -> list[Ban]:
         """Every ban that stands at `now`: what the kernel must hold.
@@ -231,6 +234,8 @@ class Ledger:
                     yield db
         except sqlite3.Error as error:
             raise LedgerError(words(self._store.path, error)) from error
+        except (UnicodeError, OverflowError) as error:  # said, and tried again, by a thread that lives on
+            raise LedgerError(f"{self._store.path}: a value cannot be written: {error}") from error
 
     def _rescue(self) -> None:
         """The file was deleted under us: make it anew, then say so as any other trouble is said."""
@@ -258,3 +263,13 @@ class Ledger:
     def counts(self) -> dict[str, int]:
         """Figures for `status`: lines dropped for want of room, lines waiting."""
         return {"evidence_dropped": self._lines.dropped, "evidence_waiting": self._lines.waiting}
+
+
+def _named(position: tuple[str, bytes]) -> tuple[str | bytes, bytes]:
+    """A position's row; a log whose path is no UTF-8 is named by its bytes, which SQLite takes."""
+    log, value = position
+    try:
+        log.encode()
+    except UnicodeEncodeError:
+        return log.encode("utf-8", "surrogateescape"), value
+    return log, value

@@ -9,6 +9,9 @@ of its own and low priority (`python -m mailguard.ledger.deltas PATH`), so that 
 
 Merging may be killed at any moment: a delta is deleted only when all its values stand in `state`, and to lay
 a delta over values that it brought itself, or that a later one brought, changes nothing of what is known.
+Of two that merge (a guard was killed, and its process lives on beside the next guard's) the later one goes
+on: the other would bring values that are no longer the last ones. So each writes its own token into `meta`
+before it reads, and writes nothing more where another token stands.
 
 Format of a packed row: `_HEAD`, the names of the tables separated by LF, then for all rows together the
 numbers of their tables (uint16), the lengths of the keys (uint32) and of the values (int32, -1: deleted),
@@ -18,6 +21,7 @@ then keys and values. All little-endian.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -101,9 +105,26 @@ def known(db: sqlite3.Connection) -> Iterator[tuple[str, bytes, bytes]]:
             yield table, key, new
 
 
+class _OvertakenError(Exception):
+    """Somebody else merges since."""
+
+
 def merge(db: sqlite3.Connection, most: int = AT_ONCE) -> bool:
-    """Bring the oldest deltas, about `most` bytes of them, into `state`; False when there were none. Raises
-    sqlite3.Error, ValueError; what was merged by then stays so."""
+    """Bring the oldest deltas, about `most` bytes of them, into `state`; False when there were none, or when
+    somebody else began to merge meanwhile. Raises sqlite3.Error, ValueError; what was merged by then stays
+    so."""
+    if db.execute("SELECT id FROM delta LIMIT 1").fetchone() is None:
+        return False
+    token = secrets.token_bytes(8)
+    try:
+        _together(db, [("INSERT OR REPLACE INTO meta VALUES ('merging', ?)", [(token,)])])
+        return _merge(db, most, token)
+    except _OvertakenError:
+        return False
+
+
+def _merge(db: sqlite3.Connection, most: int, token: bytes) -> bool:
+    """The same, under a token that stands."""
     rows: dict[tuple[str, bytes], bytes | None] = {}
     size, last = 0, 0
     for number, value in db.execute("SELECT id, rows FROM delta ORDER BY id"):
@@ -121,18 +142,23 @@ def merge(db: sqlite3.Connection, most: int = AT_ONCE) -> bool:
             ("INSERT OR REPLACE INTO state VALUES (?, ?, ?)",
              [(*place, value) for place in part if (value := rows[place]) is not None]),
             ("DELETE FROM state WHERE tbl = ? AND key = ?", [place for place in part if rows[place] is None]),
-        ])  # fmt: skip
+        ], token)  # fmt: skip
     while True:  # the oldest first: a delta never stands without those that came after it
         gone = "DELETE FROM delta WHERE id IN (SELECT id FROM delta WHERE id <= ? ORDER BY id LIMIT 200)"
-        if not _together(db, [(gone, [(last,)])]):
+        if not _together(db, [(gone, [(last,)])], token):
             return True
 
 
-def _together(db: sqlite3.Connection, work: Iterable[tuple[str, list[tuple[object, ...]]]]) -> int:
-    """Statements with their rows in one transaction; how many rows it changed."""
+def _together(
+    db: sqlite3.Connection, work: Iterable[tuple[str, list[tuple[object, ...]]]], token: bytes = b""
+) -> int:
+    """Statements with their rows in one transaction; how many rows it changed. _OvertakenError where another
+    than this `token` stands."""
     before = db.total_changes
     db.execute("BEGIN IMMEDIATE")
     try:
+        if token and db.execute("SELECT value FROM meta WHERE key = 'merging'").fetchone() != (token,):
+            raise _OvertakenError
         for statement, rows in work:
             db.executemany(statement, rows)
         db.execute("COMMIT")

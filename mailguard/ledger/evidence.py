@@ -67,6 +67,11 @@ def _insert(rows: int) -> str:
     )
 
 
+def storable(text: str) -> str:
+    """Text that SQLite takes: an odd byte of a file's name (a lone surrogate) is written `\\udce3`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 class Lines:
     """Keeps hostile lines per source, bounded and fair."""
 
@@ -140,7 +145,7 @@ class Lines:
         """What is kept of an event: its line, or its fields where the line may not be shown."""
         line = self.redactor.line(event.line, event.fields)
         return Line(
-            event.time, event.kind, event.rule, event.log, event.position, event.weight, line,
+            event.time, event.kind, event.rule, storable(event.log), event.position, event.weight, line,
             {} if line else self.redactor.fields(event.fields),
         )  # fmt: skip
 
@@ -230,17 +235,12 @@ class Lines:
         for source in sources:
             for line in self.of(source):
                 texts[line.log, line.position, line.time] = line.line
-        return [
-            [
-                one.time,
-                one.rule,
-                one.log,
-                one.position,
-                one.weight,
-                texts.get((one.log, one.position, one.time), ""),
-            ]
-            for one in wanted
-        ]
+        kept = []
+        for one in wanted:
+            log = storable(one.log)
+            text = texts.get((log, one.position, one.time), "")
+            kept.append([one.time, one.rule, log, one.position, one.weight, text])
+        return kept
 
     def forget(self, before: float) -> None:
         """Delete lines older than `before`, in the caller's transaction."""

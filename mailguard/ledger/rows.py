@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..model import Alert, Effect, Impose, Lift, Network, Offence
 from ..notation import format_address, format_effect, format_network
-from .evidence import Lines, pack, unpack
+from .evidence import Lines, pack, storable, unpack
 
 EFFECT_COLUMNS = (
     "what, time, detector, key, first, last, count, kinds, address, prefix, since, until, ordinal, scope,"
@@ -55,7 +55,8 @@ def effect_row(effect: Effect, lines: Lines) -> tuple[Any, ...]:
         sources: tuple[int, ...] = ()
     else:
         found = (
-            offence.detector, offence.key, offence.first, offence.last, offence.count, "+".join(offence.kinds)
+            offence.detector, storable(offence.key), offence.first, offence.last, offence.count,
+            "+".join(offence.kinds),
         )  # fmt: skip
         counted = offence.evidence
         if len(counted) > FIRST_LINES + LAST_LINES:
@@ -63,8 +64,8 @@ def effect_row(effect: Effect, lines: Lines) -> tuple[Any, ...]:
         sources = offence.sources
         evidence = lines.behind(counted, sources)
     return (
-        what, effect.time, *found, address, prefix, since, until, ordinal, scope, reason,
-        format_effect(effect), json.dumps(evidence, ensure_ascii=False),
+        what, effect.time, *found, address, prefix, since, until, ordinal, scope,
+        storable(reason), storable(format_effect(effect)), json.dumps(evidence, ensure_ascii=False),
         json.dumps([format_address(one) for one in sources]),
     )  # fmt: skip
 
