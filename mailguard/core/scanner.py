@@ -77,7 +77,7 @@ class Scanner:
         self._lines: dict[tuple[str, ...], Any] = {}
         self._prefilter(())
         self._openers: dict[tuple[str, str, tuple[str, ...]], Opener] = {}
-        #: lines without a literal are looked at, for who asks whether a format changed (opened they are anyway)
+        #: lines without a literal are looked at, for who asks whether a format changed
         self.sampling = True
         self._sampled: dict[str, int] = {}
         self._restored: dict[str, float] = {}

@@ -25,7 +25,10 @@ from .merging import Drafted, times_of
 from .sources import PLAIN
 from .span import Span
 
-SLICE = 1 << 15  # bytes of a log that are scanned, joined and judged before the next: they fit into the cache
+#: So many drafts are scanned, joined and judged before the next: as many as fit into the processor's cache.
+#: Their lines are between LEAST and MOST bytes of a log.
+DRAFTS = 256
+LEAST, MOST = 1 << 15, 1 << 20
 ENTRIES = 16_384  # of a structured log in one piece
 _OPEN = 4  # logs read forwards that a process keeps open
 _new = tuple.__new__
@@ -147,6 +150,7 @@ class Parse:
     def __init__(self, scanner: Scanner):
         self.scanner = scanner
         self._forward: dict[str, _Forward] = {}
+        self._size = LEAST  # bytes that are scanned at once
 
     def __call__(self, piece: Piece) -> Parsed:
         """Raises OSError when the file cannot be opened."""
@@ -190,6 +194,7 @@ class Parse:
     ) -> Iterator[Parsed]:
         """The items in parts, at least one; what is known only at the end stands in the last."""
         scanner = self.scanner
+        self._size = LEAST  # anew for each piece, which must mean the same after whatever other piece
         stamps.first = stamps.last = None
         notices: list[Notice] = []
         before: Parsed | None = None
@@ -199,11 +204,12 @@ class Parse:
             if not isinstance(item, Block | Records):
                 continue
             newest: list[float] = []
-            for part, whole in _slices(item) if isinstance(item, Block) else ((item, True),):
+            for part, whole in self._slices(item) if isinstance(item, Block) else ((item, True),):
                 if isinstance(part, Block):
                     records = part.data.count(b"\n", part.start, part.end)
                     size = part.end - part.start
                     found = scanner.scan(part)
+                    self._size = min(max(LEAST, size * DRAFTS // (len(found) or 1)), MOST)
                 else:
                     records, size = len(part.records), 0
                     found = scanner.scan_records(part)
@@ -226,20 +232,15 @@ class Parse:
             cut=cuts(),
         )
 
-
-def _slices(block: Block) -> Iterator[tuple[Block, bool]]:
-    """The block in parts of about SLICE bytes; with the last of them True."""
-    first = block.position
-    while block.end - block.start > SLICE + SLICE // 2:
-        first += SLICE
-        stop = _line_start(block, first)
-        if stop <= block.start:
-            continue
-        if stop >= block.end:
-            break
-        yield _part_of(block, block.start, stop), False
-        block = _part_of(block, stop, block.end)
-    yield block, True
+    def _slices(self, block: Block) -> Iterator[tuple[Block, bool]]:
+        """The block in parts; with the last of them True."""
+        while True:
+            stop = _line_start(block, block.position + self._size)
+            if stop >= block.end or stop <= block.start:
+                break
+            yield _part_of(block, block.start, stop), False
+            block = _part_of(block, stop, block.end)
+        yield block, True
 
 
 def together(parts: Sequence[Parsed]) -> Parsed:
