@@ -142,6 +142,7 @@ class Epost(Driver):
     def change(self, changes: Changes, now: float) -> None:
         before = {key: self.desired.bans.get(key) for key in changes}
         news = {key: until for key, until in changes.items() if before[key] != until}
+        self._settle(now)
         self.work.do(self.plan(changes, now), news)
         self.desired.commit(changes)
         self._expect((until, Network(key[1], key[2])) for key, until in changes.items() if until)
@@ -192,14 +193,28 @@ class Epost(Driver):
         """What of the slots is true, from the tables themselves. A table that cannot be read is left out
         here: whatever is to be changed in it fails then."""
         for table in self.tables:
-            try:
-                with table.opened() as handle:
-                    before = [(slot.number, slot.offset, slot.live) for slot in table.slots()]
-                    table.recognise(table.content(handle))
-            except FirewallError:
-                continue
-            if before != [(slot.number, slot.offset, slot.live) for slot in table.slots()]:
-                self.state.replace(table.path, table.slots())
+            self._recognise_in(table)
+
+    def _recognise_in(self, table: TableFile) -> bool:
+        """False for a table that cannot be read."""
+        try:
+            with table.opened() as handle:
+                before = [(slot.number, slot.offset, slot.live) for slot in table.slots()]
+                table.recognise(table.content(handle))
+        except FirewallError:
+            return False
+        if before != [(slot.number, slot.offset, slot.live) for slot in table.slots()]:
+            self.state.replace(table.path, table.slots())
+        return True
+
+    def _settle(self, now: float) -> None:
+        """Look which rows count after a write that failed and may have been done all the same, or where a
+        table could not be read before; the next `tick` withdraws those that no ban needs."""
+        for table in self.tables:
+            doubtful = {slot.owner for slot in table.unsure if slot.owner is not None}
+            if doubtful and self._recognise_in(table):
+                for owner in doubtful:
+                    heappush(self._ends, (now, owner))
 
     def remove(self) -> None:
         self._load()
@@ -316,6 +331,7 @@ class Epost(Driver):
         return any(self._possible(table, owner) for table in self.tables)
 
     def mend(self, differences: Differences, now: float) -> None:
+        self._settle(now)
         self._recognise()
         owners = {Network(address, prefix) for _, address, prefix in differences.wrong}
         self.work.do(
@@ -334,6 +350,7 @@ class Epost(Driver):
 
     def tick(self, now: float) -> float | None:
         """Withdraw what is over; when the next ban ends. Raises FirewallError: what failed is tried again."""
+        self._settle(now)
         over = set()
         while self._ends and self._ends[0][0] <= now:
             over.add(heappop(self._ends)[1])

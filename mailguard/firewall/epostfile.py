@@ -83,7 +83,7 @@ class TableFile:
     rows: dict[Network, dict[Network, Slot]] = field(default_factory=dict)  # by owner and piece
     allowed: dict[Network, Slot] = field(default_factory=dict)
     surplus: list[Slot] = field(default_factory=list)  # in force, and another one is too
-    unsure: list[Slot] = field(default_factory=list)  # of the state file, not compared with the table yet
+    unsure: list[Slot] = field(default_factory=list)  # not compared with the table yet, see `recognise`
     free: dict[tuple[bool, int], list[Slot]] = field(default_factory=dict)  # by `top` and length
 
     # ---- opening
@@ -341,11 +341,23 @@ class TableFile:
     def enforce(self, handle: Open, slots: Iterable[Slot]) -> list[Slot]:
         """Put laid rows in force; those that are not at their place any more are returned, untouched."""
         strayed = []
-        for slot in slots:
-            if not self._at(handle, slot.offset, MARK + slot.data[1:]):
+        due = list(slots)[::-1]
+        while due:
+            slot = due[-1]
+            try:
+                there = self._at(handle, slot.offset, MARK + slot.data[1:])
+                if there:
+                    self.disk.write(handle.change, slot.data[:1], slot.offset)
+            except OSError:
+                # A share may do what it says has failed: the row may count now.
+                for one in due:
+                    one.live = True
+                self.unsure += due
+                raise
+            due.pop()
+            if not there:
                 strayed.append(slot)
                 continue
-            self.disk.write(handle.change, slot.data[:1], slot.offset)
             slot.live = True
             self._file(slot)
         return strayed

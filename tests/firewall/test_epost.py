@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -355,6 +356,50 @@ def test_an_end_that_fails_is_tried_again(program: Program) -> None:
     program["pop"] = kept
     assert driver.tick(NOW + 62) is None
     assert not program.refused("192.0.2.7", "pop")
+
+
+class Doing(Disk):
+    """Says of one write that it failed, although it was done: a share whose answer was lost."""
+
+    def __init__(self, number: int):
+        self.left = number
+
+    def _failed(self) -> None:
+        self.left -= 1
+        if not self.left:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> None:
+        super().write(descriptor, data, offset)
+        self._failed()
+
+    def append(self, descriptor: int, data: bytes) -> int:
+        offset = super().append(descriptor, data)
+        self._failed()
+        return offset
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_write_that_failed_and_was_done_leaves_no_row(program: Program, number: int, again: bool) -> None:
+    """The row that counts without anybody's knowing is found, by the next try or by the next look."""
+    program["smtp"] = b"198.51.100.1\t0\n"
+    driver = program.driver(disk=Doing(number))
+    driver.open([], NOW)
+    for text in ("192.0.2.7", "192.0.2.8", "192.0.2.9"):
+        try:
+            driver.impose([ban(text)], NOW)
+        except FirewallError:
+            if not again:
+                continue
+            driver.impose([ban(text)], NOW)
+        assert program.refused(text)
+    program.clock.set(NOW + 700)
+    with contextlib.suppress(FirewallError):
+        driver.tick(NOW + 700)
+    driver.tick(NOW + 700)
+    assert [line for line in program["smtp"].splitlines() if line[:1] != b"'"] == [b"198.51.100.1\t0"]
+    driver.close(keep=True)
 
 
 def test_a_broken_state_file_is_put_aside(program: Program) -> None:
