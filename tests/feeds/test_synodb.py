@@ -37,6 +37,7 @@ class Dsm:
         self.path = path
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute(f"PRAGMA journal_mode = {journal}")
+        self.db.execute("PRAGMA synchronous = OFF")  # for readers it is the same, and no disk is waited for
         self.db.execute(f"CREATE TABLE IF NOT EXISTS logs ({columns})")
         self.count = 0
 
@@ -442,6 +443,7 @@ def read_only(dsm: Callable[..., Dsm], folder: Path) -> None:
 WRITER = """
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+db.execute("PRAGMA synchronous = OFF")
 for number in range(int(sys.argv[2])):
     text = f"User [w{number}] from [192.0.2.61] failed to log in via [MailPlus-Server] due to x."
     db.execute("INSERT INTO logs (time, level, username, msg) VALUES (?, 'warning', ?, ?)",
