@@ -246,3 +246,35 @@ def test_the_example_of_the_manual_is_an_action(tmp_path: Path) -> None:
     path = tmp_path / "router.toml"
     path.write_text(body)
     assert self_test(actions.load_action(path)) == []
+
+
+# ---------------------------------------------------------------- man/notes
+
+
+def test_each_note_has_a_number_of_its_own() -> None:
+    """Notes are named by their numbers: none is taken twice, and the title begins with it."""
+    notes = sorted((MAN / "notes").iterdir())
+    numbers = [note.name[:4] for note in notes]
+    assert len(set(numbers)) == len(numbers), numbers
+    for note in notes:
+        assert note.read_text(encoding="utf-8").startswith(f"# {note.name[:4]} "), note.name
+
+
+def test_each_note_that_is_named_is_there() -> None:
+    """Where code or documents name a note by number or file, there is one."""
+    names = {note.name for note in (MAN / "notes").iterdir()}
+    numbers = {name[:4] for name in names}
+    files = [
+        path
+        for pattern in ("*.md", "mailguard/**/*.py", "mailguard/**/*.p[xy]*", "bench/*.*", "man/*.[578]")
+        for path in ROOT.glob(pattern)
+        if path.suffix not in (".so", ".pyc")
+    ]
+    for path in files:
+        for number, rest in re.findall(
+            r"man/notes/(\d{4})([\w-]*(?:\.md)?)", path.read_text(encoding="utf-8")
+        ):
+            assert number in numbers, f"{path.relative_to(ROOT)} names note {number}"
+            assert not rest.endswith(".md") or number + rest in names, (
+                f"{path.relative_to(ROOT)}: {number}{rest}"
+            )
