@@ -95,7 +95,7 @@ def options_of(log: Log, first: bool) -> LogOptions:
 def named_logs(paths: Iterable[str]) -> tuple[Log, ...]:
     """The logs that `--log` names; `-` is standard input."""
     logs = []
-    for path in paths:
+    for path in dict.fromkeys(paths):  # one that was named twice must not count twice
         if path == "-":
             logs.append(Log("stdin", "stdin"))
         else:

@@ -23,6 +23,7 @@ from .growing import growth
 from .layers import Merged, lay_over
 from .listening import listening
 from .options import Alerts, Firewall, General, Growth, Log, Never, Policy, Settings
+from .overlap import read_twice
 from .reading import Reading, near
 from .source import Document
 
@@ -147,6 +148,13 @@ class _Reader:
                 continue
             self.reading.keys(table, _LOG, keys, about)
             found.append(self._log(name, table, keys, about))
+        for path, first, second in read_twice(found):
+            self.reading.problem(
+                ("log", second, "path"),
+                f"[log.{second}]: {path} is read by [log.{first}] already",
+                "each failure would count twice",
+                "Name the file in one of them; parsers is a list.",
+            )
         return tuple(found)
 
     def _log(self, name: str, table: dict[str, Any], keys: Keys, about: str) -> Log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -122,7 +123,7 @@ def test_a_merger_that_was_overtaken_brings_nothing(tmp_path: Path) -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(slow, name)
 
-        def execute(self, statement: str, *rest: object) -> object:
+        def execute(self, statement: str, *rest: Any) -> object:
             self.begun += statement.startswith("BEGIN")
             if statement.startswith("BEGIN") and self.begun == 2:
                 put(db, [("t", b"a", b"new"), ("t", b"b", None)])
