@@ -122,7 +122,7 @@ def findings_of(
         for kind, name in tables.FILES.items():
             content = folders.control_file(program, name)
             all_tables.append(content)
-            mine, lock = (own or {}).get(content.path, set()), place.locks.get(kind)
+            mine, lock = (own or {}).get(folders.same_path(content.path), set()), place.locks.get(kind)
             yield from audit.table_findings(content, mine, guarded, lock, now)
             yield from audit.partner_findings(content, mine, speaks, lock, now)
         yield from audit.effect_findings(folders.control_file(program, effect.FILE), known, now)

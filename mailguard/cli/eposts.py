@@ -53,7 +53,7 @@ def places() -> list[Place]:
             continue  # `check` and the start say it; a question goes on without
         if action.driver == "epost":
             known = arguments(dict(action.options))
-            program = os.path.normpath(known["program"])
+            program = os.path.abspath(known["program"])
             if os.path.isdir(program):
                 found.setdefault(program, Place(program, known["state"], known["locks"]))
     for program in USUAL:
@@ -66,14 +66,14 @@ def place_of(program: str) -> Place:
     """The server with that program folder, with what an action knows of it."""
     from mailguard.definitions.eposttables import STATE
 
-    program = os.path.normpath(program)
+    program = os.path.abspath(program)
     return next((one for one in places() if one.program == program), Place(program, STATE))
 
 
 def lock_outs(network: Network | None = None) -> Iterator[LockOut]:
     """E-Post's own rows, of all tables; with `network` those that concern it."""
     from mailguard.epost import tables
-    from mailguard.epost.folders import control_file
+    from mailguard.epost.folders import control_file, same_path
     from mailguard.epost.lockouts import lock_outs as of_table
 
     for place in places():
@@ -84,7 +84,7 @@ def lock_outs(network: Network | None = None) -> Iterator[LockOut]:
                 continue
             rows = tables.parse(content.data)
             lock = place.locks.get(table)
-            for one in of_table(table, content.path, rows, own.get(content.path, set()), lock):
+            for one in of_table(table, content.path, rows, own.get(same_path(content.path), set()), lock):
                 if network is None or one.concerns(network):
                     yield one
 

@@ -83,7 +83,7 @@ EPOST: dict[str, str] = {
         "top"
     ),
     "audit.partner": "{pattern} keeps out somebody who is known here ({words}){when}",
-    "audit.white-behind": "the white-list row {pattern} is never reached: row {line} ({above}) is above it",
+    "audit.white-behind": "the white-list row {pattern} is not reached: row {line} ({above}) is above it",
     "audit.effect-missing": "there is no effect.dat: E-Post uses its defaults",
     "audit.effect-unreadable": "it cannot be read: {why}",
     "audit.effect-lines": "{entries} line(s), last changed {changed}",
@@ -114,6 +114,7 @@ EPOST: dict[str, str] = {
     "audit.ordb-many": "{zones} block lists, of which E-Post uses the first {used}",
     "audit.mail-no-rbl": "mail.dat has no RBL: rule; links in mail are not looked up",
     "audit.spool-unreadable": "this spool is not there or cannot be read",
+    "audit.unseen-folders": "this user may not read {count} folder(s) of the spool, this one for instance",
     "audit.logs-off": "not written, so nobody can look into it: {logs}",
     "audit.logs-old": "not written for a day or more: {logs}",
     "audit.vrfy-answered": "VRFY or EXPN told accounts {answered} of {asked} times: switch it off",

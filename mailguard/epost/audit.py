@@ -57,7 +57,7 @@ def table_findings(
         yield Finding(WARNING, "table-no-end", f"{path}:{len(rows)}", {})
     yield from _limited(_flaws(path, foreign), path)
     yield from _limited(_caught(path, foreign, guarded, lock, now), path)
-    yield from _limited(_behind(path, rows), path)
+    yield from _limited(_behind(path, rows, lock, now), path)
     if any(row.kind == tables.TIMED and not row.iplock for row in foreign) and lock == 0:
         yield Finding(WARNING, "table-for-ever", path, {})
 
@@ -104,8 +104,9 @@ def _caught(
         if not row.rejects or not row.in_force(now, lock):
             continue
         for network, reason in guarded:
-            saved = any(_covers(one, network) or (row.network and _covers(one, row.network)) for one in white)
-            if saved or not _hits(row, network):
+            if not _hits(row, network):
+                continue
+            if any(_covers(one, network) or (row.network and _covers(one, row.network)) for one in white):
                 continue
             # The row's own network where that is the narrower one.
             inside = row.network is not None and covers(network, row.network)
@@ -122,19 +123,19 @@ def _hits(row: tables.Row, network: Network) -> bool:
     return row.matches(network.address)
 
 
-def _behind(path: str, rows: Iterable[tables.Row]) -> Iterator[Finding]:
-    """White-list rows that are never reached."""
+def _behind(path: str, rows: Iterable[tables.Row], lock: float | None, now: float) -> Iterator[Finding]:
+    """White-list rows that are not reached."""
     before: list[tables.Row] = []
+    hosts: dict[Network, tables.Row] = {}  # the first row of each plain address
     for row in rows:
-        if (
-            row.rejects
-            and not row.iplock
-            and (row.network is None or "/" in row.pattern or "*" in row.pattern)
-        ):
-            before.append(row)
+        if row.rejects and not row.iplock and row.in_force(now, lock):
+            if row.network is None or "/" in row.pattern or "*" in row.pattern:
+                before.append(row)
+            else:
+                hosts.setdefault(row.network, row)
         if row.kind == tables.ALLOW and row.network is not None:
             network = row.network
-            above = next((one for one in before if _covers(one, network)), None)
+            above = hosts.get(network) or next((one for one in before if _covers(one, network)), None)
             if above is not None:
                 args = {"pattern": row.pattern, "above": above.pattern, "line": above.number}
                 yield Finding(WARNING, "white-behind", f"{path}:{row.number}", args)
@@ -193,11 +194,15 @@ def effect_findings(
     entries = [line for line in found if line.kind == effect.ENTRY]
     args = {"entries": len(entries), "changed": content.changed, "age": now - content.changed}
     yield Finding(NOTE, "effect-personal" if personal else "effect-lines", path, args)
+    yield from _limited(_effect_flaws(path, found), path)
+    yield from _limited(_relays(path, entries, domains), path)
+    yield from _limited(_order(path, found, entries, personal), path)
+
+
+def _effect_flaws(path: str, found: Iterable[effect.Line]) -> Iterator[Finding]:
     for line in found:
         if line.flaw:
             yield Finding(WARNING, f"effect-{line.flaw}", f"{path}:{line.number}", {"text": line.text[:80]})
-    yield from _relays(path, entries, domains)
-    yield from _order(path, found, entries, personal)
 
 
 def _relays(path: str, entries: Iterable[effect.Line], domains: Collection[str]) -> Iterator[Finding]:
@@ -277,6 +282,8 @@ def spool_findings(spool: Spool, tables_of: Sequence[Content], now: float) -> It
         yield Finding(WARNING, "spool-unreadable", path, {})
     if spool.errors:
         return
+    if spool.closed:
+        yield Finding(UNSEEN, "unseen-folders", spool.closed[0], {"count": len(spool.closed)})
     off = [name for name, at in spool.logs.items() if not at]
     if off:
         yield Finding(NOTE, "logs-off", spool.path, {"logs": ", ".join(off)})
@@ -310,12 +317,13 @@ _ASKED = re.compile(
 
 def _vrfy(spool: Spool) -> Iterator[Finding]:
     """Whether VRFY or EXPN was answered with an account."""
-    if not spool.dialogues:
+    read = [one for one in spool.dialogues if one.data is not None]
+    if not read:
         yield Finding(UNSEEN, "vrfy-no-log", spool.path, {})
         return
     asked = answered = 0
-    where = spool.dialogues[-1].path
-    for one in spool.dialogues:
+    where = read[-1].path
+    for one in read:
         for match in _ASKED.finditer(one.data or b""):
             asked += 1
             if match[3] == b"250":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ DIALOGUE = 8 << 20
 _DIALOGUES = 2
 _DAY_FILE = re.compile(r"\d{6}(?:\d{2}){0,2}\.log\Z", re.IGNORECASE)
 _COUNTER = re.compile(r"[0-9A-Fa-f.$:]{3,45}\.(?:smtp|imap|pop3?)\Z", re.IGNORECASE)
+#: Bytes of a counter file that are read.
+_DIGITS = 20
 #: Mailboxes that are looked into.
 _MAILBOXES = 20_000
 
@@ -55,6 +58,7 @@ class Spool:
     logs: dict[str, float] = field(default_factory=dict)
     dialogues: list[Content] = field(default_factory=list)
     servers: set[str] = field(default_factory=set)  # names that acceptlog gives this server
+    closed: list[str] = field(default_factory=list)  # folders that this user may not look into
     errors: list[str] = field(default_factory=list)
 
 
@@ -67,9 +71,12 @@ def control_file(folder: str, name: str) -> Content:
 
 
 def _content(path: str, last: int | None = None) -> Content:
+    """A regular file; a pipe or device in its place is not waited for."""
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
             known = os.fstat(file.fileno())
+            if not stat.S_ISREG(known.st_mode):
+                return Content(path, error="it is no regular file")
             if last is not None and known.st_size > last:
                 file.seek(known.st_size - last)
                 file.readline()
@@ -80,11 +87,23 @@ def _content(path: str, last: int | None = None) -> Content:
         return Content(path, error=error.strerror or str(error))
 
 
-def _entries(folder: str | Path) -> list[Path]:
+def _entries(folder: str | Path, closed: list[str] | None = None) -> list[Path]:
+    """What is in a folder; nothing where it is none. `closed` takes it where this user may not look."""
+    if closed is not None and os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
+        closed.append(str(folder))
+        return []
     try:
         return sorted(Path(folder).iterdir())
     except OSError:
         return []
+
+
+def _grew(path: Path) -> float:
+    """When a file was changed last; 0.0 where it is gone or cannot be looked at."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _below(folder: str | Path, name: str) -> Path:
@@ -98,17 +117,20 @@ def spool(path: str, logs: tuple[str, ...]) -> Spool:
         found.errors.append(path)
         return found
     counted = []
-    for mailbox in _entries(_below(path, "inbox"))[:_MAILBOXES]:
-        personal = _below(mailbox, "effect.dat") if mailbox.is_dir() else mailbox / "effect.dat"
-        if personal.is_file():
+    closed = found.closed
+    for mailbox in _entries(_below(path, "inbox"), closed)[:_MAILBOXES]:
+        personal = _below(mailbox, "effect.dat") if os.path.isdir(mailbox) else mailbox / "effect.dat"
+        if os.path.isfile(personal):
             found.personal.append(_content(str(personal)))
-        counted += list(_counters(mailbox))
-    counted += list(_counters(_below(path, "authlock")))
+        counted += list(_counters(mailbox, closed))
+    counted += list(_counters(_below(path, "authlock"), closed))
     found.authlock = _sum(counted)
-    found.iplock = _sum(list(_counters(_below(path, "iplock"))))
+    found.iplock = _sum(list(_counters(_below(path, "iplock"), closed)))
     for name in logs:
-        files = day_files(_below(path, name))
-        found.logs[name] = max((one.stat().st_mtime for one in files), default=0.0)
+        before = len(closed)
+        files = day_files(_below(path, name), closed)
+        if files or len(closed) == before:  # else nobody knows whether it is written
+            found.logs[name] = max(map(_grew, files), default=0.0)
     for one in _newest(_below(path, "receivelog"), _DIALOGUES):
         found.dialogues.append(_content(str(one), DIALOGUE))
     for one in _newest(_below(path, "acceptlog"), 1):
@@ -118,25 +140,27 @@ def spool(path: str, logs: tuple[str, ...]) -> Spool:
     return found
 
 
-def day_files(folder: Path) -> list[Path]:
-    """The day-named files of a log, directly below and in folders of computers."""
+def day_files(folder: Path, closed: list[str] | None = None) -> list[Path]:
+    """The day-named files of a log, directly below and in folders of computers; `closed`: see `_entries`."""
     files = []
-    for one in _entries(folder):
-        below = _entries(one) if one.is_dir() else [one]
+    for one in _entries(folder, closed):
+        below = _entries(one, closed) if os.path.isdir(one) else [one]
         files += [each for each in below if _DAY_FILE.match(each.name)]
     return files
 
 
 def _newest(folder: Path, number: int) -> list[Path]:
-    return sorted(day_files(folder), key=lambda one: one.stat().st_mtime)[-number:]
+    return sorted(day_files(folder), key=_grew)[-number:]
 
 
-def _counters(folder: Path) -> Iterator[tuple[int, float]]:
+def _counters(folder: Path, closed: list[str]) -> Iterator[tuple[int, float]]:
     """(count, when) of each counter file in a folder."""
-    for one in _entries(folder) if folder.is_dir() else ():
+    for one in _entries(folder, closed):
         if _COUNTER.match(one.name):
-            with suppress(OSError, ValueError):
-                yield int(one.read_bytes()[:20].strip() or b"0"), one.stat().st_mtime
+            with suppress(ValueError):
+                content = _content(str(one), _DIGITS)
+                if content.data is not None:
+                    yield int(content.data.strip() or b"0"), content.changed
 
 
 def _sum(counted: list[tuple[int, float]]) -> Counters:
@@ -144,8 +168,14 @@ def _sum(counted: list[tuple[int, float]]) -> Counters:
     return Counters(len(counted), highest, max((at for _, at in counted), default=0.0))
 
 
+def same_path(path: str) -> str:
+    """One text for a file, however its folder was written."""
+    return os.path.abspath(path)
+
+
 def own_rows(state: str) -> dict[str, set[tuple[int, bytes]]] | None:
-    """By table: place and first line of each row in force that mailguard wrote; None: it cannot be known."""
+    """By table (see `same_path`): place and first line of each row in force that mailguard wrote; None: it
+    cannot be known."""
     folder = os.path.dirname(state) or "/"
     if not os.path.exists(state):
         hidden = os.path.isdir(folder) and not os.access(folder, os.X_OK)
@@ -155,7 +185,7 @@ def own_rows(state: str) -> dict[str, set[tuple[int, bytes]]] | None:
         with closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True, timeout=2.0)) as db:
             for file, place, data in db.execute("SELECT file, place, data FROM slots WHERE live"):
                 text = bytes(data).partition(b"\n")[0].rstrip(b"\r")
-                found.setdefault(file, set()).add((place, text))
+                found.setdefault(same_path(file), set()).add((place, text))
     except sqlite3.Error:
         return None
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from click.testing import CliRunner, Result
 
 from mailguard.cli import epost as cli
 from mailguard.cli.epost import findings_of, sentence
+from mailguard.cli.eposts import Place
 from mailguard.cli.messages import MESSAGES
+from mailguard.epost import audit, tables
 from mailguard.epost.filetime import to_filetime
-from mailguard.model import Network
+from mailguard.firewall.epost import Epost
+from mailguard.model import Ban, Network
 from tests.epost.beside import network
 
 GUARDED = [(network("192.0.2.20"), "our office"), (network("192.0.2.0/28"), "partner")]
@@ -172,6 +176,70 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere")
     found = {one.id for one in findings_of([nowhere], [nowhere], [], (), lambda who: "")}
     assert {"program-missing", "spool-unreadable", "unseen-registry", "unseen-domains"} <= found
+
+
+def test_odd_things_in_the_folders(site: Site) -> None:
+    """Links that lead nowhere or in a circle, pipes in place of files, counters that are none: nothing of it
+    ends the audit, and nothing is waited for."""
+    (site.spool / "receivelog" / "MAIL1" / "261122.log").symlink_to("nowhere")
+    (site.spool / "inbox" / "circle").symlink_to("circle")
+    (site.spool / "inbox" / "again").symlink_to("../inbox")
+    for pipe in (site.program / "rejectpopip.dat", site.spool / "iplock" / "203.0.113.9.smtp"):
+        os.mkfifo(pipe)
+    (site.program / "rejectimapip.dat").mkdir()
+    (site.spool / "authlock" / "203.0.113.9.smtp").write_bytes(b"\xff\xfe")
+    (site.spool / "inbox" / os.fsdecode(b"\x93\xfa")).mkdir()
+    found = site.found()
+    assert found["table-unreadable"] == ["rejectpopip.dat", "rejectimapip.dat"]
+    assert "vrfy-no-log" in found
+
+
+def test_folders_that_may_not_be_read_are_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not told as a log that is off."""
+    shut = {str(site.spool / folder) for folder in ("inbox/sato", "acceptlog")}
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) not in shut)
+    told = list(findings_of([str(site.program)], [str(site.spool)], [], (), lambda who: ""))
+    found = {one.id: one for one in told}
+    assert found["unseen-folders"].args["count"] == 2
+    assert "acceptlog" not in str(found["logs-off"].args["logs"])
+    assert "inlog" in str(found["logs-off"].args["logs"])
+
+
+def test_a_refusal_of_one_host_above_its_white_list_row(site: Site) -> None:
+    """The row that a lock-out wrote and the white-list row that a hand put below it; but one that is over
+    keeps nobody from it."""
+    now = to_filetime(time.time())
+    site.table(b"192.0.2.77\t%d\n192.0.2.77\ttrue\n" % now)
+    assert site.found()["white-behind"] == ["rejectsmtpip.dat:2"]
+    site.table(b"192.0.2.77\ttrue\n192.0.2.77\t%d\n" % now)
+    assert "white-behind" not in site.found()
+    rows = tables.parse(b"192.0.2.77\t%d\n192.0.2.77\ttrue\n" % to_filetime(1_795_000_000))
+    assert not list(audit._behind("", rows, 600.0, 1_795_000_601.0))
+    assert list(audit._behind("", rows, 600.0, 1_795_000_599.0))
+
+
+def test_a_binary_effect_is_counted(site: Site) -> None:
+    """What is wrong with each of a thousand lines is told of the first twenty."""
+    site.effect(b"#<> default\n#blank false\n" + b"nonsense of all kinds\n" * 1000)
+    assert sum(name == "effect.dat:3" for name in site.found()["effect-no-type"]) == 1
+    assert len(site.found()["effect-no-type"]) == 20
+    assert "more" in site.found()
+
+
+def test_own_rows_are_known_however_the_folder_is_named(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the program folder is given from the current one."""
+    state = tmp_path / "state.sqlite"
+    driver = Epost(f"{site.program}//", ("smtp",), state=str(state))
+    driver.open([Ban(network("192.0.2.20"), time.time(), None)], time.time())
+    driver.close(keep=True)
+    where = str(site.program)
+    monkeypatch.setattr(cli, "place_of", lambda _: Place(where, str(state)))
+    monkeypatch.chdir(site.program.parent)
+    for folder in (where, f"{where}/", "program", "./program/../program"):
+        found = {one.id for one in findings_of([folder], [], GUARDED, (), lambda who: "")}
+        assert "caught" not in found
 
 
 def run(*arguments: str) -> Result:
