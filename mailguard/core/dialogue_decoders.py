@@ -22,6 +22,12 @@ _DIGEST = 33  # a blank and 32 hexadecimal digits behind the name of a CRAM-MD5 
 _MECHANISM = 32
 _BLANKS = b" \t\r"
 _SECRET_AT = {b"LOGIN": 1}  # the answer from which on nothing is looked at
+#: Mechanisms by name. A client that leaves the mechanism away writes its name and password in that place.
+_KNOWN = frozenset(
+    b"ANONYMOUS CRAM-MD5 DIGEST-MD5 EXTERNAL GSS-SPNEGO GSSAPI KERBEROS_V4 LOGIN NTLM OAUTHBEARER OTP PLAIN "
+    b"SCRAM-SHA-1 SCRAM-SHA-1-PLUS SCRAM-SHA-256 SCRAM-SHA-256-PLUS SCRAM-SHA-512 SKEY XOAUTH2".split()
+)
+UNKNOWN = "unknown"
 
 Data = Any  # bytes or bytearray
 
@@ -57,6 +63,8 @@ def sasl(data: Data, start: int, end: int) -> tuple[Exchange, int]:
     first answer; and where what may be secret begins in it."""
     start, stop = _word(data, start, end)
     method = bytes(data[start : min(stop, start + _MECHANISM)]).upper()
+    if method not in _KNOWN:
+        return Exchange(UNKNOWN if method else ""), start
     exchange = Exchange(decode(method))
     first, last = _word(data, stop, end)
     if first < last:
@@ -79,8 +87,24 @@ def _word(data: Data, start: int, end: int) -> tuple[int, int]:
 
 
 def _login(data: Data, start: int, end: int) -> bytes | None:
-    """The whole answer is the name. `=` is an empty one."""
-    return _groups(data, start, end, end - start)
+    """The whole answer is the name. `=` is an empty one.
+
+    Some clients answer as for PLAIN or XOAUTH2: there the name ends before the first control character.
+    """
+    if end - start <= _GROUP:
+        return _groups(data, start, end, end - start)
+    found = b""
+    for at in range(start, min(end, start + 2 * MOST_NAME), _GROUP):
+        piece = _groups(data, at, end, _GROUP)
+        if piece is None:
+            return None
+        found += piece
+        if found[0] == 0:
+            return _plain(data, start, end)
+        name = _before(found, b"\0\x01")
+        if name is not None:
+            return name
+    return found
 
 
 def _plain(data: Data, start: int, end: int) -> bytes | None:
@@ -94,18 +118,21 @@ def _plain(data: Data, start: int, end: int) -> bytes | None:
         first = found.find(b"\0")
         second = found.find(b"\0", first + 1) if first >= 0 else -1
         if second >= 0:
+            if first > 0 and second + 1 == _size(data, start, end):
+                return None  # name, password and nothing: the first NUL was left away
             return found[first + 1 : second][:MOST_NAME]
     return None
 
 
 def _cram(data: Data, start: int, end: int) -> bytes | None:
-    """The name stands before a blank and the digest."""
-    padding = sum(data[at] == 61 for at in range(max(start, end - 2), end))
-    size = (end - start) // _GROUP * 3 - padding - _DIGEST
+    """The name stands before a blank and the digest; an answer of another kind has no blank there."""
+    size = _size(data, start, end) - _DIGEST
     if size < 0:
         return None
-    found = _groups(data, start, end, (size + 2) // 3 * _GROUP)
-    return None if found is None else found[:size][:MOST_NAME]
+    found = _groups(data, start, end, (size + 3) // 3 * _GROUP)
+    if found is None or found[size : size + 1] != b" " or b"\0" in found[:size]:
+        return None
+    return found[:size][:MOST_NAME]
 
 
 def _bearer(data: Data, start: int, end: int) -> bytes | None:
@@ -116,10 +143,25 @@ def _bearer(data: Data, start: int, end: int) -> bytes | None:
         if piece is None:
             return None
         found += piece
-        stop = found.find(b"\x01")
-        if stop >= 0:
-            return found[5:stop] if found.startswith(b"user=") else None
+        if not found.startswith(b"user="[: len(found)]):
+            return None
+        name = _before(found, b"\x01 ")
+        if name is not None:
+            return name[5:] if found[len(name)] == 1 else None
     return None
+
+
+def _before(text: bytes, ends: bytes) -> bytes | None:
+    """What stands before the first of these characters; None where there is none."""
+    places = [place for place in (text.find(one) for one in (ends[:1], ends[1:])) if place >= 0]
+    return text[: min(places)] if places else None
+
+
+def _size(data: Data, start: int, end: int) -> int:
+    """How many bytes a base64 text stands for."""
+    while end > start and data[end - 1] == 61:
+        end -= 1
+    return (end - start) * 3 // _GROUP
 
 
 def _groups(data: Data, start: int, end: int, size: int) -> bytes | None:
