@@ -14,6 +14,7 @@ EXIT_DEFINITION = 65  # EX_DATAERR: a parser or action definition
 EXIT_NO_INPUT = 66  # EX_NOINPUT: a log that cannot be read
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE: the firewall or the daemon
 EXIT_SOFTWARE = 70  # EX_SOFTWARE
+EXIT_WRITE = 74  # EX_IOERR: what was to be written, such as on a full disk
 EXIT_PERMISSION = 77  # EX_NOPERM
 EXIT_SETTINGS = 78  # EX_CONFIG: the settings, or settings and definitions both
 

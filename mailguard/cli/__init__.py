@@ -7,6 +7,7 @@ Owns every text a person reads on a terminal and every exit code. Exit codes are
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -22,6 +23,7 @@ from mailguard.problems import (
     EXIT_SOFTWARE,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
+    EXIT_WRITE,
     ProblemsError,
 )
 
@@ -29,6 +31,9 @@ from . import speaking
 from .client import GuardError
 from .messages import text
 from .output import safe, write_json
+
+#: What writing to a disk (or printer, or pipe) that takes no more raises.
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 #: What stands in `mailguard --help`: group -> command -> one line. The command's module has the same name.
 COMMANDS: dict[str, dict[str, str]] = {
@@ -119,6 +124,7 @@ def _outcome(arguments: list[str] | None) -> int:
     """Every way a command may end, as an exit code; what went wrong is said on standard error."""
     speaking.begin(sys.argv[1:] if arguments is None else arguments)
     speaking.localize(program)
+    output = sys.stdout
     try:
         result = program.main(arguments, prog_name="mailguard", standalone_mode=False)
         sys.stdout.flush()
@@ -145,11 +151,21 @@ def _outcome(arguments: list[str] | None) -> int:
         _say(text("error.interrupted"))
         return 130
     except BrokenPipeError:
-        # The reader has seen enough (`mailguard bans | head`); nothing more may be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
+        return 0
+    except SystemExit:
+        if sys.stdout is output:
+            raise
+        _forget_output()  # click puts a wrapper there and leaves with 1 when it meets a broken pipe
         return 0
     except Exception as error:
         return _unexpected(error)
+
+
+def _forget_output() -> None:
+    """The reader has seen enough (`mailguard bans | head`) or can take no more: nothing may be written at
+    exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wants_json(arguments: list[str] | None) -> bool:
@@ -168,6 +184,10 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         _say(text("error.file", name=error.filename, what=error.strerror or error))
         return EXIT_PERMISSION if isinstance(error, PermissionError) else EXIT_NO_INPUT
+    if isinstance(error, OSError) and error.errno in _FULL:
+        _forget_output()
+        _say(text("error.write", what=error.strerror or error))
+        return EXIT_WRITE
     if type(error).__name__ == "LedgerError":
         _say(text("error.ledger", what=error))
         return EXIT_PERMISSION if isinstance(error.__cause__, PermissionError) else EXIT_NO_INPUT

@@ -85,9 +85,9 @@ def moment(value: str) -> float:
         return time.time() - ago
     try:
         when = datetime.fromisoformat(value)
-    except ValueError:
+        return (when if when.tzinfo else when.astimezone()).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):  # the latter at the first and last days that there are
         raise click.BadParameter(text("usage.time", text=value)) from None
-    return (when if when.tzinfo else when.astimezone()).astimezone(UTC).timestamp()
 
 
 def zone(value: str) -> str:

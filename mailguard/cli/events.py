@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,7 @@ from .messages import text
 from .moments import in_zone
 from .output import safe, write_json, write_line
 from .rehearsing import log_options, outcome, part_options, progress, reading_options, rehearsal, tell
+from .writing import Target
 
 if TYPE_CHECKING:
     from mailguard.core.scanner import Scanner
@@ -131,7 +133,7 @@ def command(
 
     loaded = load_parsers(parsers or None)
     moment = in_zone(timezone)
-    with redirected(target):
+    with redirected(target, files):
         for line, event in events_of(files, Scanner(loaded), Joined(loaded, covering=False), options):
             if (since is not None and event.time < since) or (until is not None and event.time >= until):
                 continue
@@ -143,13 +145,23 @@ def command(
 
 
 @contextmanager
-def redirected(target: str | None) -> Iterator[None]:
-    """Standard output goes to a file, where one is named."""
+def redirected(target: str | None, inputs: Iterable[str]) -> Iterator[None]:
+    """Standard output goes to a file, where one is named, which is none of `inputs`. After Ctrl-C it holds
+    what was written until then."""
     if target is None:
         yield
         return
-    with open(target, "w", encoding="utf-8") as file, redirect_stdout(file):
-        yield
+    with Target(target, inputs=inputs) as out:
+        writer = TextIOWrapper(out.file, encoding="utf-8", write_through=True)
+        try:
+            with redirect_stdout(writer):
+                yield
+        except KeyboardInterrupt:
+            writer.detach()
+            out.keep()
+            raise
+        writer.detach()
+        out.keep()
 
 
 def write_file(
@@ -162,8 +174,9 @@ def write_file(
     if target is None and form == "parquet" and sys.stdout.isatty():
         raise click.UsageError(text("eventfile.output"))
     rehearsed = rehearsal(files, load_parsers(options.parsers or None), [], options, **more)
-    file: IO[bytes] = sys.stdout.buffer if target is None else open(target, "wb")  # noqa: SIM115
-    try:
+    inputs = [source.path for source in rehearsed.sources]
+    with nullcontext() if target is None else Target(target, inputs=inputs) as place:
+        file = sys.stdout.buffer if place is None else place.file
         try:
             out = eventfile.writer(form, file)
         except ImportError:
@@ -181,11 +194,10 @@ def write_file(
         seen.records, seen.first, seen.last = summary.records, summary.first, summary.last
         seen.logs = tuple(source.path for source in rehearsed.sources)
         out.close(seen)
-    finally:
-        if target is None:
+        if place is None:
             file.flush()
         else:
-            file.close()
+            place.keep()
     tell(rehearsed.summary.notices, rehearsed.summary.untold)
     if target is not None:
         click.echo(text("eventfile.written", path=safe(target), events=seen.events), err=True)

@@ -18,6 +18,8 @@ MESSAGES: dict[str, str] = {
     "error.guard": "mailguard: {what}",
     "error.interrupted": "mailguard: interrupted",
     "error.file": "mailguard: {name}: {what}",
+    "error.write": "mailguard: what was to be written cannot be: {what}",
+    "write.input": "{path} is one of the logs to read; name another file to write to",
     "error.firewall": "mailguard: the firewall refused: {what}",
     "error.ledger": "mailguard: {what}",
     "error.unexpected": (

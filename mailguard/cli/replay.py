@@ -30,7 +30,7 @@ from .rehearsing import (
     shutouts_of,
     tell,
 )
-from .reporting import Page, report_options, watcher, write_report
+from .reporting import page_for, report_options, watcher, write_report
 from .tunings import read_tuning
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def command(
         grow=growth_maker(settings, timezone) if growth else None,
         watch=watcher(html is not None, form == "auto" and is_terminal()),
     )
-    with nullcontext() if html is None else Page(html) as page:
+    with nullcontext() if html is None else page_for(html, rehearsed) as page:
         with progress(rehearsed):
             rehearsed.run()
         show(rehearsed, form, timezone)

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +16,7 @@ from .moments import rough
 from .output import safe
 from .tunings import Row, frontiers_of
 from .verdicts import notice_words, words
+from .writing import Target
 
 if TYPE_CHECKING:
     from mailguard.definitions.settings import Settings
@@ -100,39 +99,14 @@ def watcher(page: bool, plot: bool) -> Callable[[], Watcher] | None:
     return lambda: Watcher(stops=page)
 
 
-class Page:
-    """A file that a page is written to. It takes its place when it is whole; until then what was there
-    stays."""
-
-    def __init__(self, path: str):
-        """Raises OSError now, before anything was read, when the file cannot be written."""
-        self.path = Path(path)
-        # Names of accounts stand in it, so it is its owner's alone, as NamedTemporaryFile makes it.
-        self._file = NamedTemporaryFile(  # noqa: SIM115
-            "w",
-            encoding="utf-8",
-            newline="\n",
-            dir=self.path.parent,
-            prefix=f".{self.path.name}.",
-            delete=False,
-        )
-
-    def __enter__(self) -> Page:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
-
-    def write(self, content: str) -> None:
-        """The page, whole."""
-        self._file.write(content)
-        self._file.close()
-        os.replace(self._file.name, self.path)
+def page_for(path: str, rehearsed: Rehearsal) -> Target:
+    """The file of a page, which is its owner's alone: names of accounts stand in it. Raises OSError now,
+    before anything was read, when it cannot be written, and click.UsageError where it is one of the logs."""
+    return Target(path, 0o600, (source.path for source in rehearsed.sources))
 
 
 def write_report(
-    page: Page,
+    page: Target,
     rehearsed: Rehearsal,
     settings: Settings,
     timezone: str,
@@ -153,12 +127,13 @@ def write_report(
     )
     with speaking(language, settings) as spoken:
         report.frontiers = frontiers_of(tuned)
-        page.write(render(report, Spoken(spoken)))
+        page.file.write(render(report, Spoken(spoken)).encode())
+    page.keep()
     click.echo(f"mailguard: {safe(text('report.written', path=page.path))}", err=True)
 
 
 def write_tuning(
-    page: Page,
+    page: Target,
     rehearsed: Rehearsal,
     summary: Summary,
     found: Sequence[Outcome],
@@ -178,5 +153,6 @@ def write_tuning(
     with speaking(language, settings) as spoken:
         frontiers = [frontier_of(outcome) for outcome in found]
         report = replace(report, tuned=True, frontiers=frontiers, interrupted=interrupted)
-        page.write(render(report, Spoken(spoken)))
+        page.file.write(render(report, Spoken(spoken)).encode())
+    page.keep()
     click.echo(f"mailguard: {safe(text('report.written', path=page.path))}", err=True)

@@ -28,7 +28,7 @@ from .rehearsing import (
     shutouts_of,
     tell,
 )
-from .reporting import Page, report_options, write_tuning
+from .reporting import page_for, report_options, write_tuning
 
 if TYPE_CHECKING:
     from mailguard.core.detectors import Detector
@@ -124,7 +124,7 @@ def command(
     )
     tasks = [task for grid in grids for task in tasks_of(setup, grid.variants, grid.detector.name)]
     sweep = Sweep(rehearsed, tasks, workers)
-    with nullcontext() if html is None else Page(html) as page:
+    with nullcontext() if html is None else page_for(html, rehearsed) as page:
         with progress(rehearsed):
             summary = sweep.read()
         read = time.monotonic()

@@ -76,7 +76,7 @@ class Stamps:
         self._zone = zone_of(zone)
         self._cache: dict[bytes, float] = {}
         self._born = 0.0  # arrival (or running stamp) when the cache was started
-        self._arrival = 0.0
+        self._arrival = float("nan")  # none, and equal to none
         self.limit = float("inf")  # latest time that a stamp may have without counting as now
         self._latest = 9999  # latest year a stamp can have
         self._same_year = (0.0, 0.0)  # arrivals for which it is the same

@@ -7,10 +7,12 @@ standard library from Python 3.14 on; before that `backports.zstd` reads it (`pi
 from __future__ import annotations
 
 import bz2
+import errno
 import lzma
+import stat
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 #: What reading a broken compressed file raises.
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -59,9 +61,9 @@ class Gzip:
 
     _STEP = 1 << 16
 
-    def __init__(self, path: str):
+    def __init__(self, path: str | BinaryIO):
         self._zlib = _zlib()
-        self._file = open(path, "rb")  # noqa: SIM115
+        self._file: BinaryIO = open(path, "rb") if isinstance(path, str) else path  # noqa: SIM115
         self._member: Any = self._zlib.decompressobj(wbits=31)
         self._tail = b""  # compressed bytes that were read and not used
         self._kept = b""  # decompressed bytes that were looked at
@@ -130,15 +132,15 @@ class Gzip:
         self.close()
 
 
-def _xz(path: str) -> Any:
+def _xz(path: str | BinaryIO) -> Any:
     return lzma.LZMAFile(path, "rb")
 
 
-def _bzip2(path: str) -> Any:
+def _bzip2(path: str | BinaryIO) -> Any:
     return bz2.BZ2File(path, "rb")
 
 
-def _zstd(path: str) -> Any:
+def _zstd(path: str | BinaryIO) -> Any:
     zstd = zstd_module()
     if zstd is None:
         raise OSError("it is compressed with zstd, which needs a package: pip install 'mailguard[zstd]'")
@@ -198,7 +200,7 @@ class Zstd:
         self.close()
 
 
-_MAGIC: tuple[tuple[bytes, Callable[[str], Packed]], ...] = (
+_MAGIC: tuple[tuple[bytes, Callable[[str | BinaryIO], Packed]], ...] = (
     (b"\x1f\x8b", Gzip),
     (b"\xfd7zXZ\x00", _xz),
     (b"BZh", _bzip2),
@@ -211,8 +213,26 @@ def open_packed(path: str) -> Packed | None:
 
     Raises OSError."""
     with open(path, "rb") as file:
-        magic = file.read(6)
-    for begin, opener in _MAGIC:
-        if magic.startswith(begin):
-            return opener(path)
-    return None
+        opener = _opener(file.read(6))
+    return None if opener is None else opener(path)
+
+
+def unpacking(file: BinaryIO, begin: bytes) -> Packed | None:
+    """The decompressed contents of a stream, such as standard input, that begins with `begin`, which is still
+    in it; None for what is not compressed. Raises OSError."""
+    opener = _opener(begin)
+    return None if opener is None else opener(file)
+
+
+def _opener(begin: bytes) -> Callable[[str | BinaryIO], Packed] | None:
+    return next((opener for magic, opener in _MAGIC if begin.startswith(magic)), None)
+
+
+def is_pipe(mode: int) -> bool:
+    """Whether a file of that mode can be read only once, and perhaps has nobody who writes to it."""
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def pipe_error(path: str) -> OSError:
+    """Why a pipe that was named is not read: what a log is can only be found out by reading it twice."""
+    return OSError(errno.ESPIPE, "it is a pipe; send it to standard input and name it -", path)

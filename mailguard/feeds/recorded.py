@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mailguard.feeds.ahead import Ahead
-from mailguard.feeds.archives import BROKEN, open_packed
+from mailguard.feeds.archives import BROKEN, is_pipe, open_packed, pipe_error, unpacking
 from mailguard.feeds.entries import Reader
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.lines import PENDING, cut
@@ -61,6 +61,8 @@ class RecordedLog:
             arrival = time.time() if path == "-" else os.stat(path).st_mtime
         self.arrival = arrival
         if path != "-":
+            if is_pipe(os.stat(path).st_mode):
+                raise pipe_error(path)
             with open(path, "rb"):  # readable? It is better to hear that before the first line is judged
                 pass
 
@@ -69,7 +71,7 @@ class RecordedLog:
             yield from self._entries()
             return
         if self.path == "-":
-            yield from self._items(sys.stdin.buffer, _begin(sys.stdin.buffer))
+            yield from self._stream(sys.stdin.buffer)
             return
         packed = open_packed(self.path)
         if packed is not None:
@@ -94,6 +96,22 @@ class RecordedLog:
                 modified=state.st_mtime_ns,
                 size=done,
             )
+
+    def _stream(self, stream: Any) -> Iterator[Item]:
+        """Standard input, compressed or not."""
+        begin = _begin(stream)
+        try:
+            packed = unpacking(stream, begin)
+        except BROKEN as error:
+            yield self._unreadable(error)
+            self.complete = True
+            return
+        if packed is None:
+            yield from self._items(stream, begin)
+            return
+        begin = _begin(packed)
+        with Ahead(packed) as file:
+            yield from self._items(file, begin)
 
     def _entries(self) -> Iterator[Item]:
         from mailguard.feeds.journal import recorded_entries

@@ -115,8 +115,12 @@ class Reading:
         executor = self.here if source.form in (STDIN, SPOKEN) else self.executor
         forward = source.form != PLAIN
         done = 0
+        strange = source.form == STDIN  # nobody has looked at it before
+        lines = 0
         for parsed in executor.run(self._pieces(source), forward):
             done += self._take(source, parsed, done)
+            strange = strange and parsed.first is None and not parsed.times
+            lines += parsed.records
             if parsed.drafts:
                 stamps = running(parsed.times, newest)
                 self._orderly(source, order, parsed.times, stamps)
@@ -126,6 +130,8 @@ class Reading:
                 break
         if self.progress is not None:
             self.progress.advance(max(0, source.size - done), 0)
+        if strange and lines:
+            self.tell(Notice("log-strange", {"log": source.path}))
         self._report(source, order)
 
     def _written(self, source: Source) -> Iterator[Chunk]:

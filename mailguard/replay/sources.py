@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ..core.dialogue import is_spoken
 from ..core.envelope import Opener
 from ..eventfile import form_of
-from ..feeds.archives import ARCHIVES, BROKEN, open_packed
+from ..feeds.archives import ARCHIVES, BROKEN, is_pipe, open_packed, pipe_error
 from ..feeds.exported import is_export
 from ..feeds.exports import is_table
 from ..feeds.interface import LogOptions
@@ -72,6 +72,8 @@ def find(paths: Sequence[str], options: LogOptions) -> Found:
             found.sources.append(Source(path, STDIN, time.time(), 0, year=options.year))
             continue
         try:
+            if is_pipe(os.stat(path).st_mode):
+                raise pipe_error(path)
             with open(path, "rb") as file:
                 state = os.fstat(file.fileno())
                 head = file.read(HEAD)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from mailguard.feeds.interface import LogOptions
+from mailguard.feeds.recorded import RecordedLog
 from mailguard.model import Notice
 from mailguard.replay.cutting import spans
 from mailguard.replay.sources import PLAIN, find
+from mailguard.replay.summary import Summary
 
 from .conftest import T, Try, failed, told
 
@@ -203,6 +211,17 @@ def test_the_hour_that_repeats_is_read_alike(tmp_path: Path, rehearse: Try, work
     assert summary.late == 0
 
 
+def test_a_file_of_the_year_1970(tmp_path: Path, rehearse: Try) -> None:
+    """Images and archives that can be made again set every modification time to 0: a year-less log is dated
+    by it, as wrong as it is, and not taken for none."""
+    path = tmp_path / "mail.log"
+    path.write_text("".join("Nov 21 10:00:00 " + line[26:] for line in tries().splitlines(True)))
+    os.utime(path, (0, 0))
+    summary = rehearse(path).summary
+    assert (summary.by_kind["auth_failure"], summary.notices) == (4, [])
+    assert summary.first == datetime(1969, 11, 21, 10, tzinfo=UTC).timestamp()
+
+
 def test_holes_and_broken_lines(tmp_path: Path, rehearse: Try) -> None:
     """NUL bytes of a copytruncate, an unterminated last line and bytes that are no UTF-8 harm nothing."""
     path = tmp_path / "mail.log"
@@ -212,3 +231,41 @@ def test_holes_and_broken_lines(tmp_path: Path, rehearse: Try) -> None:
     assert rehearsed.summary.by_kind["auth_failure"] >= 4
     (source,) = find([str(path)], UTC_ZONE).sources
     assert (source.form, source.first) == (PLAIN, T)
+
+
+def test_a_pipe_is_refused_before_it_is_waited_for(tmp_path: Path) -> None:
+    """What a log is takes two looks, and a pipe can be read once; nobody may be writing to it at all."""
+    os.mkfifo(tmp_path / "mail.log")
+    with pytest.raises(OSError, match="it is a pipe"):
+        find([str(tmp_path / "mail.log")], UTC_ZONE)
+    with pytest.raises(OSError, match="it is a pipe"):
+        RecordedLog(str(tmp_path / "mail.log"))
+    assert said(find([str(tmp_path / "*.log")], UTC_ZONE).notices) == ["log-unreadable"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress])
+def test_compressed_standard_input(
+    pack: Callable[[bytes], bytes], rehearse: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is unpacked like a file; what is damaged is told."""
+    whole = pack(tries().encode() * 300)
+
+    def given(data: bytes) -> Summary:
+        stream = io.BufferedReader(cast(io.RawIOBase, io.BytesIO(data)))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
+        summary: Summary = rehearse("-").summary
+        return summary
+
+    assert given(whole).by_kind["auth_failure"] == 1200
+    assert "log-unreadable" in said(given(whole[: len(whole) // 2]).notices)
+
+
+def test_standard_input_that_is_no_log_is_told(rehearse: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at it before it is read; that no line of it was known must not pass for a quiet log."""
+    for data, expected in (
+        (b"nothing\nthat is\nknown\n", ["log-strange"]),
+        (b"", []),
+        (tries().encode(), []),
+    ):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(data))))
+        assert said(rehearse("-").summary.notices) == expected
