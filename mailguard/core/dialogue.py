@@ -71,6 +71,7 @@ _BOUNDARY = frozenset(b" \t\r\n:")
 _SERVES, _CONTEST, _REFUSED = "serves", "contest", "refused"
 _HEARD = "-heard"  # the log of single lines
 _BEGINNING = 16384  # bytes of a block in which is looked what it is: all of each would be looked through
+_TELLING, _SILENT = _BEGINNING, 16  # so many blocks of that size without a stamp: it is no dialogue log
 _LOGS = 1024  # logs whose kind is remembered
 _FILES = 4  # of one log, whose ends are remembered
 _HIGH = 40  # bits of a position below the day of a file
@@ -173,6 +174,7 @@ class Reader:
         self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
         self._logs: dict[str, _Log] = {}
         self._claims: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._silent: dict[tuple[str, tuple[str, ...]], int] = {}  # logs: blocks that did not tell
         self._named: dict[str, bool | None] = {}  # logs: whether their names say that they are dialogue logs
         self._restored: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._heard = 0  # bytes of single lines
@@ -198,7 +200,15 @@ class Reader:
         if known is None:
             known = self._claim(block)
             if known is None:
-                return False
+                if block.end - block.start < _TELLING:
+                    return False
+                silent = self._silent.get(key, 0) + 1
+                if silent < _SILENT:
+                    if len(self._silent) >= _LOGS:
+                        self._silent.clear()
+                    self._silent[key] = silent
+                    return False
+                known = False  # a dialogue log stamps its lines: no client fills that much between two stamps
             if len(self._claims) >= _LOGS:
                 self._claims.clear()
             self._claims[key] = known

@@ -143,6 +143,16 @@ def test_other_logs_stay_with_their_parsers() -> None:
     assert is_spoken(b"250-SIZE 20971520\r\n") is None
 
 
+def test_a_log_of_another_kind_is_asked_about_only_so_often() -> None:
+    """Sixteen large blocks without one stamp at a line's beginning settle it; fifteen do not."""
+    other = b"Nov 22 09:05:07 mail1 postfix/smtpd[202]: connect from unknown[192.0.2.7]\n" * 300
+    for before, claimed in ((15, True), (16, False)):
+        reader = Reader([RECEIVE])
+        for number in range(before):
+            assert not reader.claims(block(other, number * len(other), "/var/log/any"))
+        assert reader.claims(block(lines(*HELLO), before * len(other), "/var/log/any")) is claimed
+
+
 @pytest.mark.parametrize("wide", [False, True])
 def test_refused_connections_of_imap(wide: bool) -> None:
     """The trace counts when a greeting follows in its context, and not when the server answers it."""
