@@ -70,6 +70,7 @@ class Epost(Driver):
         self.work = Work(self.tables, self.state, self._tell)
         self._passing = Allowed(())
         self._loaded = False
+        self._restored = False  # before, nobody knows which rows are needed
         self._ends: list[tuple[float, Network]] = []  # heap; an entry may be out of date
         self._told: set[str] = set()
         self._said: list[str] = []
@@ -150,6 +151,7 @@ class Epost(Driver):
     # ---- the whole
 
     def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
+        self._restored = False
         saved = self._load()
         left_out = set(gone)
         found = [
@@ -169,6 +171,7 @@ class Epost(Driver):
         self.work.do(operations, changes)
         self._ends = [(until, owner) for owner, until in ends.items() if until != FOREVER]
         heapify(self._ends)
+        self._restored = True
         return found
 
     def _load(self) -> Bans:
@@ -210,7 +213,7 @@ class Epost(Driver):
     def _settle(self, now: float) -> None:
         """Look which rows count after a write that failed and may have been done all the same, or where a
         table could not be read before; the next `tick` withdraws those that no ban needs."""
-        for table in self.tables:
+        for table in self.tables if self._restored else ():
             doubtful = {slot.owner for slot in table.unsure if slot.owner is not None}
             if doubtful and self._recognise_in(table):
                 for owner in doubtful:
@@ -235,7 +238,7 @@ class Epost(Driver):
         super().close(keep)
         self.work.do([])
         self.state.close()
-        self._loaded = False
+        self._loaded = self._restored = False
 
     # ---- networks that pass
 

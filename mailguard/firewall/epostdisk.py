@@ -94,7 +94,10 @@ def _who() -> str:
 def explained(path: str, error: OSError) -> str:
     """What is wrong with a table, and what to do."""
     if error.errno == errno.ENOENT:
-        advice = "create it once, empty, where E-Post looks for it; mailguard makes no file beside programs"
+        advice = (
+            "is the share mounted? where there was never such a file, create it once, empty; "
+            "mailguard makes no file beside programs"
+        )
     elif error.errno in (errno.EACCES, errno.EPERM):
         advice = (
             f"let the enforcer's user write it: setfacl -m u:{_who()}:rw {path}; on a share: mount -o uid="

@@ -402,6 +402,27 @@ def test_a_write_that_failed_and_was_done_leaves_no_row(program: Program, number
     driver.close(keep=True)
 
 
+def test_a_share_that_is_away_at_the_start(program: Program) -> None:
+    """What came to its end meanwhile is withdrawn when it is back, and what did not keeps its row all the
+    time, also before the guard has told again what is banned."""
+    driver = program.driver()
+    driver.open([ban("192.0.2.7"), ban("192.0.2.8", 2000)], NOW)
+    driver.close(keep=True)
+    away = program.path.with_name("away")
+    program.path.rename(away)
+    program.clock.set(NOW + 700)
+    driver = program.driver()
+    with pytest.raises(FirewallError, match="is the share mounted"):
+        driver.open([ban("192.0.2.8", 2000)], NOW + 700)
+    away.rename(program.path)
+    before = program["smtp"]
+    driver.tick(NOW + 701)
+    assert program["smtp"] == before
+    driver.open([ban("192.0.2.8", 2000)], NOW + 702)
+    assert program["smtp"] == b"'92.0.2.7\t0\n192.0.2.8\t0\n"
+    driver.close(keep=True)
+
+
 def test_a_broken_state_file_is_put_aside(program: Program) -> None:
     """It is kept, said, and begun anew; bans go on."""
     program.state.parent.mkdir()
