@@ -37,7 +37,7 @@ def rotated_logs(logs: Iterable[tuple[Log, LogOptions]], now: float) -> list[Rec
                 if now - state.st_mtime < DAYS * 86400 and state.st_size:
                     found[path] = (state.st_mtime, state.st_size, path, options)
         for path in _paths(log.path) if log.kind == "file" else ():
-            for sibling in siblings(path):
+            for sibling in siblings(path, forms=True):
                 modified = sibling.modified / 1e9
                 if sibling.rank is not None and now - modified < DAYS * 86400 and sibling.size:
                     found[sibling.path] = (modified, sibling.size, path, options)

@@ -52,10 +52,14 @@ def unrotated(name: str, names: set[str]) -> bool:
     """Is `name` itself, not a rotated or compressed form of another one of `names`?"""
     if packed(name):
         return False
-    stem = re.sub(r"[._-]?\d[\d_T.-]*", "", name)
-    if stem == name:
-        return True
-    return not any(other != name and len(other) < len(name) and rotated(other, name) for other in names)
+    # Not every other name is tried, for there may be thousands: a rotated form of a name is that name with
+    # a number put behind it, or before its last dot.
+    for end in {len(name), max(0, name.rfind("."))}:
+        for begin in range(end - 1, 0, -1):
+            base = name[:begin] + name[end:]
+            if base in names and rotated(base, name):
+                return False
+    return True
 
 
 def stem(base: str) -> str:

@@ -62,9 +62,9 @@ def _head(path: str) -> bytes:
         os.close(fd)
 
 
-def siblings(path: str) -> list[Sibling]:
+def siblings(path: str, *, forms: bool = False) -> list[Sibling]:
     """The regular files in the folder of `path` (where links lead to), itself included. Empty where there
-    is none.
+    is none. `forms`: only the rotated forms; of a folder with thousands of others none is looked at.
     """
     real = os.path.realpath(path)
     folder, base = os.path.split(real)
@@ -72,6 +72,8 @@ def siblings(path: str) -> list[Sibling]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             rank = None if entry.name == base else rotated(base, entry.name)
+            if forms and rank is None:
+                continue
             with contextlib.suppress(OSError):
                 if entry.is_file():
                     state = entry.stat()
@@ -129,7 +131,7 @@ def newer(path: str, found: Sibling | None, modified: int) -> list[Sibling]:
 
     Where the file itself is gone or its name says nothing: those changed after `modified` (ns).
     """
-    forms = [sibling for sibling in siblings(path) if sibling.rank is not None]
+    forms = siblings(path, forms=True)
     if found is not None and found.rank is not None:
         rank = found.rank
         forms = [s for s in forms if s.rank is not None and s.rank.scheme == rank.scheme and s.rank > rank]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mailguard.feeds.marks import Mark, decode, digest, encode
 from mailguard.feeds.names import Rank, day, rotated, unrotated
+from mailguard.feeds.search import siblings
 
 
 @pytest.mark.parametrize(
@@ -99,3 +102,13 @@ def test_a_mark_knows_its_file() -> None:
     assert mark.fits(b"abcdefgh")
     assert not mark.fits(b"abc")
     assert not mark.fits(b"abcx")
+
+
+def test_among_thousands_of_files_each_is_told_at_once(tmp_path: Path) -> None:
+    """Which of many are rotated forms of another is not found by comparing each with each."""
+    names = {f"box{number}.log" for number in range(20_000)} | {"box7.log.1", "box7-20261101.log"}
+    assert {name for name in names if not unrotated(name, names)} == {"box7.log.1", "box7-20261101.log"}
+    for name in ("a.log", "a.log.1", "b.log", "unlike"):
+        (tmp_path / name).touch()
+    assert [one.path for one in siblings(str(tmp_path / "a.log"), forms=True)] == [str(tmp_path / "a.log.1")]
+    assert len(siblings(str(tmp_path / "a.log"))) == 4
