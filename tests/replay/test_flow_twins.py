@@ -18,7 +18,10 @@ from mailguard.replay.summary import Summary
 from mailguard.replay.timeline import BanRecord, Timeline
 
 flow = native.load("flow")
-pytestmark = pytest.mark.skipif(flow is None, reason="the compiled core was not built")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(flow is None, reason="the compiled core was not built"),
+]
 
 KINDS = ("auth_failure", "unknown_recipient", "locked_out", "mail_accepted", "auth_success", "connect", "x")
 HOSTS = [parse_address("192.0.2.0") or 0, parse_address("198.51.100.0") or 0]

@@ -30,6 +30,7 @@ def quick(events: list[Event], setups: list[object]) -> Quick:
     return made
 
 
+@pytest.mark.compiled
 @compiled
 @given(st.integers(0, 2**32))
 @example(415218)  # more accounts under one ban than are told
@@ -46,6 +47,7 @@ def test_the_quick_way_is_a_replay(seed: int) -> None:
             assert found == replayed(events, setup, DETECTOR)[0]
 
 
+@pytest.mark.compiled
 @compiled
 def test_the_stories_are_worth_telling() -> None:
     """Most can be told the quick way, with bans of hosts and networks, with harm, lifts and second bans."""
@@ -75,6 +77,7 @@ def test_the_stories_are_worth_telling() -> None:
         assert told[name] > 20, told
 
 
+@pytest.mark.compiled
 @compiled
 @pytest.mark.parametrize("seed", range(8))
 def test_what_was_left_out_matters_to_no_setting(seed: int) -> None:
@@ -89,6 +92,7 @@ def test_what_was_left_out_matters_to_no_setting(seed: int) -> None:
             assert alone in (None, found)
 
 
+@pytest.mark.compiled
 @compiled
 def test_who_gives_way_is_left_to_a_replay() -> None:
     """At a cap, and where not all can be remembered, the quick way does not guess."""
