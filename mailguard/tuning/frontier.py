@@ -98,7 +98,8 @@ def advise(found: Mapping[Place, Measures], variants: Sequence[Detector]) -> Adv
             reasons.append(
                 ("costs", {"more": best.through - now.through, "share": best.share, "was": now.share})
             )
-        if best.hurt < now.hurt:
+        # One ban of a wide network may lock out more people than five of addresses: that spares nobody.
+        if best.hurt < now.hurt and best.accounts + best.partners <= now.accounts + now.partners:
             reasons.append(("spares", {"hurt": best.hurt, "was": now.hurt}))
         elif best.hurt > now.hurt:
             reasons.append(("hurts", {"hurt": best.hurt, "was": now.hurt}))

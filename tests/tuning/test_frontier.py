@@ -132,3 +132,14 @@ def test_the_paste_changes_only_what_differs() -> None:
         '[detector.password-guessing]\nban = { first = "1h", factor = 4, longest = "7d" }\n'
     )
     assert "case = []" in settings_text(detector, replace(detector, count=3))
+
+
+def test_fewer_bans_that_hurt_more_people_spare_nobody() -> None:
+    """A ban of a network in place of five of addresses: that it hurts with fewer bans is no reason for it."""
+    wide = measures(1, 100, accounts=27)
+    for accounts, spared in ((14, False), (27, True)):
+        advice = advise({0: measures(5, 300, accounts=accounts), 1: wide}, variants(2))
+        assert advice is not None
+        assert advice.place == 1
+        names = [name for name, _ in advice.reasons]
+        assert ("spares" in names, "somebody" in names) == (spared, True)
