@@ -43,6 +43,7 @@ class Several(Driver):
         self.look_every = min(part.look_every for part in parts)
         self.caveat = "; ".join(part.caveat for part in parts if part.caveat)
         self._look_at = 0.0
+        self._away: list[Driver] = []  # parts that could not be opened; `tick` tries again
 
     def _each(self, do: Callable[[Driver], object]) -> None:
         """Do it with every part; FirewallError, when some failed, after all were tried."""
@@ -68,13 +69,23 @@ class Several(Driver):
         self.desired.commit(changes)
 
     def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
-        self._each(lambda part: part.open_keys(dict(bans), now))
+        failed: list[FirewallError] = []
+        self._away = []
+        for part in self.parts:
+            before = len(failed)
+            with _noting(failed):
+                part.open_keys(dict(bans), now)
+            self._away += [part] * (len(failed) - before)
+        there = [part for part in self.parts if part not in self._away]
+        if not there:
+            _raise(failed)
+        self.mended += [f"{error}; the other ways to ban are used meanwhile" for error in failed]
         # What one part had kept stands in all from now on.
         whole: Bans = {}
-        for part in self.parts:
+        for part in there:
             for key, until in part.desired.alive(now).items():
                 whole[key] = bans.get(key, until)
-        for part in self.parts:
+        for part in there:
             missing: Changes = {key: end for key, end in whole.items() if key not in part.desired.bans}
             if missing:
                 part.change(missing, now)
@@ -146,6 +157,11 @@ class Several(Driver):
         another part is told."""
         failed: list[FirewallError] = []
         due: list[float] = []
+        if self._away:
+            if now >= self._look_at:
+                self._look_at = now + self.look_every
+                self._open_again(now)
+            due.append(self._look_at)
         for part in self.parts:
             with _noting(failed):
                 when = part.tick(now)
@@ -163,6 +179,16 @@ class Several(Driver):
             due.append(self._look_at)
         _raise(failed)
         return min(due, default=None)
+
+    def _open_again(self, now: float) -> None:
+        """Try the parts that could not be opened."""
+        for part in list(self._away):
+            failed: list[FirewallError] = []
+            with _noting(failed):
+                part.open_keys(dict(self.desired.alive(now)), now)
+            if not failed:
+                self._away.remove(part)
+                self.mended.append(f"{part.name}: it can be used again")
 
     def notices(self) -> list[Notice]:
         return [*super().notices(), *(notice for part in self.parts for notice in part.notices())]

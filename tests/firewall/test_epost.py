@@ -593,6 +593,30 @@ def test_one_part_that_fails_keeps_nobody_from_the_others(program: Program) -> N
     both.close(keep=False)
 
 
+def test_a_part_that_is_away_at_the_start_keeps_nobody_from_the_others(program: Program) -> None:
+    """The other part bans from the start on; the tables follow when they are back. With no part at all there
+    is no start."""
+    recording = Recording(program.clock)
+    both = Several([recording, program.driver()], program.clock)
+    away = program.path.with_name("away")
+    program.path.rename(away)
+    both.open([ban("192.0.2.7", 5000)], NOW)
+    assert (network("192.0.2.7"), "mail") in recording.banned()
+    assert any("the other ways to ban" in str(notice.args) for notice in both.notices())
+    with contextlib.suppress(FirewallError):
+        both.tick(NOW + 1)
+    away.rename(program.path)
+    program.clock.set(NOW + 200)
+    both.tick(NOW + 200)
+    assert program.refused("192.0.2.7")
+    both.lift([(network("192.0.2.7"), "mail")])
+    assert not program.refused("192.0.2.7")
+    both.close(keep=True)
+    program.path.rename(away)
+    with pytest.raises(FirewallError, match="is the share mounted"):
+        Several([program.driver()], program.clock).open([ban("192.0.2.7")], NOW)
+
+
 def test_what_one_part_kept_stands_in_all(program: Program) -> None:
     """After a restart a ban that only the state file of the tables knows is put into the other part too."""
     tables = program.driver()
