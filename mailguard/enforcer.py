@@ -47,6 +47,13 @@ _WAITING_NOTICES = 100
 _APART = 0.5
 
 
+def _hung_up(line: socket.socket) -> bool:
+    """Whether the other end is closed; what it wrote before may still have to be read."""
+    poll = select.poll()
+    poll.register(line, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+
 class Enforcer:
     """One driver, one judge at a time.
 
@@ -155,6 +162,9 @@ class Enforcer:
             connection, _ = self._listener.accept()
         except OSError:
             return
+        # A judge that has gone makes room, also where the next one comes before its end was noticed.
+        while self._judge is not None and _hung_up(self._judge):
+            self._read()
         if self._judge is not None:
             connection.close()  # one judge at a time
             return

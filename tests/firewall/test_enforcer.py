@@ -392,6 +392,23 @@ def test_a_listening_enforcer_outlives_its_judges(listening: Any, helpers: Any) 
     assert "192.0.2.8" in helpers.run("nft", "list", "ruleset")
 
 
+@pytest.mark.kernel
+def test_the_next_judge_comes_at_once(listening: Any, helpers: Any) -> None:
+    """A judge that was killed makes room, also where the next one is there before its end was noticed."""
+    program, path = listening
+    RemoteFirewall(connect_to(path)).open([], time.time())
+    for _ in range(20):
+        os.kill(program.pid, signal.SIGSTOP)  # the end of one and the coming of the next are seen together
+        gone, there = socket.socket(socket.AF_UNIX), RemoteFirewall(connect_to(path))
+        with gone:
+            gone.connect(path)
+        there._ready()
+        os.kill(program.pid, signal.SIGCONT)
+        there.open([helpers.ban("192.0.2.7")], time.time())
+        assert {one for one, _ in there.banned()} == {network("192.0.2.7")}
+        there._hang_up()
+
+
 def _opens(firewall: RemoteFirewall, bans: Any) -> bool:
     try:
         firewall.open(bans, time.time())
