@@ -399,9 +399,10 @@ def test_the_next_judge_comes_at_once(listening: Any, helpers: Any) -> None:
     RemoteFirewall(connect_to(path)).open([], time.time())
     for _ in range(20):
         os.kill(program.pid, signal.SIGSTOP)  # the end of one and the coming of the next are seen together
-        gone, there = socket.socket(socket.AF_UNIX), RemoteFirewall(connect_to(path))
-        with gone:
-            gone.connect(path)
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as gone:
+                gone.connect(path)
+        there = RemoteFirewall(connect_to(path))
         there._ready()
         os.kill(program.pid, signal.SIGCONT)
         there.open([helpers.ban("192.0.2.7")], time.time())
