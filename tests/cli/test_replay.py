@@ -63,18 +63,21 @@ def test_replay_keeps_its_contract(run: Any, log: Path, settings: Path) -> None:
     assert said.code == 0
     assert "seconds)" in said.err
     effect, summary = said.objects
-    assert effect.items() >= {
-        "time": "2026-11-22T10:43:20+00:00",
-        "effect": "impose",
-        "network": "192.0.2.78",
-        "detector": "user-spray",
-        "until": "2026-11-22T11:43:20+00:00",
-        "ordinal": 1,
-        "count": 4,
-        "first": "2026-11-22T10:40:20+00:00",
-        "last": "2026-11-22T10:43:20+00:00",
-        "key": "192.0.2.78",
-    }.items()
+    assert (
+        effect.items()
+        >= {
+            "time": "2026-11-22T10:43:20+00:00",
+            "effect": "impose",
+            "network": "192.0.2.78",
+            "detector": "user-spray",
+            "until": "2026-11-22T11:43:20+00:00",
+            "ordinal": 1,
+            "count": 4,
+            "first": "2026-11-22T10:40:20+00:00",
+            "last": "2026-11-22T10:43:20+00:00",
+            "key": "192.0.2.78",
+        }.items()
+    )
     assert list(summary) == ["summary"]
     told = {name: summary["summary"][name] for name in ("records", "events", "imposed", "alerts", "seconds")}
     assert told == {"records": 6, "events": 6, "imposed": 1, "alerts": 0, "seconds": 300}
