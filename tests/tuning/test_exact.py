@@ -97,7 +97,8 @@ def test_what_was_left_out_matters_to_no_setting(seed: int) -> None:
 def test_who_gives_way_is_left_to_a_replay() -> None:
     """At a cap, and where not all can be remembered, the quick way does not guess."""
     events = [
-        Event("auth_failure", 1.8e9 + n, 0xC0000200 + n // 9, "p/r", 1, {"user": "a"}, "log", n, "auth",
+        # each from a network of its own: not one ban for all of them (198.18.0.0/15, RFC 2544)
+        Event("auth_failure", 1.8e9 + n, 0xC6120001 + n // 9 * 256, "p/r", 1, {"user": "a"}, "log", n, "auth",
               proved=frozenset({"user"}))
         for n in range(9 * 200)
     ]  # fmt: skip
