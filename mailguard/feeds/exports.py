@@ -213,6 +213,25 @@ class _Page(HTMLParser):
         self.rows: list[list[str]] = []
         self._cell: list[str] | None = None
         self._hidden = 0
+        self._unclosed = False  # a comment without an end was met: no end stands behind it
+
+    def parse_html_declaration(self, i: int) -> int:
+        """As browsers do: `<![...>` is a comment, whatever stands in it (the base class knows a few words
+        there and gives up on all others)."""
+        if self.rawdata.startswith("<![", i):
+            return self.parse_bogus_comment(i)
+        return super().parse_html_declaration(i)
+
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        """-1 where it has no end; that is looked for once, not again for each `<!--` of a hostile cell."""
+        end = -1 if self._unclosed else super().parse_comment(i, report)
+        self._unclosed = end < 0
+        return end
+
+    def close(self) -> None:
+        """The end of the page is the end of its last cell."""
+        super().close()
+        self._close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in ("script", "style"):
