@@ -292,8 +292,7 @@ class Enforcer:
             else:
                 self._manage(kind, body)
         except FirewallError as error:
-            reason = (b"\1" if error.lost else b"\0") + str(error).encode()[:4096]
-            self._send(wire.frame(wire.ERROR, sequence, reason))
+            self._send(wire.frame(wire.ERROR, sequence, wire.pack_error(error)))
             return
         self._send(wire.frame(wire.ACK, sequence))
 

@@ -89,6 +89,15 @@ class Gate:
         if self.retry.failed(self._clock.monotonic()):
             self._say(Notice("firewall-lost", {"reason": str(error), "owed": len(self._owed)}))
 
+    def not_yet(self, error: Exception, said: bool) -> None:
+        """The firewall could not be opened at the start and may be later: all that is due is owed. `said`:
+        people heard of it already."""
+        self._lost = True
+        if said:
+            self.retry.failed(self._clock.monotonic())
+        else:
+            self._failed(error)
+
     def lost(self) -> bool:
         """Somebody else found the firewall gone. True when that is news."""
         if self.paused_until is not None or self._panicked:

@@ -165,8 +165,13 @@ class Guard:
         if isinstance(paused, int | float) and paused > now:
             self.loop.gate.pause(paused)
         else:
-            self.door.open(self.ledger.due(now), now)
-            self.door.allow(self.judge.allowed())
+            try:
+                self.door.open(self.ledger.due(now), now)
+                self.door.allow(self.judge.allowed())
+            except FirewallError as error:
+                if not error.later:
+                    raise
+                self.loop.gate.not_yet(error, said=str(error) in self.firewall_words)
             self.loop.gate.restored(self.judge.allowed())
         self.door.attend(self.feed.wait)
 

@@ -405,10 +405,11 @@ def ends_in_words(locks: Mapping[str, float | None]) -> str:
 
 def probe(driver: Epost) -> str:
     """Why the tables cannot be written now, in plain words; "" when they can. Changes nothing."""
+    reasons = []
     for table in driver.tables:
         try:
             with table.opened():
                 pass
         except FirewallError as error:
-            return str(error)
-    return ""
+            reasons.append(str(error))
+    return "; ".join(reasons)

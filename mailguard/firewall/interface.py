@@ -36,11 +36,13 @@ class FirewallError(Exception):
     """The firewall did not do it: `str()` is the reason in plain words. The ban stays due.
 
     `lost`: the firewall itself has gone (the enforcer ended, the table cannot be made): call `open` again.
+    `later`: what hinders it goes away by itself (a share that is not mounted yet): nobody need give up.
     """
 
-    def __init__(self, reason: str, lost: bool = False):
+    def __init__(self, reason: str, lost: bool = False, later: bool = False):
         super().__init__(reason)
         self.lost = lost
+        self.later = later
 
 
 class Firewall(Protocol):

@@ -247,7 +247,7 @@ class RemoteFirewall:
                 if kind == wire.STANDING:
                     bodies.append(body)
                 elif kind == wire.ERROR:
-                    failed = FirewallError(body[1:].decode(errors="replace"), lost=body[:1] == b"\1")
+                    failed = wire.unpack_error(body)
                 else:
                     done = True
             if failed is not None:

@@ -204,5 +204,5 @@ def _noting(failed: list[FirewallError]) -> Iterator[None]:
 
 def _raise(failed: Sequence[FirewallError]) -> None:
     if failed:
-        lost = any(error.lost for error in failed)
-        raise FirewallError("; ".join(str(error) for error in failed), lost=lost)
+        lost, later = any(error.lost for error in failed), all(error.later for error in failed)
+        raise FirewallError("; ".join(str(error) for error in failed), lost=lost, later=later)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailguard.firewall.desired import FOREVER, Key
-from mailguard.firewall.interface import SCOPES, Standing
+from mailguard.firewall.interface import SCOPES, FirewallError, Standing
 from mailguard.model import Network, Notice
 from mailguard.notation import V6
 
@@ -256,6 +256,17 @@ def unpack_flag(body: bytes) -> bool:
     if body not in (b"\0", b"\1"):
         raise WireError("no yes or no")
     return body == b"\1"
+
+
+def pack_error(error: FirewallError) -> bytes:
+    """The reason, behind a byte: 1 for `lost`, 2 for `later`."""
+    return bytes([error.lost | error.later << 1]) + str(error).encode()[:4096]
+
+
+def unpack_error(body: bytes) -> FirewallError:
+    """The error to raise."""
+    flags = body[0] if body else 0
+    return FirewallError(body[1:].decode(errors="replace"), lost=bool(flags & 1), later=bool(flags & 2))
 
 
 def pack_notice(notice: Notice) -> bytes:
