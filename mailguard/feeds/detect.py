@@ -131,7 +131,7 @@ def _file(root: str, path: str, words: str, shared: bool) -> Found | None:
         return None
     readable = os.access(real, os.R_OK)
     older = sorted(
-        (sibling for sibling in siblings(real) if sibling.rank is not None),
+        siblings(real, forms=True),
         key=lambda sibling: (sibling.modified, sibling.rank or (), sibling.path),
     )
     folder = os.path.dirname(real)

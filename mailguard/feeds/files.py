@@ -17,6 +17,7 @@ from mailguard.clock import Clock
 from mailguard.feeds.follow import Follow
 from mailguard.feeds.interface import LogOptions, Saved
 from mailguard.feeds.lines import PENDING, Arena
+from mailguard.feeds.listing import Listings
 from mailguard.feeds.marks import decode, encode
 from mailguard.feeds.names import day, is_glob, unrotated
 from mailguard.feeds.tail import Tail
@@ -39,6 +40,7 @@ class FileSource:
         self.clock = clock
         self.claims: dict[tuple[int, int], Tails] = {}  # whose an open file is
         self.follows: dict[str, Follow] = {}
+        self.listings = Listings()
         self.ended = False
         self._saved = saved
         self._watchers: Watchers | None = None
@@ -228,6 +230,7 @@ class FileSource:
             for pattern in self.options.paths:
                 self.say(Notice("log-missing", {"log": pattern}, blind=True))
         self._first = False
+        self.listings.forget()
 
     def _follow(self, path: str, label: str, base: int, optional: bool, from_start: bool) -> None:
         """Begin to follow a path: where its row says, else at its start, else where the options say."""

@@ -88,7 +88,9 @@ class Follow(Tails):
         if last is not None and last.fd >= 0:
             last.state()
             mark = last.mark()
-            self._between(find(self.path, mark), last.modified - (not mark.head))
+            self._between(
+                find(self.path, mark, listings=self.source.listings), last.modified - (not mark.head)
+            )
         try:
             tail = open_tail(self.path)
         except FileNotFoundError:
@@ -97,8 +99,8 @@ class Follow(Tails):
         except OSError as error:
             self._unreadable(error)
             return
-        if tail.identity in self.source.claims:
-            tail.close()  # replaced meanwhile by a file we have; the folder's watch brings us back
+        if tail.identity != identity or tail.identity in self.source.claims:
+            tail.close()  # replaced meanwhile: what stood there has been rotated away
             self.source.again()
             return
         if last is None and not self.done and not self._was_open:
@@ -158,7 +160,8 @@ class Follow(Tails):
     @property
     def waiting(self) -> bool:
         """Is there something that only time brings: a path that is missing or unreadable?"""
-        return bool(self.pending or self._said or self._missing >= 0)
+        unfinished = any(not tail.raw.final for tail in self.tails if tail.fd < 0)
+        return bool(self.pending or self._said or self._missing >= 0 or self.begun or unfinished)
 
     # ------------------------------------------------------------ reading
 

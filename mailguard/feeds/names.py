@@ -15,12 +15,16 @@ _NUMBER = re.compile(r"[._-](\d{1,4})")
 _DATE = re.compile(r"[._-]?(\d{4}-?\d\d-?\d\d(?:[-_T.]?\d{2,6})?|\d{10})")
 _DAY = re.compile(r"(\d\d)(\d\d)(\d\d)(\d\d)?(?:\d\d)?\.log", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
+NUMBER, DATE = "number", "date"  # schemes of rotated names
 
 
 class Rank(NamedTuple):
-    """Age of a rotated file among those of its scheme: a greater `value` is a newer file."""
+    """Age of a rotated file among those of its scheme, as its name says: a greater `value` is a newer file.
 
-    scheme: str  # "number" or "date"
+    Numbers are taken as logrotate gives them, from the newest file backwards; see `search.in_order`.
+    """
+
+    scheme: str  # NUMBER or DATE
     value: int
 
 
@@ -41,10 +45,10 @@ def rotated(base: str, name: str) -> Rank | None:
             return None
         middle = name[len(stem) : -len(extension) - 1]
     if found := _NUMBER.fullmatch(middle):
-        return Rank("number", -int(found[1]))
+        return Rank(NUMBER, -int(found[1]))
     if found := _DATE.fullmatch(middle):
         digits = re.sub(r"\D", "", found[1])
-        return Rank("date", int(digits) if len(digits) == 10 else int(digits.ljust(14, "0")))
+        return Rank(DATE, int(digits) if len(digits) == 10 else int(digits.ljust(14, "0")))
     return None
 
 

@@ -63,14 +63,18 @@ class Plain:
 
 
 class Packed:
-    """A compressed file, read forwards. What was read last is kept, for lines that were not whole."""
+    """A compressed file, read forwards. What was read last is kept, for lines that were not whole.
 
-    final = True
+    One that ends in the middle may be just being written: it is not `final` until it is `given_up`, and what
+    is written behind is read when asked again.
+    """
 
     def __init__(self, path: str):
         file = open_packed(path)
         if file is None:
             raise OSError(f"compressed in a way that cannot be read here: {path}")
+        self.final = True
+        self.given_up = False  # nothing more is expected
         self._file = file
         self._at = 0  # offset of the next byte of the stream
         self._back = b""  # the bytes before it
@@ -79,28 +83,44 @@ class Packed:
     def read(self, view: memoryview, offset: int) -> int | None:
         if offset < self._at - len(self._back):
             raise OSError("a compressed file is only read forwards")
+        count = 0
         try:
             for _ in range(_STEP >> 20):
                 if self._at >= offset:
                     break
                 skipped = self._file.read(min(1 << 20, offset - self._at))
                 if not skipped:
-                    return 0
+                    return self._ended("")
                 self._keep(skipped)
             if self._at < offset:
                 return None
             have = self._back[len(self._back) - (self._at - offset) :]
             count = min(len(have), len(view))
             view[:count] = have[:count]
-            if count < len(view):
+            while count < len(view):
                 fresh = self._file.read(len(view) - count)
+                if not fresh:
+                    self._ended("")
+                    break
                 view[count : count + len(fresh)] = fresh
                 self._keep(fresh)
                 count += len(fresh)
-            return count
-        except BROKEN as error:
+        except EOFError as error:
             self.words = str(error)
-            return 0
+            self.final = self.given_up
+        except BROKEN as error:
+            self._ended(str(error))
+        return count
+
+    def give_up(self) -> None:
+        """What is missing is not waited for any longer."""
+        self.final = self.given_up = True
+
+    def _ended(self, words: str) -> int:
+        """Nothing more will come."""
+        self.words = words
+        self.final = True
+        return 0
 
     def _keep(self, fresh: bytes) -> None:
         self._at += len(fresh)

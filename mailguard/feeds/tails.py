@@ -14,7 +14,7 @@ from mailguard.feeds.archives import BROKEN
 from mailguard.feeds.interface import LogStatus
 from mailguard.feeds.lines import Arena
 from mailguard.feeds.marks import CURRENT, DONE, RETIRED, Mark
-from mailguard.feeds.search import Sibling, find, newer
+from mailguard.feeds.search import Sibling, find, newer, siblings
 from mailguard.feeds.tail import Packed, Plain, Tail
 from mailguard.model import Item, Notice
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mailguard.feeds.files import FileSource
 
 _UNLINKED = 60.0  # seconds a deleted file is held open: it occupies the disk
+_UNFINISHED = 60.0  # seconds that the rest of a compressed file is waited for
 _REMEMBERED = 8  # rotated files remembered after they were closed
 _HELD = 8  # rotated files held open
 
@@ -36,6 +37,7 @@ class Tails:
         self.current: Tail | None = None
         self.pending: list[Mark] = []  # positions of files that cannot be looked for yet
         self.done: list[Mark] = []
+        self.begun: dict[str, float] = {}  # compressed files that are being written; monotonic: since when
         self.status = LogStatus(path=path)
 
     # ------------------------------------------------------------ what is at the path (see `Follow`)
@@ -75,7 +77,7 @@ class Tails:
         found: Sibling | None = None
         for at, mark in enumerate(todo):
             try:
-                found = find(self.path, mark, taken=self.source.claims)
+                found = find(self.path, mark, taken=self.source.claims, listings=self.source.listings)
             except OSError as error:
                 self.pending = todo[at:]
                 self._unreadable(error)
@@ -105,18 +107,34 @@ class Tails:
 
     def _between(self, found: Sibling | None, modified: int) -> None:
         """Put the rotated files that are newer than the one just left, and were never read, behind it."""
-        for sibling in newer(self.path, found, modified):
-            identity = sibling.identity
-            if identity in self.source.claims or any(sibling.held(mark) for mark in self.done):
-                continue
-            if any(sibling.held(tail.mark()) for tail in self.tails):
-                continue
-            try:
-                tail = sibling.open(None)
-            except OSError as error:
-                self._lost(0, f"{sibling.path}: {error.strerror or error}", 0)
-                continue
-            self._hold(tail, len(self.tails) - (self.current in self.tails))
+        for sibling in newer(self.path, found, modified, self.source.listings):
+            if sibling.begun():
+                self.begun.setdefault(sibling.path, self.source.clock.monotonic())
+                self.source.soon()
+            else:
+                self._put_in(sibling)
+
+    def _put_in(self, sibling: Sibling) -> None:
+        """Have a rotated file read before the current one, unless it was."""
+        if sibling.identity in self.source.claims or any(sibling.held(mark) for mark in self.done):
+            return
+        if any(sibling.held(tail.mark()) for tail in self.tails):
+            return
+        try:
+            tail = sibling.open(None)
+        except OSError as error:
+            self._lost(0, f"{sibling.path}: {error.strerror or error}", 0)
+            return
+        self._hold(tail, len(self.tails) - (self.current in self.tails))
+
+    def _look_at_begun(self, now: float) -> None:
+        """Are compressed files that somebody began to write long enough now to tell whose they are?"""
+        for sibling in siblings(self.path, forms=True) if self.begun else ():
+            since = self.begun.get(sibling.path)
+            if since is not None and (not sibling.begun() or now - since >= _UNFINISHED):
+                del self.begun[sibling.path]
+                self._put_in(sibling)
+        self.begun = {path: since for path, since in self.begun.items() if os.path.exists(path)}
 
     def _lost(self, count: int, why: str, offset: int) -> None:
         """Say that lines were destroyed unread; `count` 0 or less: nobody knows how many bytes."""
@@ -132,7 +150,7 @@ class Tails:
 
     def _disregard(self) -> None:
         """Rotated files that are older than our first look are not ours to read."""
-        for sibling in newer(self.path, None, 0)[-2:]:
+        for sibling in newer(self.path, None, 0, self.source.listings)[-2:]:
             with contextlib.suppress(*BROKEN):
                 tail = sibling.open(None)
                 mark = tail.mark()
@@ -205,6 +223,12 @@ class Tails:
         """Let rotated files go that have been quiet for long; what was unterminated in them is handed out
         as cut.
         """
+        self._look_at_begun(now)
+        for tail in self.tails:
+            if isinstance(tail.raw, Packed) and not tail.raw.final and now - tail.activity >= _UNFINISHED:
+                tail.raw.give_up()
+                tail.dirty = True
+                self.source.mark(self)
         retired = [tail for tail in self.tails if tail is not self.current and isinstance(tail.raw, Plain)]
         for at, tail in enumerate(retired):
             limit = self.source.options.linger if tail.links else min(_UNLINKED, self.source.options.linger)

@@ -266,6 +266,66 @@ def test_compressed_while_away(read: Make, write: Make, tmp_path: Path) -> None:
     assert read(path, saved=rows).drain().lines() == []
 
 
+def test_a_rotated_file_that_is_just_being_packed(read: Make, write: Make, tmp_path: Path) -> None:
+    """The half of a compressed file that is there tells nothing: it is waited for, and nothing said to be
+    lost."""
+    clock = ManualClock(1000.0)
+    path = tmp_path / "mail.log"
+    log = write(path)
+    lines = [
+        b"%d: something random, %s\n" % (number, os.urandom(30).hex().encode()) for number in range(3000)
+    ]
+    log(lines[0])
+    reader = read(path, clock=clock).drain()
+    rows = reader.positions()
+    reader.close()
+    packed = gzip.compress(b"".join(lines))
+    path.unlink()
+    path.write_bytes(b"")
+    half = tmp_path / "mail.log.2.gz"  # of a rotation that keeps the newest as it is
+    half.write_bytes(packed)
+    (tmp_path / "mail.log.1.gz").write_bytes(b"")
+    again = read(path, saved=rows, clock=clock).drain()
+    assert len(again.lines()) == 2999
+    for size in (5, 60, len(packed) // 2, len(packed)):  # by another program, of what was read
+        (tmp_path / "mail.log.1.gz").write_bytes(packed[:size])
+        clock.set(clock.now() + 6)
+        again.drain()
+    assert len(again.lines()) == 2999
+    assert again.said("bytes-lost") == []
+
+
+def test_a_compressed_file_that_is_written_while_it_is_read(read: Make, write: Make, tmp_path: Path) -> None:
+    """What comes behind is read when it comes; what never comes is said to be lost."""
+    clock = ManualClock(1000.0)
+    path = tmp_path / "mail.log"
+    write(path)(b"first\n")
+    reader = read(path, clock=clock).drain()
+    rows = reader.positions()
+    reader.close()
+    lines = [b"%d: something random, %s" % (number, os.urandom(30).hex().encode()) for number in range(3000)]
+    whole = gzip.compress(b"first\n" + b"".join(line + b"\n" for line in lines))
+    path.unlink()
+    path.write_bytes(b"now\n")
+    packed = tmp_path / "mail.log.1.gz"
+    packed.write_bytes(whole[: len(whole) // 2])
+    again = read(path, saved=rows, clock=clock).drain()
+    assert 100 < len(again.lines()) < 2900
+    assert again.said("bytes-lost") == []
+    with open(packed, "ab") as file:
+        file.write(whole[len(whole) // 2 : -100])
+    clock.set(clock.now() + 6)
+    again.drain()
+    read_so_far = [line for line in again.lines() if line != b"now"]
+    assert read_so_far == lines[: len(read_so_far)]
+    assert len(read_so_far) > 2900
+    clock.set(clock.now() + 70)
+    again.drain()
+    clock.set(clock.now() + 6)
+    again.drain()
+    assert len(again.said("bytes-lost")) == 1
+
+
 def test_unreadable_and_back(read: Make, write: Make, open_folder: Path) -> None:
     """Said once, tried again when it changes, read from where it stood."""
     target = 65534 if os.geteuid() == 0 else None

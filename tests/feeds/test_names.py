@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from mailguard.feeds.listing import Listings
 from mailguard.feeds.marks import Mark, decode, digest, encode
 from mailguard.feeds.names import Rank, day, rotated, unrotated
-from mailguard.feeds.search import siblings
+from mailguard.feeds.search import find, in_order, newer, siblings
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,50 @@ def test_among_thousands_of_files_each_is_told_at_once(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [one.path for one in siblings(str(tmp_path / "a.log"), forms=True)] == [str(tmp_path / "a.log.1")]
     assert len(siblings(str(tmp_path / "a.log"))) == 4
+
+
+def test_numbers_count_from_the_newest_or_from_the_oldest(tmp_path: Path) -> None:
+    """As logrotate numbers, unless the files' times and what they hold say the contrary."""
+
+    def written(name: str, day: int, changed: int) -> Path:
+        path = tmp_path / name
+        path.write_bytes(b"2026-11-%02dT00:00:00+00:00 mail postfix/smtpd[1]: x\n" % day)
+        os.utime(path, (changed, changed))
+        return path
+
+    log = written("mail.log", 9, 900)
+    first, second, third = (written(f"mail.log.{number}", number, 100 * number) for number in (1, 2, 3))
+    order = [one.path for one in in_order(siblings(str(log), forms=True))]
+    assert order == [str(first), str(second), str(third)]
+    found = next(one for one in siblings(str(log)) if one.path == str(second))
+    assert [one.path for one in newer(str(log), found, 0)] == [str(third)]
+    for number, path in enumerate((first, second, third), 1):
+        written(path.name, 9 - number, 100 * number)  # an archive was packed anew: its time says nothing
+    order = [one.path for one in in_order(siblings(str(log), forms=True))]
+    assert order == [str(third), str(second), str(first)]
+
+
+def test_a_folder_is_read_once_for_all_its_logs(tmp_path: Path) -> None:
+    """Names that were read are asked again until the folder changes; a file renamed since is found."""
+    for number in range(50):
+        (tmp_path / f"box{number}.log").write_bytes(b"first line of %d\n" % number)
+    os.utime(tmp_path, (1e9, 1e9))
+    listings = Listings()
+    listing = listings.of(str(tmp_path))
+    path = tmp_path / "box7.log"
+    state = path.stat()
+    head = path.read_bytes()
+    mark = Mark(state.st_dev, state.st_ino, len(head), digest(head), 5)
+    for _ in range(3):
+        found = find(str(path), mark, listings=listings)
+        assert found is not None
+        assert found.path == str(path)
+        assert newer(str(path), found, 0, listings) == []
+    assert listings.of(str(tmp_path)) is listing
+    path.rename(tmp_path / "box7.old")
+    path.write_bytes(b"another one\n")
+    found = find(str(path), mark, listings=listings)
+    assert found is not None
+    assert found.path == str(tmp_path / "box7.old")
+    listings.forget()
+    assert listings.of(str(tmp_path)) is not listing
