@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Fragile:
     def __getattr__(self, name: str) -> object:
         return getattr(self.db, name)
 
-    def execute(self, statement: str, *rest: object) -> object:
+    def execute(self, statement: str, *rest: Any) -> object:
         if statement.startswith("BEGIN"):
             self.left -= 1
             if self.left < 0:
@@ -175,7 +176,7 @@ class TestMerger:
         def none(*_args: object, **_named: object) -> object:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        monkeypatch.setattr(deltas.subprocess, "Popen", none)
+        monkeypatch.setattr(subprocess, "Popen", none)
         ledger = Ledger(tmp_path / "ledger.db")
         assert ledger._merger is not None
         ledger._merger._many = 1000
