@@ -52,6 +52,7 @@ class Entry:
         "literal",
         "match",
         "minus",
+        "number",
         "proved",
         "rule",
         "scope",
@@ -97,6 +98,7 @@ class Entry:
         self.bits = 0  # the literals that announce it
         self.wanted = True
         self.count = 0  # lines it took
+        self.number = -1  # among all rules of a scanner
         self.before: tuple[Entry, ...] = ()
 
     def scope_of(self, program: bytes) -> str:
@@ -139,13 +141,15 @@ class Plans:
         self.entries: dict[str, tuple[Entry, ...]] = {}
         self._plans: dict[tuple[str, bytes, int, tuple[str, ...]], Plan] = {}
         literals: dict[bytes, int] = {}
+        count = 0
         rules = [rule for parser in parsers for rule in parser.rules]
         lines = b"\n".join([sample.line for rule in rules for sample in rule.samples])
         for parser in parsers:
             entries = self.entries[parser.name] = tuple(Entry(rule, parser) for rule in parser.rules)
             needed = _needed_sessions(parser, wanted)
             for number, entry in enumerate(entries):
-                rule = entry.rule
+                rule, entry.number = entry.rule, count
+                count += 1
                 kinds = rule.kinds() if wanted is None else rule.kinds() & wanted
                 joined = any(use.session in needed for use in rule.sessions)
                 entry.wanted = bool(kinds) or joined or rule.suspect > 0

@@ -26,6 +26,7 @@ from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
 from .explaining import Explanation, Tried, explain, explain_spoken
 from .items import AHEAD, LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
 from .making import Maker, Slice
+from .packed import Batch, Table
 from .rules import Parser
 from .taking import Taker, some_rule_takes
 
@@ -81,6 +82,8 @@ class Scanner:
         self.sampling = True
         self._sampled: dict[str, int] = {}
         self._restored: dict[str, float] = {}
+        #: What rows of `pack` mean; every scanner with these definitions has an equal one.
+        self.table = Table(entry for entries in self.plans.entries.values() for entry in entries)
 
     @property
     def engine(self) -> str:
@@ -122,6 +125,28 @@ class Scanner:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
         if self.dialogues.claims(block):
             return self._dialogue(block)
+        found: list[Item] = []
+        arrived = self._arrive(block)
+        if self._machine is not None:
+            self._native_lines(block.parsers).scan(block, *arrived, found)
+        else:
+            self._scan_lines(block, *arrived, found)
+        if found:
+            self.counters.matched[block.log] = time_of(found[-1])
+        return found
+
+    def pack(self, block: Block) -> Batch | list[Item]:
+        """The same as rows, where there is a compiled scan and the log is no dialogue."""
+        if self._machine is None or self.dialogues.claims(block):
+            return self.scan(block)
+        rows, texts, objects = self._native_lines(block.parsers).pack(block, *self._arrive(block))
+        batch = Batch(self.table, block.log, rows, texts, objects)
+        if rows:
+            self.counters.matched[block.log] = batch.last()
+        return batch
+
+    def _arrive(self, block: Block) -> tuple[Opener, bytes, int, int, frozenset[int]]:
+        """Counts a block and makes it ready: who opens its lines, and where in which bytes they stand."""
         data, start, end = block.data, block.start, block.end
         cuts: frozenset[int] = frozenset(block.cuts)
         if not isinstance(data, bytes):  # once for the block, so that no line is copied
@@ -136,14 +161,7 @@ class Scanner:
             self._sampled[block.log] = block.position // _SAMPLE_EVERY
             # Before the lines: the years of a log without years are counted in the order of its lines.
             self._sample(block, opener, data, start, end)
-        found: list[Item] = []
-        if self._machine is not None:
-            self._native_lines(block.parsers).scan(block, opener, data, start, end, cuts, found)
-        else:
-            self._scan_lines(block, opener, data, start, end, cuts, found)
-        if found:
-            counters.matched[block.log] = time_of(found[-1])
-        return found
+        return opener, data, start, end, cuts
 
     def _dialogue(self, block: Block) -> list[Item]:
         """The events of a block of a dialogue log, which nobody else may read."""

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from mailguard.core import native
 from mailguard.core import pattern as patterns
+from mailguard.core.items import time_of
+from mailguard.core.packed import Batch
 from mailguard.core.prefilter import choose
 from mailguard.core.rules import Addresses, Parser
 from mailguard.core.scanner import Scanner
@@ -38,6 +40,7 @@ class Twins:
     def __init__(self, parsers: list[Parser], **more: Any):
         self.plain = Scanner(parsers, native=False, **more)
         self.compiled = Scanner(parsers, native=True, **more)
+        self.packed = Scanner(parsers, native=True, **more)
         self.position = 0
 
     def scan(self, data: bytes, **more: Any) -> list[Any]:
@@ -48,7 +51,18 @@ class Twins:
 
     def scan_block(self, block: Block) -> list[Any]:
         """The same for a block that is made."""
-        return self._same(self.plain.scan(block), self.compiled.scan(block), block)
+        found = self._same(self.plain.scan(block), self.compiled.scan(block), block)
+        batch = self.packed.pack(block)
+        assert isinstance(batch, Batch)
+        made = batch.items()
+        assert repr(made) == repr(found), block
+        assert [type(one) for one in made] == [type(one) for one in found]
+        assert batch.times().tolist() == [time_of(one) for one in found]
+        middle = len(made) // 2
+        assert batch.items(0, middle) + batch.items(middle) == made
+        assert asdict(self.packed.counters) == asdict(self.compiled.counters), block
+        assert self.packed.running() == self.compiled.running(), block
+        return found
 
     def scan_records(self, records: Records) -> list[Any]:
         """The same for journal entries."""

@@ -12,6 +12,7 @@ cdef class Plan:
     """The rules to ask about one kind of line, and the scopes of their events; see `compiled.Plan`."""
 
     cdef tuple rules, scopes
+    cdef bytes scope_numbers
     cdef tuple rest  # rules that are not searched for; None: not asked for yet
     cdef bint check, known, covered, rest_covered
 
@@ -77,6 +78,10 @@ cdef class Lines:
     cdef double time  # of the line before ...
     cdef object moment  # ... as an object
     cdef bytes host
+    cdef Packing packed  # None: objects are made
+    cdef Packing packing
+    cdef object family_log
+    cdef bytes family
 
     def __init__(self, scanner, Machine machine, search, names, scale):
         """`search`: what announces the lines of the parsers called `names`. Raises ValueError for more literals
@@ -94,7 +99,8 @@ cdef class Lines:
         self.words = self.finder.words
         self.scale = scale
         self.envelopes = {}
-        self.host = b""
+        self.host = self.family = b""
+        self.packing = Packing()
         memset(self.named, 0, sizeof(self.named))
         memset(self.epost, 0, sizeof(self.epost))
         for number, bit in enumerate(search.bits):
@@ -152,6 +158,7 @@ cdef class Lines:
         rules = [self.machine.rule(entry) for entry in plan.entries]
         made.rules = tuple(rules)
         made.scopes = tuple([entry.scope_of(program) if entry.scopes else entry.scope for entry in plan.entries])
+        made.scope_numbers = bytes([SCOPE_NAMES.index(scope) for scope in made.scopes])
         made.check, made.known = plan.check, plan.known
         made.covered = all([covered(rule) for rule in rules])
         self.machine.pour()
@@ -162,6 +169,22 @@ cdef class Lines:
     def scan(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts, list found):
         """The events of the lines in data[start:end], appended to `found`; `cuts`: begins of lines that were
         cut."""
+        self.packed = None
+        self.run(block, opener, data, start, end, cuts, found)
+
+    def pack(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts):
+        """The same as rows, their texts, and the objects beside them."""
+        cdef Packing packing = self.packing
+        packing.rows.used = packing.texts.used = 0
+        packing.objects = []
+        self.packed = packing
+        try:
+            self.run(block, opener, data, start, end, cuts, [])
+        finally:
+            self.packed = None
+        return packing.rows.take(), packing.texts.take(), packing.objects
+
+    cdef int run(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts, list found) except -1:
         cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
         cdef Clock clock = Clock()
         cdef Envelope envelope = self.envelopes.get((opener.syslog, opener.epost))
@@ -198,6 +221,7 @@ cdef class Lines:
         finally:
             clock.push()
             self.count(&totals)
+        return 0
 
     cdef int line(self, block, opener, Clock clock, Envelope envelope, bytes data, Py_ssize_t begin,
                   Py_ssize_t stop, Py_ssize_t base, unsigned long long *mask, cuts, list found,
@@ -268,7 +292,10 @@ cdef class Lines:
         entry = records.records[one]
         cdef bytes host = entry.host, program = entry.program
         pid = entry.pid
-        if stop - begin > LINE_LIMIT or entry.cut or len(program) > LONGEST_PROGRAM or not 0 <= pid < 1 << 62:
+        if (
+            stop - begin > LINE_LIMIT or entry.cut or len(program) > LONGEST_PROGRAM or not 0 <= pid < 1 << 62
+            or not -(1 << 62) < entry.position < 1 << 62
+        ):
             self.scanner.record(records, entry, data, begin, stop, self.bits_of(mask), found)
             return 0
         prefix.style = SYSLOG_LINE
@@ -314,6 +341,8 @@ cdef class Lines:
         self.scanner.line(block, opener, (data, begin, stop), base + begin, self.bits_of(mask),
                           cuts is not None and begin in cuts, found)
         clock.pull(opener.stamps)
+        if self.packed is not None and found:
+            self.packed.add_objects(found)
         return 0
 
     cdef int unmatched(self, Plan plan, bytes data, Prefix *prefix) except -1:
@@ -343,7 +372,7 @@ cdef class Lines:
         self.taker.note(opened, data)
         return 0
 
-    cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, position,
+    cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, int64_t position,
                    Prefix *prefix, list found, Totals *totals) except -1:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
         cdef Reading on, second
@@ -363,7 +392,11 @@ cdef class Lines:
                 totals.ambiguous += 1
                 return True
             rule.count += 1
-            if not rule.silent:
+            if rule.silent:
+                return True
+            if self.packed is not None and rule.packable and not self.keep_lines:
+                self.pack_line(rule, plan.scope_numbers, number, position, prefix, &on, totals)
+            else:
                 self.make(rule, plan.scopes[number], data, begin, stop, position, prefix, &on, found, totals)
             return True
         return False
@@ -394,14 +427,14 @@ cdef class Lines:
                 return True
         return False
 
-    cdef int make(self, Rule rule, scope, bytes data, Py_ssize_t begin, Py_ssize_t stop, position,
+    cdef int make(self, Rule rule, scope, bytes data, Py_ssize_t begin, Py_ssize_t stop, int64_t position,
                   Prefix *prefix, Reading *on, list found, Totals *totals) except -1:
         """Append the event of a line that `rule` took, unless it makes none; see `Maker.make`."""
         cdef long weight = rule.weight
         cdef int at
         cdef Py_ssize_t number
-        cdef object event, draft, value
-        cdef object source = self.source.packed if rule.source >= 0 else None
+        cdef object event, value
+        cdef object source = self.source.packed() if rule.source >= 0 else None
         if source is None and rule.hostile and not rule.stateful and rule.source >= 0:
             totals.sourceless += 1
             return 0
@@ -435,12 +468,118 @@ cdef class Lines:
         put(event, 10, rule.proved)
         put(event, 11, data[begin:stop] if self.keep_lines and rule.hostile else b"")
         if rule.stateful:
-            draft = new_row(_Draft, 2)
-            put(draft, 0, event)
-            put(draft, 1, keys_of(rule, on, self.host_of(prefix), prefix.pid))
-            found.append(draft)
-        else:
-            found.append(event)
+            event = new_draft(event, keys_of(rule, on, self.host_of(prefix), prefix.pid))
+        found.append(event)
+        if self.packed is not None:
+            self.packed.add_objects(found)
+        return 0
+
+    cdef int pack_line(self, Rule rule, bytes scopes, Py_ssize_t number, int64_t position, Prefix *prefix,
+                       Reading *on, Totals *totals) except -1:
+        """As `make`: a row."""
+        cdef bint sourced = rule.source >= 0 and self.source.there
+        cdef long weight = rule.weight
+        cdef Row *row
+        cdef Room texts = self.packed.texts
+        cdef unsigned char *out
+        cdef Py_ssize_t at, length
+        cdef uint16_t absent = ROW_ABSENT
+        cdef int slot
+        if not sourced and rule.hostile and not rule.stateful and rule.source >= 0:
+            totals.sourceless += 1
+            return 0
+        if rule.attempts >= 0:
+            weight = number_of(on, rule.attempts) - rule.minus
+            if rule.less >= 0:
+                weight -= number_of(on, rule.less)
+        if weight <= 0 and not rule.stateful:
+            return 0
+        row = self.packed.row()
+        row.time, row.position, row.weight = prefix.time, position, <int32_t> weight
+        row.text = <uint32_t> texts.used
+        row.rule, row.kind, row.scope = rule.number, rule.kind_number, <uint8_t> scopes[number]
+        if sourced:
+            row.bits = ROW_SOURCE
+            row.low = self.source.low
+            if self.source.narrow:
+                row.bits |= ROW_NARROW
+            else:
+                row.rest = self.source.rest
+        if self.may_ban and not rule.guessed:
+            row.bits |= ROW_MAY_BAN
+        for at in range(PyTuple_GET_SIZE(rule.names)):
+            slot = rule.slots[at]
+            if on.begins[slot] < 0:
+                memcpy(texts.more(2), &absent, 2)
+                texts.used += 2
+                continue
+            length = on.ends[slot] - on.begins[slot]
+            out = texts.more(2 + length)
+            texts.used = put_text(out, on.data + on.begins[slot], length) - texts.data
+        if rule.stateful:
+            row.bits |= ROW_DRAFT
+            self.pack_keys(rule, on, prefix)
+        return 0
+
+    cdef int pack_keys(self, Rule rule, Reading *on, Prefix *prefix) except -1:
+        """The keys of a line's sessions; see `keys_of`."""
+        cdef Room texts = self.packed.texts
+        cdef const unsigned char *host = prefix.host
+        cdef Py_ssize_t host_length = prefix.host_length, length, number
+        cdef const int *part = rule.parts
+        cdef bytes begin
+        cdef char digits[24]
+        cdef int count = 0, at, parts
+        cdef long long pid
+        cdef unsigned char *out
+        cdef uint16_t stated
+        if host_length == 0:
+            if self.family_log is not self.log:
+                self.family, self.family_log = family(self.log), self.log
+                if PyBytes_GET_SIZE(self.family) > MOST_HOST:
+                    raise ValueError("a log's name is too long")
+            host, host_length = <const unsigned char *> PyBytes_AS_STRING(self.family), PyBytes_GET_SIZE(self.family)
+        for number in range(PyTuple_GET_SIZE(rule.keys)):
+            begin = <bytes> (<tuple> rule.keys[number])[0]
+            parts = part[0]
+            part += 1
+            length = host_length + PyBytes_GET_SIZE(begin)
+            for at in range(parts):
+                if part[at] < 0:
+                    if count == 0:
+                        pid = prefix.pid
+                        while True:
+                            count += 1
+                            digits[24 - count] = 48 + pid % 10
+                            pid //= 10
+                            if pid == 0:
+                                break
+                    length += 1 + count
+                elif on.begins[part[at]] < 0:
+                    length = 0
+                    break
+                else:
+                    length += 1 + on.ends[part[at]] - on.begins[part[at]]
+            out = texts.more(2 + length)
+            stated = <uint16_t> length
+            memcpy(out, &stated, 2)
+            texts.used += 2 + length
+            if length:
+                out += 2
+                memcpy(out, host, host_length)
+                out += host_length
+                memcpy(out, PyBytes_AS_STRING(begin), PyBytes_GET_SIZE(begin))
+                out += PyBytes_GET_SIZE(begin)
+                for at in range(parts):
+                    out[0] = 0
+                    out += 1
+                    if part[at] < 0:
+                        memcpy(out, digits + 24 - count, count)
+                        out += count
+                    else:
+                        memcpy(out, on.data + on.begins[part[at]], on.ends[part[at]] - on.begins[part[at]])
+                        out += on.ends[part[at]] - on.begins[part[at]]
+            part += parts
         return 0
 
     cdef bytes host_of(self, Prefix *prefix):

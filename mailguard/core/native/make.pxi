@@ -21,12 +21,17 @@ cdef class Rule(Readable):
 
     cdef object entry, full_name, kind, proved, parser, scope
     cdef tuple keys, before
+    cdef bytes _parts
+    cdef const int *parts  # of the keys: for each their number, then captures; -1: the process id
     cdef tuple names  # of the fields
     cdef list latest  # their texts on the line before
     cdef bytes _slots
     cdef const int *slots  # their captures
     cdef bint hostile, stateful, silent, guessed, scoped
+    cdef bint packable  # its numbers fit into a row
     cdef int attempts, less
+    cdef uint16_t number
+    cdef uint8_t kind_number
     cdef long weight, minus, count
 
     def __init__(self, entry, pool):
@@ -39,11 +44,23 @@ cdef class Rule(Readable):
         self._slots = array("i", [at for at, _ in entry.fields]).tobytes()
         self.slots = <const int *> PyBytes_AS_STRING(self._slots)
         self.keys = entry.keys
+        parts = array("i")
+        for _, key in entry.keys:
+            wanted = [part if type(part) is int else -1 for part in key if type(part) is int or part == "pid"]
+            parts.extend((len(wanted), *wanted))
+        self._parts = parts.tobytes()
+        self.parts = <const int *> PyBytes_AS_STRING(self._parts)
         self.hostile, self.stateful, self.guessed = entry.hostile, entry.stateful, entry.guessed
         self.silent = entry.kind == IGNORE and not entry.stateful
         self.attempts, self.less = entry.attempts, entry.less
         self.weight, self.minus = entry.weight, entry.minus
         self.count = 0
+        self.packable = (
+            0 <= entry.number < 1 << 16 and abs(self.weight) < 1 << 30 and abs(self.minus) < 1 << 30
+            and all([len(prefix) < MOST_PREFIX for prefix, _ in entry.keys])
+        )
+        self.number = entry.number if self.packable else 0
+        self.kind_number = KIND_NUMBERS.get(entry.kind, ROW_NO_KIND)
         self.take(rule.pattern, pool, entry.source)
         self.before = ()
 
@@ -52,11 +69,19 @@ cdef class Source:
     """The address that a reading captured."""
 
     cdef object addresses  # text: packed address, for those that are not plain IPv4
-    cdef object packed  # None: there is none
+    cdef bint there, narrow  # narrow: IPv4, and `low` is all of it
+    cdef uint64_t low, rest  # of IPv6 the upper and the lower half
+    cdef object wide  # the packed address where it is not narrow
 
     def __init__(self, addresses):
         self.addresses = addresses
-        self.packed = None
+        self.there = False
+
+    cdef inline object packed(self):
+        """The packed address; None: there is none."""
+        if not self.there:
+            return None
+        return self.low if self.narrow else self.wide
 
     cdef bint take(self, const unsigned char *text, Py_ssize_t length) except -1:
         """Pack the address; False: the text is none."""
@@ -76,14 +101,20 @@ cdef class Source:
             if at == length:
                 if dots != 3:
                     break
-                self.packed = value
+                self.low, self.narrow, self.there = value, True, True
                 return True
             if text[at] != 46 or dots == 3:
                 break
             dots += 1
             at += 1
-        self.packed = self.addresses[PyBytes_FromStringAndSize(<const char *> text, length)]
-        return self.packed is not None
+        found = self.addresses[PyBytes_FromStringAndSize(<const char *> text, length)]
+        self.there = found is not None
+        if self.there:
+            self.narrow = found < V6_
+            self.wide = found
+            self.low = found if self.narrow else found >> 64 & 0xFFFFFFFFFFFFFFFF
+            self.rest = 0 if self.narrow else found & 0xFFFFFFFFFFFFFFFF
+        return self.there
 
 
 cdef bint reads(Readable rule, Reading *on, Source source) except -1:
@@ -99,13 +130,13 @@ cdef bint reads(Readable rule, Reading *on, Source source) except -1:
                 at < 0 or on.begins[at] < 0 or source.take(on.data + on.begins[at], on.ends[at] - on.begins[at])
             ):
                 if at < 0 or on.begins[at] < 0:
-                    source.packed = None
+                    source.there = False
                 return True
             continue
         length = fits_repeated(on, shape, -1)
         while length >= 0:
             if at < 0 or on.begins[at] < 0:
-                source.packed = None
+                source.there = False
                 return True
             if source.take(on.data + on.begins[at], on.ends[at] - on.begins[at]):
                 return True

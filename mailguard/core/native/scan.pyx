@@ -16,13 +16,14 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ...model import HOSTILE
+from ...model import HOSTILE, KINDS
 from ...model import Event as _Event
+from ...notation import V6
 from ..compiled import REST
 from ..envelope import EPOST, EPOST_LINE, SYSLOG, Opened
 from ..grams import BITS as _BITS
@@ -35,7 +36,7 @@ from ..items import MOST_ATTEMPTS as _MOST_ATTEMPTS
 from ..items import Draft as _Draft
 from ..items import family
 from ..pattern.program import Pool, shapes
-from ..rules import IGNORE, decode
+from ..rules import IGNORE, SCOPES, decode
 from ..stamps import HALF_YEAR as _HALF_YEAR
 
 cdef extern from *:
@@ -65,7 +66,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
-INTERFACE = 2
+INTERFACE = 3
 
 cdef enum:
     BITS = 16
@@ -73,6 +74,9 @@ cdef enum:
     LINE_LIMIT = 8192
     MOST_ATTEMPTS = 65535
 
+cdef object V6_ = V6
+cdef dict KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}  # as in core/detectors.py
+cdef tuple SCOPE_NAMES = SCOPES
 cdef double HALF_YEAR = _HALF_YEAR, AHEAD = _AHEAD
 #: Literals that one search may have.
 MOST_LITERALS = 1024
@@ -80,8 +84,10 @@ MOST_LITERALS = 1024
 if (BITS, STRIDE, LINE_LIMIT, MOST_ATTEMPTS) != (_BITS, _STRIDE, _LINE_LIMIT, _MOST_ATTEMPTS):
     raise ImportError("compiled from another version of mailguard")
 
+include "row.pxi"
 include "search.pxi"
 include "match.pxi"
 include "open.pxi"
+include "rows.pxi"
 include "make.pxi"
 include "lines.pxi"
