@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CLIENT, SERVER, ODD = 0, 1, 2
 #: States of an odd session.
 ANSWER, TEXT, MAYBE, RIVAL = "answer", "text", "maybe", "rival"
+SERVES, CONTEST, REFUSED = "serves", "contest", "refused"
 
 
 class Held:

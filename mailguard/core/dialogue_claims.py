@@ -1,0 +1,82 @@
+"""Whether a block is of a dialogue log: nobody else may read it, since clients write in it.
+
+Owns: what is remembered of that, by log. Never: reads a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..model import Block
+from .dialogue_log import is_spoken
+from .dialogue_words import Machine
+from .rules import Parser
+
+_BEGINNING = 16384  # bytes of a block in which is looked what it is: all of each would be looked through
+_TELLING, _SILENT = _BEGINNING, 16  # so many blocks of that size without a stamp: it is no dialogue log
+_LOGS = 1024  # logs whose kind is remembered
+
+
+def parts_of(log: str) -> set[str]:
+    """Names of folders in a log's path, and of its file without what stands behind a dot."""
+    return {part.partition(".")[0] for part in re.split(r"[/\\]", log.lower())}
+
+
+class Claims:
+    """Knows dialogue logs."""
+
+    def __init__(self, machines: tuple[Machine, ...], parsers: Iterable[Parser]):
+        self.machines = machines
+        self._names = frozenset(machine.name for machine in machines)
+        self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
+        self._known: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._silent: dict[tuple[str, tuple[str, ...]], int] = {}  # logs: blocks that did not tell
+        self._named: dict[str, bool | None] = {}  # logs: whether their names say that they are dialogue logs
+
+    def claims(self, block: Block) -> bool:
+        """Whether a block is of a dialogue log: nobody else may read it, since clients write in it."""
+        if not self.machines:
+            return False
+        key = block.log, block.parsers
+        known = self._known.get(key)
+        if known is None:
+            known = self._claim(block)
+            if known is None:
+                if block.end - block.start < _TELLING:
+                    return False
+                silent = self._silent.get(key, 0) + 1
+                if silent < _SILENT:
+                    if len(self._silent) >= _LOGS:
+                        self._silent.clear()
+                    self._silent[key] = silent
+                    return False
+                known = False  # a dialogue log stamps its lines: no client fills that much between two stamps
+            if len(self._known) >= _LOGS:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def _claim(self, block: Block) -> bool | None:
+        """None: nothing in the block tells."""
+        if block.parsers:
+            mine = [name in self._names for name in block.parsers]
+            if all(mine) or not any(mine):
+                return all(mine)
+        if block.log not in self._named:
+            if len(self._named) >= _LOGS:
+                self._named.clear()
+            self._named[block.log] = self._by_its_name(block.log)
+        named = self._named[block.log]
+        if named is not None:
+            return named
+        data, start, end = block.data, block.start, min(block.end, block.start + _BEGINNING)
+        if not data.startswith(b"[", start) and data.find(b"\n[", start, end) < 0:
+            return None  # nearly every block of a log that nothing tells of: not copied
+        return is_spoken(bytes(data[start:end]))
+
+    def _by_its_name(self, log: str) -> bool | None:
+        parts = parts_of(log)
+        if any(not parts.isdisjoint(machine.parser.logs) for machine in self.machines):
+            return True
+        return None if parts.isdisjoint(self._others) else False
