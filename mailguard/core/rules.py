@@ -97,6 +97,7 @@ class Rule:
     guard: str = ""  # who guarantees what prose and inline classes hold
     unproved: tuple[str, ...] = ()  # slots that the author knows to be ambiguous: never keys
     covered_by: tuple[str, ...] = ()  # parsers of logs that tell the same act better; see `joined`
+    heard_by: tuple[str, ...] = ()  # dialogue parsers that tell the same act, but not from where; see `heard`
     suspect: int = 0  # bytes from the line's beginning that a client may have written; see `suspects`
     place: str = "reply"  # in a dialogue: where its line stands ...
     answers: tuple[str, ...] = ()  # ... which commands it answers, () all ...

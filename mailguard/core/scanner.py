@@ -59,7 +59,9 @@ class Scanner:
         # Guessed formats last: what a known format takes is not theirs.
         self.parsers: tuple[Parser, ...] = tuple(sorted(parsers, key=lambda parser: parser.guessed))
         self.counters = Counters()
-        covering = frozenset(name for one in self.parsers for rule in one.rules for name in rule.covered_by)
+        covering = frozenset(
+            name for one in self.parsers for rule in one.rules for name in rule.covered_by + rule.heard_by
+        )
         self.dialogues = Reader(self.parsers, wanted_kinds, keep_lines, covering)
         alone = tuple(parser for parser in self.parsers if parser.dialogue is None)
         self.plans = Plans(alone, wanted_kinds)

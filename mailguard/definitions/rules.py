@@ -27,6 +27,7 @@ RULE = (
     "about",
     "unproved",
     "covered_by",
+    "heard_by",
     "suspect",
     *dialogues.RULE,
 )
@@ -138,14 +139,10 @@ class RuleReader:
                 )
         samples = lines.read_lines(read, table, "sample", keys, about, lines.SAMPLE, self.programs)
         forgeries = lines.read_lines(read, table, "forgery", keys, about, lines.FORGERY, self.programs)
-        covered_by = read.texts(table, "covered_by", keys, about)
-        for other in covered_by:
-            if not NAME.match(other) or other == self.parser:
-                read.problem(
-                    (*keys, "covered_by"),
-                    f"{about}: {other!r} is no other parser's name",
-                    "another log tells the same act better",
-                )
+        better = "another log tells the same act better"
+        covered_by = self._names(table, "covered_by", keys, about, better)
+        unplaced = "a dialogue log tells the same act, but not from where"
+        heard_by = self._names(table, "heard_by", keys, about, unplaced)
         suspect = read.get(table, "suspect", int, 0, keys, about)
         if not 0 <= suspect <= _MOST_SUSPECT:
             read.problem(
@@ -172,12 +169,21 @@ class RuleReader:
             guard=guard,
             unproved=unproved,
             covered_by=covered_by,
+            heard_by=heard_by,
             suspect=suspect,
             place=place,
             answers=answers,
             keep=keep,
             with_=with_,
         )
+
+    def _names(self, table: dict[str, Any], name: str, keys: Keys, about: str, why: str) -> tuple[str, ...]:
+        """A list of other parsers' names."""
+        found = self.reading.texts(table, name, keys, about)
+        for other in found:
+            if not NAME.match(other) or other == self.parser:
+                self.reading.problem((*keys, name), f"{about}: {other!r} is no other parser's name", why)
+        return found
 
     def _weight(self, table: dict[str, Any], keys: Keys, about: str, names: tuple[str, ...]) -> Weight:
         value = table.get("weight", 1)

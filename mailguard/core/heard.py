@@ -1,0 +1,275 @@
+"""Logins that two logs of a server tell: a line that says from where but not always who, and a dialogue that
+says who but never from where.
+
+Owns: which line of the one is which act of the other. They have no number in common; only the server, the
+account, the mechanism, the result and the second. Rules of lines name the dialogue parsers that tell the same
+acts (`heard_by`).
+Never: asks a clock; lays an act to an address that its own line does not tell.
+Limits: at most 10,000 lines and acts wait, each for three seconds, an act for a nameless line up to six.
+
+One act counts once: a line counts with its address, and the act of the dialogue that it is then does not. An
+act that no line tells, because that log is switched off or cannot be read, counts by its account alone: it is
+laid to nobody and bans nobody.
+
+A line without a name gets that of its act where all that could be its act have the same one: acts of that
+mechanism with that result, two seconds around; and no session that is not followed said anything meanwhile.
+
+A dialogue that has proved that it tells the acts of this server's lines, and that was read as far as a line's
+stamp and three seconds longer, refutes what it did not hear: such a line bans nobody and speaks for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..model import Event
+from .acts import ALIVE, FRESH, NEAR, NEVER, WAIT, Memory
+from .rules import IGNORE, Parser
+from .servers import Servers
+
+_CAP = 10_000
+_PROOF = 3  # so many acts of a dialogue were those of lines: it tells what happens
+_NOBODY = ("", "-")
+
+Side = tuple[bytes, str, str]  # server, dialogue parser, kind
+
+
+class _Waiting(NamedTuple):
+    """A line that waits for its act, or an act that waits for its line."""
+
+    due: float
+    turn: int
+    side: Side
+    event: Event
+    name: str  # "": the line tells none
+    method: str
+    line: bool
+
+
+class Heard:
+    """Brings lines and acts together."""
+
+    def __init__(self, parsers: Sequence[Parser], servers: Servers, covering: bool):
+        """`covering` False: every teller counts."""
+        names = {parser.name for parser in parsers if parser.dialogue is not None}
+        heard = {
+            rule.full_name: next((name for name in rule.heard_by if name in names), "")
+            for parser in parsers
+            for rule in parser.rules
+            if covering
+        }
+        #: Rules of lines, each with the dialogue parser that tells its acts; and those parsers.
+        self.lines = {rule: name for rule, name in heard.items() if name}
+        self.lenders = frozenset(self.lines.values())
+        self.covered = 0  # acts that a line told better
+        self.due = NEVER
+        self._servers = servers
+        self._waiting: dict[Side, list[_Waiting]] = {}
+        self._count = self._turn = 0
+        self._late: Memory = Memory()  # (side, name, method): lines that were told before their act came
+        self._acts: dict[Side, deque[tuple[float, str, str]]] = {}  # what was said lately: time, name, method
+        self._strangers = Memory()  # (server, parser): times at which somebody spoke who is not followed
+        self._seen: dict[tuple[bytes, str], float] = {}  # server, dialogue parser: until when it was read
+        self._told: dict[tuple[bytes, str], float] = {}  # the same for its lines
+        self._first: dict[bytes, float] = {}
+        self._met: dict[tuple[bytes, str], int] = {}  # how many acts of a dialogue were those of lines
+
+    def __bool__(self) -> bool:
+        """Whether something waits."""
+        return self._count > 0
+
+    # ------------------------------------------------------------ what is told
+
+    def line(self, event: Event, at: float) -> list[Event]:
+        """A line with an address; what counts now. `at`: the time in which waiting is counted."""
+        lender = self.lines[event.rule]
+        server = self._servers.of(event)
+        side, name, method = (server, lender, event.kind), _name(event), _method(event)
+        told = server, lender
+        self._told[told] = max(event.time, self._told.get(told, event.time))
+        self._first.setdefault(server, event.time)
+        if name:
+            act = self._find(side, event.time, name, method, False)
+            if act is not None:
+                self._meet(act)
+                return [event]
+        if not self._alive(self._seen, told, event):
+            self._late.add((*side, name, method), event.time)
+            return [event]
+        return self._hold(_Waiting(at + WAIT, self._turned(), side, event, name, method, True))
+
+    def said(self, event: Event, at: float) -> list[Event]:
+        """What a dialogue tells: an act, or the mark of somebody who is not followed; what counts now."""
+        parser = event.rule.partition("/")[0]
+        server = self._servers.of(event)
+        told = server, parser
+        self._seen[told] = max(event.time, self._seen.get(told, event.time))
+        self._first.setdefault(server, event.time)
+        if event.source is not None:
+            return [event]
+        side, name, method = (server, parser, event.kind), _name(event), _method(event)
+        if event.kind == IGNORE or not name:
+            self._strangers.add(told, event.time)
+            return []
+        acts = self._acts.setdefault(side, deque(maxlen=256))
+        acts.append((event.time, name, method))
+        line = self._find(side, event.time, name, method, True)
+        if line is not None:
+            self._meet(line)
+            return [line.event]
+        if self._late.take((*side, name, method), event.time, NEAR) or (
+            self._late.take((*side, "", method), event.time, NEAR)
+        ):
+            self._meet(None, told)
+            return []
+        act = _Waiting(at + WAIT, self._turned(), side, event, name, method, False)
+        if self._nameless(act) is None and not self._alive(self._told, told, event):
+            return [event]
+        return self._hold(act)
+
+    def _turned(self) -> int:
+        self._turn += 1
+        return self._turn
+
+    def _alive(self, seen: dict[tuple[bytes, str], float], told: tuple[bytes, str], event: Event) -> bool:
+        """Whether the other log is written, as far as is known."""
+        fresh = event.time - self._first[told[0]] <= FRESH
+        return fresh or event.time - seen.get(told, -NEVER) <= ALIVE
+
+    def _find(self, side: Side, time: float, name: str, method: str, line: bool) -> _Waiting | None:
+        """The first waiting line (or act) of that name, mechanism and second."""
+        for one in self._waiting.get(side, ()):
+            same = one.line == line and one.name == name and one.method == method
+            if same and abs(one.event.time - time) <= NEAR:
+                return one
+        return None
+
+    def _nameless(self, act: _Waiting) -> _Waiting | None:
+        """The first waiting line without a name that may be the act's."""
+        return self._find(act.side, act.event.time, "", act.method, True)
+
+    def _meet(self, one: _Waiting | None, told: tuple[bytes, str] | None = None) -> None:
+        """Line and act have met: what waited of them waits no more, and the act is told by its line."""
+        if one is not None:
+            self._take(one)
+            told = one.side[:2]
+        assert told is not None
+        self.covered += 1
+        self._met[told] = self._met.get(told, 0) + 1
+
+    # ------------------------------------------------------------ waiting
+
+    def _hold(self, one: _Waiting) -> list[Event]:
+        self._waiting.setdefault(one.side, []).append(one)
+        self._count += 1
+        self.due = min(self.due, one.due)
+        if self._count <= _CAP:
+            return []
+        first = min((part[0] for part in self._waiting.values()), key=lambda held: held.turn)
+        return self._settle(first)
+
+    def _take(self, one: _Waiting) -> None:
+        waiting = self._waiting[one.side]
+        waiting.remove(one)
+        self._count -= 1
+        if not waiting:
+            del self._waiting[one.side]
+
+    def release(self, at: float) -> list[Event]:
+        """What counts because it waited until `at`, in the order in which it came."""
+        if at < self.due:
+            return []
+        free = [one for part in self._waiting.values() for one in part if one.due <= at]
+        found: list[Event] = []
+        for one in sorted(free, key=lambda held: (not held.line, held.turn)):  # lines name their acts first
+            if one in self._waiting.get(one.side, ()):
+                found += self._settle(one)
+        self.due = min((one.due for part in self._waiting.values() for one in part), default=NEVER)
+        return found
+
+    def _settle(self, one: _Waiting) -> list[Event]:
+        """Nothing more can come of waiting."""
+        if one.line:
+            self._take(one)
+            return [self._named(one) if not one.name else self._doubted(one)]
+        line = self._nameless(one)
+        if line is not None and line.due > one.due:  # that one may still be its line
+            self._take(one)
+            return self._hold(one._replace(due=line.due))
+        self._take(one)
+        return [one.event]
+
+    def _named(self, line: _Waiting) -> Event:
+        """A line without a name, with that of its act where that is certain."""
+        event, side = line.event, line.side
+        names = {
+            name
+            for time, name, method in self._acts.get(side, ())
+            if method == line.method and abs(time - event.time) <= NEAR
+        }
+        act = next(
+            (
+                one
+                for one in self._waiting.get(side, ())
+                if not one.line and one.method == line.method and abs(one.event.time - event.time) <= NEAR
+            ),
+            None,
+        )
+        if act is None:
+            self._late.add((*side, "", line.method), event.time)
+            return self._doubted(line) if not names else event
+        self._meet(act)
+        if len(names) != 1 or self._strangers.near(side[:2], event.time, NEAR):
+            return event
+        user = act.event.fields["user"]
+        return event._replace(fields=event.fields | {"user": user}, proved=event.proved | {"user"})
+
+    def _doubted(self, line: _Waiting) -> Event:
+        """A line whose act was not heard."""
+        event, side = line.event, line.side
+        if line.name:
+            self._late.add((*side, line.name, line.method), event.time)
+        told = side[:2]
+        if (
+            self._met.get(told, 0) >= _PROOF
+            and self._seen.get(told, -NEVER) >= event.time
+            and not self._strangers.near(told, event.time, NEAR)
+        ):
+            return event._replace(may_ban=False)
+        return event
+
+    # ------------------------------------------------------------ the checkpoint
+
+    def row(self) -> bytes | None:
+        """What waits; None: nothing does."""
+        every = sorted((one for part in self._waiting.values() for one in part), key=lambda one: one.turn)
+        rows = [
+            [
+                one.due, one.line, one.side[0].decode("latin-1"), one.side[1], *one.event[:10],
+                sorted(one.event.proved),
+            ]
+            for one in every
+        ]  # fmt: skip
+        return json.dumps(rows, separators=(",", ":")).encode() if rows else None
+
+    def restore(self, row: bytes) -> None:
+        """Take up the row of a checkpoint."""
+        for due, line, server, parser, *fields, proved in json.loads(row):
+            event = Event._make([*fields, frozenset(proved), b""])
+            side = server.encode("latin-1"), parser, event.kind
+            self._first.setdefault(side[0], event.time)
+            name, method = _name(event), _method(event)
+            self._hold(_Waiting(float(due), self._turned(), side, event, name, method, bool(line)))
+
+
+def _name(event: Event) -> str:
+    """The account as both logs tell it: a name in quotes can leave one behind in the line."""
+    user = event.fields.get("user", "").strip('"')
+    return "" if user in _NOBODY else user
+
+
+def _method(event: Event) -> str:
+    return event.fields.get("method", "").upper()
