@@ -17,6 +17,10 @@ epost-line the same without the comma: its imap4log and pop3log, where the clien
            of a dialogue log, which is the client's as a whole, has the comma and is never taken for one
 none       the whole line is the message; its stamp stands in a `{time:stamp}` slot
 =========  ===========================================================================================
+
+A TAI64N label (`@400000006b02...`, by multilog and s6-log) may stand before the first two: it is the line's
+time then, and a stamp of the program's own behind it is skipped. multilog's label is ten seconds ahead of the
+clock; s6 counts the leap seconds since 1972 as well, so its lines are dated up to 27 seconds late.
 """
 
 from __future__ import annotations
@@ -56,6 +60,8 @@ _ISO = re.compile(
 )
 _ZONE_WORD = re.compile(rb" (?:(UTC|GMT)|[A-Z]{2,5}|[+-]\d\d)(?= )")
 _UNIX = re.compile(rb"(\d{9,11})\.(\d{1,9})(?= )")
+_TAI64N = re.compile(rb"@(4[0-9a-f]{15})([0-9a-f]{8}) ")
+_TAI_1970 = (1 << 62) + 10  # the label of 1970-01-01 00:00:00 UTC
 _SYSLOG = re.compile(_TAG)
 # RFC 3164 lets any other character end the program's name: `nas System SYSTEM:<TAB>Host ...`
 _BLANK_TAG = re.compile(rb" (\S{1,255}) ([A-Za-z0-9]{1,32})(?:\[(\d{1,10})\])? (?=\S)")
@@ -73,6 +79,7 @@ _LEVEL = re.compile(rb": (Info|Debug|Warning|Error|Fatal|Panic): ")
 _EPOST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\](,?) ?")
 _STAMP = re.compile(rb"\[?(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d)\]?")
 _REPEATED = re.compile(rb"message repeated (\d{1,6}) times: \[ ?")
+_LATEST = 253402300800  # the year 10000
 _NULS = re.compile(rb"\0*")
 #: What a fraction of a second is multiplied by, by its number of digits.
 SCALE = [10.0**-digits for digits in range(10)]
@@ -154,11 +161,16 @@ class Opener:
                         zone = b"Z" if word.group(1) else zone
                 base = stamps.dated(key, zone)
             else:
-                match = _UNIX.match(data, start, end)
-                if match is None:
+                labelled = self._labelled(data, start, end) if first == 64 else None
+                match = _UNIX.match(data, start, end) if labelled is None else None
+                if labelled is not None:
+                    base, fraction, rest = labelled
+                elif match is not None:
+                    whole, fraction = match.groups()
+                    base, rest = float(whole), match.end()
+                else:
                     return None
-                whole, fraction = match.groups()
-                base, second, rest = float(whole), b"00", match.end()
+                second = b"00"
         if base is None or second not in SECONDS:
             return None
         time = base + SECONDS[second]
@@ -191,6 +203,18 @@ class Opener:
         if time > stamps.limit or time > stamps.running:
             time = stamps.settle(time)
         return _new(Opened, (time, host, program, int(pid) if pid else 0, at, end, SYSLOG, repeat, None))
+
+    def _labelled(self, data: bytes, start: int, end: int) -> tuple[float, bytes, int] | None:
+        """Second and fraction of a TAI64N label, and where the blank before the rest stands."""
+        match = _TAI64N.match(data, start, end)
+        if match is None:
+            return None
+        label, nanoseconds = int(match[1], 16) - _TAI_1970, int(match[2], 16)
+        if not 0 <= label < _LATEST or nanoseconds >= 1_000_000_000:
+            return None
+        at = match.end()
+        own = _TRADITIONAL.match(data, at, end) or _ISO.match(data, at, end)
+        return float(label), b"%09d" % nanoseconds, at - 1 if own is None else own.end()
 
     def stamp(self, text: bytes) -> float | None:
         """Time of a stamp that stands inside a message, with or without its brackets."""

@@ -323,3 +323,49 @@ def test_level_words_of_a_client_open_nothing(host: str, level: str) -> None:
         b"postfix/smtpd",
         202,
     )
+
+
+LABEL = b"@%016x%08x" % ((1 << 62) + 10 + int(NINE), 354_793_000)
+
+
+@pytest.mark.parametrize(
+    ("line", "program", "text", "style"),
+    [
+        (b" postfix/smtpd[202]: connect from x", b"postfix/smtpd", b"connect from x", SYSLOG),
+        (b" mail1 postfix/smtpd[202]: connect from x", b"postfix/smtpd", b"connect from x", SYSLOG),
+        (
+            b" Jan  1 00:00:01 mail1 postfix/smtpd[202]: connect from x",
+            b"postfix/smtpd",
+            b"connect from x",
+            SYSLOG,
+        ),
+        (b" 2020-01-01T00:00:01.5+00:00 mail1 dovecot: auth: x", b"dovecot", b"auth: x", SYSLOG),
+        (b" imap-login: Info: Login: user=<a>", b"dovecot", b"imap-login: Login: user=<a>", DOVECOT),
+        (b" Jan  1 00:00:01 imap-login: Info: x", b"dovecot", b"imap-login: x", DOVECOT),
+    ],
+)
+def test_tai64n_labels(line: bytes, program: bytes, text: bytes, style: str) -> None:
+    """The label is the line's time; a stamp of the program's own behind it is not."""
+    line = LABEL + line
+    found = opened(line)
+    assert found is not None
+    assert found.time == pytest.approx(PRECISE, abs=1e-6)
+    assert (found.program, message(line, found), found.style) == (program, text, style)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LABEL.upper() + b" dovecot: x",
+        LABEL[:-1] + b" dovecot: x",
+        LABEL + b"dovecot: x",
+        LABEL + b" ",
+        LABEL[:-8] + b"ffffffff dovecot: x",
+        b"@4fffffffffffffff00000000 dovecot: x",
+        b"@400000000000000000000000 dovecot: x",
+        b"@" + LABEL + b" dovecot: x",
+    ],
+)
+def test_what_is_no_tai64n_label(line: bytes) -> None:
+    """Other digits, no room for a nanosecond, no year that a clock can show, or nothing behind it."""
+    assert opened(line) is None

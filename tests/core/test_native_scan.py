@@ -154,6 +154,19 @@ def test_accidents(parsers: list[Parser], lines: list[bytes], seed: int) -> None
     assert found > (20 if seed % 3 else 200)
 
 
+def test_tai64n_labels(parsers: list[Parser], lines: list[bytes]) -> None:
+    """Before every line, with its own stamp and without one."""
+    twins, chance, found = Twins(parsers, keep_lines=True), random.Random(1), 0
+    for line in lines:
+        label = b"@%016x%08x " % (
+            (1 << 62) + int(ARRIVAL) - chance.randrange(10_000),
+            chance.randrange(10**9),
+        )
+        found += len(twins.scan(label + line + b"\n"))
+        found += len(twins.scan(label + line[16:] + b"\n"))
+    assert found > len(lines) // 3
+
+
 def test_part_of_a_buffer(parsers: list[Parser], lines: list[bytes]) -> None:
     """A block that is a piece of a larger buffer is read as if it stood alone."""
     data = b"\n".join(lines[:40]) + b"\n"
