@@ -11,9 +11,9 @@ numbered in their order.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import native
 from .compiled import Entry
@@ -36,8 +36,27 @@ class Table:
     def reader(self) -> Any:
         """Who makes objects of rows."""
         if self._reader is None:
-            self._reader = native.choose("scan", True).Table(self.rules)
+            self._reader = _scan().Table(self.rules)
         return self._reader
+
+
+class Order(NamedTuple):
+    """How stamps follow each other. `running`: their running maximum; `late`: how many are below it;
+    `furthest`: by how many seconds the worst is, and `at`: the maximum there."""
+
+    running: Sequence[float]
+    late: int
+    furthest: float
+    at: float
+
+
+def order_of(times: list[float], running: list[float]) -> Order:
+    """The same of stamps whose running maximum is known."""
+    if times is running or times == running:
+        return Order(running, 0, 0.0, 0.0)
+    behind = [stamp - time for stamp, time in zip(running, times, strict=True)]
+    furthest = max(behind)
+    return Order(running, len(behind) - behind.count(0.0), furthest, running[behind.index(furthest)])
 
 
 class Batch:
@@ -70,6 +89,25 @@ class Batch:
 
     def times(self) -> array[float]:
         """The stamps."""
-        found = array("d")
-        found.frombytes(native.choose("scan", True).times_in(self.rows))
-        return found
+        return _doubles(_scan().times_in(self.rows))
+
+    def newest(self, newest: float) -> float:
+        """The newest stamp, or `newest` where that is newer."""
+        stamp: float = _scan().newest_in(self.rows, newest)
+        return stamp
+
+    def order(self, newest: float) -> Order:
+        """How the stamps go on from `newest`."""
+        running, late, furthest, at = _scan().order_of(self.rows, newest)
+        return Order(_doubles(running), late, furthest, at)
+
+
+def _scan() -> Any:
+    """The compiled scan, without which there are no rows."""
+    return native.choose("scan", True)
+
+
+def _doubles(data: bytes) -> array[float]:
+    found = array("d")
+    found.frombytes(data)
+    return found

@@ -50,7 +50,7 @@ class Merged:
                     summary.notice(item)
                 continue
             times = times_of(found)
-            span.look(item, times)
+            span.look(item, max(times, default=0.0))
             if found:
                 stamps = running(times, newest)
                 newest = stamps[-1]

@@ -17,18 +17,23 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..core import native
+from ..core.packed import Batch
 from ..core.scanner import Draft
 from ..model import Event
 
 Drafted = Event | Draft
+#: What stands in one stretch of a log, as rows or as objects.
+Drafts = Batch | list[Drafted]
+#: Some of them: from the one index up to the other.
+Segment = tuple[Drafts, int, int]
 _ROTATED = re.compile(r"(.+)\.(\d{1,4})(?:\.(?:gz|xz|bz2|zst))?", re.DOTALL)
 
 
 class Chunk(NamedTuple):
     """A stretch of one log. `running[i]` is the log's newest stamp up to `drafts[i]`; it never falls."""
 
-    running: list[float]
-    drafts: list[Drafted]
+    running: Sequence[float]
+    drafts: Drafts
 
 
 @dataclass(slots=True)
@@ -81,8 +86,21 @@ def running(times: list[float], newest: float) -> list[float]:
     return list(accumulate(times, max, initial=newest))[1:]
 
 
+def objects(segments: Sequence[Segment]) -> list[Drafted]:
+    """What stands in segments, one behind the other."""
+    found: list[Drafted] = []
+    for drafts, begin, stop in segments:
+        found += drafts.items(begin, stop) if isinstance(drafts, Batch) else drafts[begin:stop]
+    return found
+
+
 def merge(streams: Sequence[Stream], size: int) -> Iterator[list[Drafted]]:
     """All drafts in their order, in lists of about `size`."""
+    return map(objects, segments(streams, size))
+
+
+def segments(streams: Sequence[Stream], size: int) -> Iterator[list[Segment]]:
+    """The same as stretches of what the streams gave."""
     known = sorted(
         streams,
         key=lambda one: (_first(one), *_age(one.name)),
@@ -91,7 +109,8 @@ def merge(streams: Sequence[Stream], size: int) -> Iterator[list[Drafted]]:
         stream.rank = rank
     waiting = known[::-1]  # the next to open stands last
     heap: list[tuple[float, int, Stream]] = []
-    gathered: list[Drafted] = []
+    gathered: list[Segment] = []
+    count = 0
     while heap or waiting:
         while waiting and (not heap or _first(waiting[-1]) <= heap[0][0]):
             stream = waiting.pop()
@@ -108,11 +127,12 @@ def merge(streams: Sequence[Stream], size: int) -> Iterator[list[Drafted]]:
         if waiting:
             stop = min(stop, _before(taken.running, stream.at, rank, _first(waiting[-1]), waiting[-1].rank))
         stop = min(stop, stream.at + size)
-        gathered += taken.drafts[stream.at : stop]
+        gathered.append((taken.drafts, stream.at, stop))
+        count += stop - stream.at
         stream.at = stop
-        if len(gathered) >= size:
+        if count >= size:
             yield gathered
-            gathered = []
+            gathered, count = [], 0
         head = stream.head()
         if head is not None:
             heapq.heappush(heap, (head, rank, stream))
@@ -130,6 +150,6 @@ def _age(name: str) -> tuple[str, int, str]:
     return (rotated[1], -int(rotated[2]), name) if rotated else (name, 0, name)
 
 
-def _before(stamps: list[float], at: int, rank: int, time: float, other: int) -> int:
+def _before(stamps: Sequence[float], at: int, rank: int, time: float, other: int) -> int:
     """How far the drafts from `at` on come before one of the stream ranked `other` at `time`."""
     return bisect_right(stamps, time, at) if rank < other else bisect_left(stamps, time, at)

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
+from ..core.packed import Batch, Order, Table, order_of
 from ..core.scanner import Draft, Scanner
 from ..feeds.interface import LogOptions
 from ..feeds.recorded import RecordedLog
 from ..model import Block, Event, Notice, Records
-from .merging import Drafted, times_of
+from .merging import Drafts, objects, running, times_of
 from .sources import PLAIN
 from .span import Span
 
@@ -57,12 +58,18 @@ class Parsed(NamedTuple):
     records: int
     first: float | None
     last: float | None
-    times: list[float]
-    drafts: list[Drafted]
+    times: list[float]  # of the drafts; empty where these are rows, which have theirs
+    drafts: Drafts
     notices: list[Notice]
     bytes: int
     complete: bool
     cut: int = 0
+
+    def order(self, newest: float) -> Order:
+        """How the stamps of the drafts go on from `newest`; there is at least one."""
+        if isinstance(self.drafts, Batch):
+            return self.drafts.order(newest)
+        return order_of(self.times, running(self.times, newest))
 
 
 class _Stamps:
@@ -198,24 +205,28 @@ class Parse:
         stamps.first = stamps.last = None
         notices: list[Notice] = []
         before: Parsed | None = None
+        found: Drafts
         for item in items:
             if isinstance(item, Notice):
                 notices.append(item)
             if not isinstance(item, Block | Records):
                 continue
-            newest: list[float] = []
+            newest = 0.0
             for part, whole in self._slices(item) if isinstance(item, Block) else ((item, True),):
+                records, size = scanner.counters.lines, 0
                 if isinstance(part, Block):
-                    records = part.data.count(b"\n", part.start, part.end)
                     size = part.end - part.start
-                    found = scanner.scan(part)
+                    found = scanner.pack(part)
                     self._size = min(max(LEAST, size * DRAFTS // (len(found) or 1)), MOST)
                 else:
-                    records, size = len(part.records), 0
                     found = scanner.scan_records(part)
-                times = times_of(found)
-                if times:
-                    newest = [max(times + newest)]
+                records = scanner.counters.lines - records
+                if isinstance(found, Batch):
+                    times: list[float] = []
+                    newest = found.newest(newest)
+                else:
+                    times = times_of(found)
+                    newest = max(newest, *times) if times else newest
                 if whole:
                     span.look(item, newest)
                 if before is not None:
@@ -244,15 +255,14 @@ class Parse:
 
 
 def together(parts: Sequence[Parsed]) -> Parsed:
-    """Parts of a piece as one; there is at least one."""
-    if len(parts) == 1:
-        return parts[0]
+    """Parts of a piece as one, of objects; there is at least one."""
+    drafts = objects([(part.drafts, 0, len(part.drafts)) for part in parts])
     return Parsed(
         sum(part.records for part in parts),
         min((part.first for part in parts if part.first is not None), default=None),
         max((part.last for part in parts if part.last is not None), default=None),
-        [time for part in parts for time in part.times],
-        [draft for part in parts for draft in part.drafts],
+        times_of(drafts),
+        drafts,
         [notice for part in parts for notice in part.notices],
         sum(part.bytes for part in parts),
         parts[-1].complete,
@@ -270,38 +280,46 @@ def _open(piece: Piece) -> RecordedLog:
 
 
 def packed(parsed: Parsed) -> bytes:
-    """What was parsed as bytes for another process: columns, because the same few texts stand in them again
-    and again, and are written once."""
-    keys = [(at, one.keys) for at, one in enumerate(parsed.drafts) if type(one) is Draft]
-    events = [one if type(one) is Event else one.event for one in parsed.drafts]  # type: ignore[union-attr]
+    """What was parsed as bytes for another process: rows as they are; objects as columns, because the same
+    few texts stand in them again and again, and are written once."""
+    drafts = parsed.drafts
+    rows = b"", b""
+    if isinstance(drafts, Batch):
+        rows, drafts = (drafts.rows, drafts.texts), drafts.objects
+    keys = [(at, one.keys) for at, one in enumerate(drafts) if type(one) is Draft]
+    events = [one if type(one) is Event else one.event for one in drafts]  # type: ignore[union-attr]
     columns = [_column(values) for values in zip(*events, strict=True)]
-    del columns[1:2]
-    times = array("d", parsed.times).tobytes()
     notices = [(one.id, one.args, one.blind) for one in parsed.notices]
     rest = (parsed.records, parsed.first, parsed.last, parsed.bytes, parsed.complete, parsed.cut)
-    return marshal.dumps((rest, times, columns, keys, notices))
+    return marshal.dumps((rest, rows, columns, keys, notices))
 
 
-def _column(values: tuple[Any, ...]) -> list[Any] | tuple[Any]:
-    """The values as a list; one that stands everywhere, alone in a tuple. Captured fields are no value: each
-    event has its own."""
+def _column(values: tuple[Any, ...]) -> list[Any] | tuple[Any] | bytes:
+    """The values as a list; one that stands everywhere, alone in a tuple; stamps as an array. Captured fields
+    are no value: each event has its own."""
     first = values[0]
+    if type(first) is float:
+        return array("d", values).tobytes()
     alike = type(first) is not dict and values.count(first) == len(values)
     return (first,) if alike else list(values)
 
 
-def unpacked(data: bytes) -> Parsed:
-    """What `packed` made bytes of."""
-    (records, first, last, size, complete, cut), stamps, columns, keys, notices = marshal.loads(data)
-    column: array[float] = array("d")
-    column.frombytes(stamps)
-    times = column.tolist()
+def unpacked(data: bytes, table: Table | None = None, log: str = "") -> Parsed:
+    """What `packed` made bytes of. `table`: what rows mean, where there may be any; they are of that log."""
+    (records, first, last, size, complete, cut), (rows, texts), columns, keys, notices = marshal.loads(data)
     drafts: list[Any] = []
+    times: list[float] = []
     if columns:
-        columns.insert(1, times)
-        rows = zip(*[repeat(one[0]) if type(one) is tuple else one for one in columns])  # noqa: B905
-        drafts += map(_new, repeat(Event), rows)  # as many as there are times
+        column: array[float] = array("d")
+        column.frombytes(columns[1])
+        times = columns[1] = column.tolist()
+        lines = zip(*[repeat(one[0]) if type(one) is tuple else one for one in columns])  # noqa: B905
+        drafts += map(_new, repeat(Event), lines)  # as many as there are times
     for at, of in keys:
         drafts[at] = _new(Draft, (drafts[at], of))
     said = [Notice(what, args, blind) for what, args, blind in notices]
-    return Parsed(records, first, last, times, drafts, said, size, complete, cut)
+    found: Drafts = drafts
+    if rows:
+        assert table is not None
+        found, times = Batch(table, log, rows, texts, drafts), []
+    return Parsed(records, first, last, times, found, said, size, complete, cut)

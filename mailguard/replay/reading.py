@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from ..core.judge import Joiner
+from ..core.packed import Order
 from ..eventfile import facts, read
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
@@ -119,13 +120,14 @@ class Reading:
         lines = 0
         for parsed in executor.run(self._pieces(source), forward):
             done += self._take(source, parsed, done)
-            strange = strange and parsed.first is None and not parsed.times
+            strange = strange and parsed.first is None and not parsed.drafts
             lines += parsed.records
             if parsed.drafts:
-                stamps = running(parsed.times, newest)
-                self._orderly(source, order, parsed.times, stamps)
-                newest = stamps[-1]
-                yield Chunk(stamps, parsed.drafts)
+                met = parsed.order(newest)
+                if met.late:
+                    self._orderly(source, order, met)
+                newest = met.running[-1]
+                yield Chunk(met.running, parsed.drafts)
             if forward and parsed.complete:
                 break
         if self.progress is not None:
@@ -173,14 +175,12 @@ class Reading:
             self.progress.advance(size, parsed.records)
         return size
 
-    def _orderly(self, source: Source, order: _Order, times: list[float], stamps: list[float]) -> None:
-        if times == stamps:
-            return
-        behind = [stamp - time for stamp, time in zip(stamps, times, strict=True)]
-        order.late += len(behind) - behind.count(0.0)
-        furthest = max(behind)
+    def _orderly(self, source: Source, order: _Order, met: Order) -> None:
+        """Lines that stand behind later ones."""
+        order.late += met.late
+        furthest = met.furthest
         if furthest > order.furthest:
-            order.furthest, order.at = furthest, stamps[behind.index(furthest)]
+            order.furthest, order.at = furthest, met.at
         if furthest > _HALF_YEAR and source.yearless and source.year is None:
             if source.form == STDIN or source.path in self.counted:
                 return

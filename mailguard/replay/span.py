@@ -30,8 +30,8 @@ class Span:
         self._begun = False
         self._newest = 0.0
 
-    def look(self, item: Block | Records, times: list[float]) -> None:
-        """The next piece of the log, with the stamps of its events."""
+    def look(self, item: Block | Records, newest: float) -> None:
+        """The next piece of the log, with the newest stamp of its events (0: there are none)."""
         if isinstance(item, Records):
             for record in (*item.records[:1], *item.records[-1:]):
                 self._told.span(record.time)
@@ -41,8 +41,7 @@ class Span:
         if not self._begun:
             self._arrive(item)
             self._begun = self._first(item)
-        if times:
-            self._newest = max(self._newest, max(times))
+        self._newest = max(self._newest, newest)
         self._arrive(item)
         self._last(item)
 

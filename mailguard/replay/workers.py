@@ -131,13 +131,17 @@ class Processes:
                 piece, future = waiting.popleft()
                 try:
                     for part in marshal.loads(future.result()):
-                        yield unpacked(part)
+                        yield unpacked(part, self._parse().scanner.table, piece.path)
                 except Gone:
-                    if self._here is None:
-                        self._here = self._make()
-                    yield from self._here.parts(piece)
+                    yield from self._parse().parts(piece)
         finally:
             self._runs -= 1
+
+    def _parse(self) -> Parse:
+        """The parse stage of this process."""
+        if self._here is None:
+            self._here = self._make()
+        return self._here
 
     def _submit(self, worker: _Worker, piece: Piece) -> Future[Any]:
         future: Future[Any] = Future()

@@ -22,7 +22,7 @@ from mailguard.core.scanner import Scanner
 from mailguard.feeds.archives import zstd_module
 from mailguard.feeds.interface import LogOptions
 from mailguard.replay import Summary, replay
-from mailguard.replay.pieces import Parse, Piece, packed, unpacked
+from mailguard.replay.pieces import Parse, Piece, packed, together, unpacked
 from mailguard.replay.sources import PACKED, PLAIN
 from mailguard.replay.workers import Definitions, Processes
 from tests.engines import HERE
@@ -169,6 +169,10 @@ def test_a_piece_is_a_function_of_its_bytes(parsers: Sequence[Parser], log: Path
     assert a.drafts + b.drafts == parse(whole).drafts
     assert a.records + b.records == parse(whole).records
     assert unpacked(packed(b)) == b
+    parts = list(parse.parts(second))
+    assert isinstance(parts[0].drafts, list) is not parse.scanner.native
+    sent = [unpacked(packed(part), parse.scanner.table, str(log)) for part in parts]
+    assert together(parts) == together(sent) == b
 
 
 def test_a_part_of_a_compressed_log_can_be_asked_for_alone(parsers: Sequence[Parser], log: Path) -> None:
@@ -203,7 +207,7 @@ def test_a_worker_that_is_killed_loses_nothing(parsers: Sequence[Parser], log: P
     try:
         results: list[Any] = []
         for result in pool.run(iter(pieces), False):
-            results.append(result)
+            results.append(together([result]))
             if len(results) == 2:
                 for worker in pool._workers:
                     os.kill(worker.process.pid, signal.SIGKILL)

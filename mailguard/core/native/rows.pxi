@@ -183,3 +183,32 @@ def times_in(bytes rows):
     for at in range(count):
         times[at] = row[at].time
     return made
+
+
+def newest_in(bytes rows, double newest):
+    """The newest stamp of rows, or `newest` where that is newer."""
+    cdef Py_ssize_t count = PyBytes_GET_SIZE(rows) // <Py_ssize_t> sizeof(Row), at
+    cdef const Row *row = <const Row *> PyBytes_AS_STRING(rows)
+    for at in range(count):
+        if row[at].time > newest:
+            newest = row[at].time
+    return newest
+
+
+def order_of(bytes rows, double newest):
+    """How the stamps go on from `newest`: their running maximum, as the bytes of an array of doubles; how many are
+    below it; the furthest of these, in seconds, and the maximum there (the first such place)."""
+    cdef Py_ssize_t count = PyBytes_GET_SIZE(rows) // <Py_ssize_t> sizeof(Row), at, late = 0
+    cdef const Row *row = <const Row *> PyBytes_AS_STRING(rows)
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, count * sizeof(double))
+    cdef double *running = <double *> PyBytes_AS_STRING(made)
+    cdef double furthest = 0.0, where = 0.0
+    for at in range(count):
+        if row[at].time >= newest:
+            newest = row[at].time
+        else:
+            late += 1
+            if newest - row[at].time > furthest:
+                furthest, where = newest - row[at].time, newest
+        running[at] = newest
+    return made, late, furthest, where
