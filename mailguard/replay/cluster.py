@@ -202,7 +202,9 @@ class Cluster:
             except TimeoutError:
                 if self._closed or not self._workers():
                     raise Gone from None
-            except (*lost, CommClosedError, KilledWorker) as error:
+            except (*lost, CommClosedError, KilledWorker, UnboundLocalError, RuntimeError) as error:
+                # The last two are what distributed 2026.8 makes of a wait that is cancelled while it begins,
+                # and of a loop that ended. If `work` itself raised one, it will here as well, and be seen.
                 raise Gone from error
 
     def _pinned(self, log: _Log) -> str:

@@ -251,7 +251,7 @@ def test_workers_that_die_lose_nothing(
                 results.append(result)
                 if len(results) == 3:
                     for worker in list(made.workers.values())[:killed]:
-                        worker.auto_restart = False
+                        worker.close_gracefully()  # its nanny shall start no other in its place
                         os.kill(worker.pid, signal.SIGKILL)
             assert results == expected
         finally:
