@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from io import TextIOWrapper
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,11 +61,19 @@ def events_of(
 
     In a journal file, which has no lines, an entry's number stands for it.
     """
+    from mailguard.core.stamps import HALF_YEAR
     from mailguard.feeds.recorded import RecordedFeed
+    from mailguard.replay.cutting import years_of
 
     lines: dict[str, Lines] = {}
     entries: dict[str, int] = {}
     feed = RecordedFeed(files, options)
+    if options.year is None:
+        for log in feed.logs:
+            if (first := years_of(log.path, options)) is not None:
+                log.options = replace(options, year=first)
+                _tell(Notice("log-years", {"log": log.path, "year": first}))
+    newest = 0.0  # of standard input; infinite: nothing more to be said about it
     try:
         while (items := feed.next(None)) is not None:
             for item in items:
@@ -74,6 +84,11 @@ def events_of(
                     counter.begin(item)
                     for event in sessions.join(scanner.scan(item)):
                         yield counter.number(item, event.position), event
+                        if item.log == "-" and item.year is None:
+                            if event.time < newest - HALF_YEAR and newest != inf:
+                                newest = inf
+                                _tell(Notice("log-years-unknown", {"log": "-"}))
+                            newest = max(newest, event.time)
                     counter.end(item)
                 elif isinstance(item, Records):
                     before = entries.get(item.log, 0)
@@ -82,11 +97,13 @@ def events_of(
                         yield numbers[event.position], event
                     entries[item.log] = before + len(item.records)
                 elif isinstance(item, Notice):
-                    from mailguard.daemon.words import sentence
-
-                    click.echo(f"mailguard: {safe(sentence(item))}", err=True)
+                    _tell(item)
     finally:
         feed.close()
+
+
+def _tell(notice: Notice) -> None:
+    tell([notice])
 
 
 FILES = ("parquet", "jsonl", "csv")  # forms that can be replayed

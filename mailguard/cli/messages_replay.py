@@ -15,6 +15,10 @@ REPLAY: dict[str, str] = {
         "name them to read them"
     ),
     "notice.log-years": "{log} spans more than one year without naming it; it begins in {year}",
+    "notice.log-years-unknown": (
+        "{log} goes back by more than half a year: it spans several years without naming them, which cannot "
+        "be counted in a pipe; name the file itself, or the first year with --year"
+    ),
     "notice.log-clock": (
         "{log}: the clock was set back, by up to {span}, at {at}; {lines} event(s) after it count at "
         "their own time"

@@ -177,13 +177,22 @@ def rehearsal(
     **more: Any,
 ) -> Rehearsal:
     """A rehearsal on the logs that `paths` name. Raises OSError where one that was named cannot be read."""
+    from mailguard.replay.cutting import years_of
     from mailguard.replay.rehearsal import Rehearsal
-    from mailguard.replay.sources import find
+    from mailguard.replay.sources import STDIN, find
 
     since, until = more.get("since"), more.get("until")
     if since is not None and until is not None and since >= until:
         raise click.UsageError(text("replay.order", since="--from", until="--until"))
     found = find(paths, options)
+    for at, source in enumerate(found.sources):
+        if (
+            source.form == STDIN
+            and source.year is None
+            and (year := years_of(source.path, options)) is not None
+        ):
+            found.sources[at] = source._replace(year=year)  # it cannot be begun anew when a year turns out
+            found.say("log-years", source.path, year=year)
     executor = cluster_of(parsers) if found.sources else None
     return Rehearsal(found.sources, parsers, makers, options, told=found.notices, executor=executor, **more)
 

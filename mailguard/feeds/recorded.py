@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -57,9 +58,7 @@ class RecordedLog:
         self.journal = path.endswith((".journal", ".journal~"))
         self._mark: Mark | None = None
         self._cursor = b""
-        if arrival is None:
-            arrival = time.time() if path == "-" else os.stat(path).st_mtime
-        self.arrival = arrival
+        self.arrival = arrival_of(path) if arrival is None else arrival
         if path != "-":
             if is_pipe(os.stat(path).st_mode):
                 raise pipe_error(path)
@@ -270,6 +269,17 @@ class RecordedFeed:
     def close(self) -> None:
         """Stop. May be repeated."""
         self._items = iter(())
+
+
+def arrival_of(path: str) -> float:
+    """When the last line of a log was written; for a pipe: now. Raises OSError."""
+    if path != "-":
+        return os.stat(path).st_mtime
+    try:
+        state = os.fstat(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):  # closed, or none of the system's
+        return time.time()
+    return state.st_mtime if stat.S_ISREG(state.st_mode) else time.time()
 
 
 def _begin(file: Any) -> bytes:

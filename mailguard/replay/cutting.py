@@ -21,12 +21,14 @@ from ..core.stamps import Stamps
 from ..core.years import first_year
 from ..feeds.archives import BROKEN, open_packed
 from ..feeds.interface import LogOptions
+from ..feeds.recorded import arrival_of
 from .sources import PACKED, PLAIN, Source
 
 PIECE = 4 << 20  # bytes of a piece
 _LOOK = 1 << 14  # bytes looked at in one place
 _FAR = 1 << 20  # a line end is looked for that far
 _STEPS = 512  # places looked at to count the years
+_SHORT = 64  # bytes that hardly a line has less of: nearer to each other they need not be
 _NEAR = 4200.0  # seconds around the repeated hour
 _ABSOLUTE = re.compile(
     rb"(?:<\d{1,3}>)?(?:1 )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:[Zz]|[+-]\d\d)"
@@ -51,7 +53,7 @@ def spans(source: Source, options: LogOptions, piece: int = PIECE) -> tuple[list
     that had to be found out. Raises OSError."""
     size = source.size
     year = source.year
-    step = max(1024, min(1 << 20, size // _STEPS))
+    step = max(_SHORT, min(1 << 20, size // _STEPS))
     with open(source.path, "rb", buffering=0) as file:
         fd = file.fileno()
         counted = source.yearless
@@ -131,6 +133,19 @@ def _line_at(fd: int, offset: int, limit: int) -> _Seen | None:
     return None
 
 
+def years_of(path: str, options: LogOptions) -> int | None:
+    """The year of the first line of a log without years that spans more than one; None: the arrival tells it,
+    or nothing does. "-" is standard input, where that is a file."""
+    try:
+        arrival = arrival_of(path)
+        name = "/dev/stdin" if path == "-" else path
+        if not os.path.isfile(name):
+            return None
+        return whole_year(Source(name, PLAIN, arrival, os.stat(name).st_size, yearless=True), options)
+    except OSError:
+        return None
+
+
 def whole_year(source: Source, options: LogOptions) -> int | None:
     """The year of the first line of a file that has to be read whole for it (a compressed one); None where
     the arrival tells the same."""
@@ -144,7 +159,7 @@ def whole_year(source: Source, options: LogOptions) -> int | None:
         last = b""
         try:
             while piece := packed.read(1 << 16):
-                for at in range(0, len(piece), 1024):
+                for at in range(0, len(piece), 1024 if last or len(piece) == 1 << 16 else _SHORT):
                     begin = 0 if not at and not last else piece.find(b"\n", at) + 1
                     if begin or not last:
                         yield piece[begin : begin + 64]

@@ -188,7 +188,9 @@ class Reading:
 
     def _report(self, source: Source, order: _Order) -> None:
         """What there is to say about the order of a log that was read to its end."""
-        if order.furthest > _JUMP:
+        if order.furthest > _HALF_YEAR and source.form == STDIN and source.year is None:
+            self.tell(Notice("log-years-unknown", {"log": source.path}))
+        elif order.furthest > _JUMP:
             args = {"log": source.path, "lines": order.late, "seconds": order.furthest, "at": order.at}
             self.tell(Notice("log-clock", args))
         elif order.furthest > _DISORDER:

@@ -11,7 +11,6 @@ import glob
 import hashlib
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from ..feeds.exported import is_export
 from ..feeds.exports import is_table
 from ..feeds.interface import LogOptions
 from ..feeds.names import is_glob
+from ..feeds.recorded import arrival_of
 from ..model import Notice
 
 HEAD = 1 << 16  # bytes looked at to know what a file is
@@ -69,7 +69,7 @@ def find(paths: Sequence[str], options: LogOptions) -> Found:
     contents: dict[bytes, int] = {}
     for path, named in _expand(paths, found):
         if path == "-":
-            found.sources.append(Source(path, STDIN, time.time(), 0, year=options.year))
+            found.sources.append(Source(path, STDIN, arrival_of(path), 0, year=options.year))
             continue
         try:
             if is_pipe(os.stat(path).st_mode):

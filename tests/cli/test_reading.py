@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -271,3 +272,45 @@ def test_check_tells_where_the_alerts_command_runs(run: Any, tmp_path: Path) -> 
     assert said.code == 0
     assert "it has no network and cannot hand mail to this host" in said.out
     assert "cannot hand mail" not in run("check", "--config", "/dev/null").out
+
+
+YEARLESS = (
+    "{month} 15 10:49:20 mail1 postfix/smtpd[7]: warning: unknown[192.0.2.7]: "
+    "SASL LOGIN authentication failed: UGFzc3dvcmQ6"
+)
+
+
+def test_years_that_are_not_written(tmp_path: Path) -> None:
+    """A log without years that spans several of them: counted back from the time it was written last, of a
+    file by whatever way it comes; a pipe is told what to do instead."""
+    path = tmp_path / "mail.log"
+    months = ("Mar", "Jul", "Oct", "Jan", "May", "Sep", "Dec", "Feb", "Jun")  # 2023 to 2025
+    path.write_text("".join(YEARLESS.format(month=month) + "\n" for month in months))
+    os.utime(path, (1_750_100_000, 1_750_100_000))  # 2025-06-16
+    years = ["2023"] * 3 + ["2024"] * 4 + ["2025"] * 2
+
+    def read(command: str, *more: str, **given: Any) -> tuple[list[str], str]:
+        done = subprocess.run(
+            [*MAILGUARD, command, "-o", "json", *more], capture_output=True, text=True, check=True, **given
+        )
+        return done.stdout.splitlines(), done.stderr
+
+    packed = tmp_path / "mail.log.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    os.utime(packed, (1_750_100_000, 1_750_100_000))
+    ways: list[tuple[tuple[str, ...], dict[str, Any]]] = [((str(path),), {}), ((str(packed),), {})]
+    for more, given in (*ways, (("-",), {"stdin": path.open()})):
+        lines, said = read("events", *more, **given)
+        assert [json.loads(line)["time"][:4] for line in lines] == years
+        assert "begins in 2023" in said
+        if given:
+            given["stdin"] = path.open()
+        lines, said = read("replay", *more, **given)
+        assert json.loads(lines[-1])["summary"]["from"].startswith("2023-03-15")
+        assert "begins in 2023" in said
+    for command in ("events", "replay"):
+        lines, said = read(command, "-", input=path.read_text())
+        assert "--year" in said
+        lines, said = read(command, "--year", "2023", "-", input=path.read_text())
+        assert said.count("--year") == 0
+        assert "2023-03-15" in "".join(lines)
