@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,8 @@ from .config import config_option, settings_path
 from .eposts import USUAL, place_of, places
 from .messages import text
 from .moments import ago
-from .output import output_option, write_json, write_line, write_table
+from .output import columns, is_terminal, output_option, safe, write_json, write_line, write_table
+from .wide import wrap
 
 if TYPE_CHECKING:
     from mailguard.epost.audit import Finding
@@ -211,9 +213,24 @@ def _show(findings: Sequence[Finding], form: str) -> None:
                 }
             )
         return
-    columns = [text(f"column.{name}") for name in ("severity", "where", "found")]
     rows = [(text(f"audit.severity.{one.severity}"), one.where, sentence(one)) for one in ordered]
-    write_table(form, text("audit.title", count=len(rows)), columns, rows)
+    if form == "auto" and is_terminal():
+        write_line(text("audit.title", count=len(rows)))
+        for line in _laid_out(rows, get_terminal_size().columns):
+            write_line(line)
+    else:
+        write_table(form, "", (), rows)
+
+
+def _laid_out(rows: Sequence[tuple[str, str, str]], width: int) -> Iterator[str]:
+    """Findings as paragraphs: how grave, where (whole, that it can be copied), and below it the sentence."""
+    room = max((columns(severity) for severity, _, _ in rows), default=0) + 2
+    for severity, where, words in rows:
+        yield ""
+        lines = wrap(safe(words), max(width - room, 20))
+        head = severity + " " * (room - columns(severity))
+        yield head + (where or lines.pop(0))
+        yield from (" " * room + line for line in lines)
 
 
 # ---------------------------------------------------------------- prepare and compact
@@ -260,7 +277,12 @@ def prepare_(action: str, dry_run: bool, service_stopped: bool, allow: int, reje
 
 @command.command("compact")
 @_care_options
-def compact_(action: str, dry_run: bool, service_stopped: bool) -> None:
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Also rows with the value 0 that mailguard's list does not know: those of a list that was lost.",
+)
+def compact_(action: str, dry_run: bool, service_stopped: bool, unknown: bool) -> None:
     """Take mailguard's dead rows out of the tables; those of others stay, byte for byte.
 
     It rewrites the tables, so E-Post's services and the enforcer must be stopped. A copy of each table is
@@ -270,7 +292,7 @@ def compact_(action: str, dry_run: bool, service_stopped: bool) -> None:
 
     if not (service_stopped or dry_run):
         raise click.UsageError(text("epost.stop-first"))
-    _tell(compact(_driver(action), dry_run), "epost.compacted", dry_run)
+    _tell(compact(_driver(action), dry_run, unknown), "epost.compacted", dry_run)
 
 
 def _driver(name: str, more: str = "") -> Epost:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 EPOST: dict[str, str] = {
-    "column.severity": "severity",
-    "column.where": "where",
-    "column.found": "found",
     "epost.origin.auth": "auth lock-out by E-Post, {file} row {row}",
     "epost.origin.ip": "IP lock-out by E-Post, {file} row {row}",
     "epost.origin.hand": "written by hand, {file} row {row}",
@@ -78,6 +75,10 @@ EPOST: dict[str, str] = {
     "audit.row-star": "cut at the asterisk this names more than meant (192.0.2* is 192.0.20.1 too): {text}",
     "audit.row-host-bits": "bits are set to the right of the prefix: {text}",
     "audit.row-not-ascii": "letters that are not ASCII; it does nothing: {text}",
+    "audit.rows-unknown": (
+        "{count} row(s) in the form that mailguard writes are not in its list, so nobody withdraws them: "
+        "{names} (`mailguard epost compact --unknown` takes them out)"
+    ),
     "audit.caught": (
         "{pattern} keeps out {network} ({reason}){when}: take the row out, and put `{network}<TAB>true` on "
         "top"

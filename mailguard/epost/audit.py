@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from mailguard.epost import effect, tables
 from mailguard.epost.folders import Content, Counters, Spool
+from mailguard.epost.own import names, unknown
 from mailguard.model import Network
 from mailguard.notation import covers, format_network
 
@@ -56,6 +57,7 @@ def table_findings(
     if data and not data.endswith(b"\n"):
         yield Finding(WARNING, "table-no-end", f"{path}:{len(rows)}", {})
     yield from _limited(_flaws(path, foreign), path)
+    yield from _unknown(path, data, rows, own)
     yield from _limited(_caught(path, foreign, guarded, lock, now), path)
     yield from _limited(_behind(path, rows, lock, now), path)
     if any(row.kind == tables.TIMED and not row.iplock for row in foreign) and lock == 0:
@@ -80,6 +82,18 @@ def _summary(path: str, rows: Sequence[tables.Row], own: int, lock: float | None
             "newest": max(begun, default=None),
         },
     )
+
+
+def _unknown(
+    path: str, data: bytes, rows: Sequence[tables.Row], own: Collection[tuple[int, bytes]]
+) -> Iterator[Finding]:
+    """Rows in the form that mailguard writes and that are not in its list: of a list that was lost, or
+    somebody writes as it does."""
+    found = unknown("reject", data, {offset for offset, _ in own})
+    if found:
+        first = next(row.number for row in rows if row.offset == found[0][0])
+        args = {"count": len(found), "names": names("reject", [text for _, _, text in found])}
+        yield Finding(NOTE, "rows-unknown", f"{path}:{first}", args)
 
 
 def _flaws(path: str, rows: Iterable[tables.Row]) -> Iterator[Finding]:

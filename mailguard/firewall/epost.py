@@ -11,6 +11,7 @@ after a crash at any point `open` can put right what is not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
@@ -23,15 +24,15 @@ from mailguard.firewall.driver import Differences, Driver, expires
 from mailguard.firewall.epostcarve import Allowed
 from mailguard.firewall.epostdisk import Disk, explained
 from mailguard.firewall.epostfile import TableFile
+from mailguard.firewall.epostlook import Look
+from mailguard.firewall.epostplan import Plan
 from mailguard.firewall.epoststate import State
-from mailguard.firewall.epostwork import ADD, EXTEND, WITHDRAW, Operation, Work
+from mailguard.firewall.epostwork import ADD, WITHDRAW, Operation, Work
 from mailguard.firewall.interface import SCOPES, FirewallError, Standing
 from mailguard.model import Network, Notice
-from mailguard.notation import V6, format_duration, format_network
+from mailguard.notation import format_duration, format_network
 
 FILES = {**tables.FILES, "effect": effect.FILE}
-#: Ends of a row that differ by fewer seconds are the same.
-_SAME = 1.0
 
 
 class Epost(Driver):
@@ -60,7 +61,6 @@ class Epost(Driver):
         super().__init__(clock, ports)
         self.locks = dict(locks or {})
         self.caveat = ends_in_words({kind: self.locks.get(kind) for kind in kinds})
-        self.prefixes = prefixes
         disk = disk or Disk()
         end = b"\r\n" if crlf else b"\n"
         self.tables = [
@@ -68,7 +68,8 @@ class Epost(Driver):
         ]
         self.state = State(state)
         self.work = Work(self.tables, self.state, self._tell)
-        self._passing = Allowed(())
+        self.rows = Plan(self.tables, self.locks, prefixes, self._tell)
+        self.sight = Look(self.tables, self.state, self.work.written, self._tell)
         self._loaded = False
         self._restored = False  # before, nobody knows which rows are needed
         self._ends: list[tuple[float, Network]] = []  # heap; an entry may be out of date
@@ -79,7 +80,7 @@ class Epost(Driver):
 
     def plan(self, changes: Changes, now: float) -> list[Operation]:
         owners = dict.fromkeys(Network(address, prefix) for _, address, prefix in changes)
-        return [one for owner in owners for one in self._for_owner(owner, self._end(owner, now, changes))]
+        return [one for owner in owners for one in self.rows.changes(owner, self._end(owner, now, changes))]
 
     def _end(self, owner: Network, now: float, changes: Mapping[Key, float | None]) -> float | None:
         """When the last ban of a network ends, over all scopes; None: there is none."""
@@ -90,46 +91,6 @@ class Epost(Driver):
             if until is not None and until > now:
                 ends.append(until)
         return max(ends, default=None)
-
-    def _for_owner(self, owner: Network, until: float | None) -> list[Operation]:
-        """What must change so that exactly the rows wanted for a network stand."""
-        pieces = [] if until is None else self._passing.pieces(owner)
-        operations = []
-        for table in self.tables:
-            there = table.rows.get(owner, {})
-            if there:
-                wanted = set(pieces)
-                operations += [
-                    Operation(WITHDRAW, table.kind, owner, piece, 0.0)
-                    for piece in there
-                    if piece not in wanted
-                ]
-            for piece in pieces:
-                if until is None or not self._possible(table, piece):
-                    continue
-                text, slot = self._row(table, piece, until), there.get(piece)
-                if slot is None or (slot.text != text and abs(slot.until - until) >= _SAME):
-                    operations.append(Operation(ADD, table.kind, owner, piece, until, text))
-                elif slot.until != until:
-                    operations.append(Operation(EXTEND, table.kind, owner, piece, until, text))
-        return operations
-
-    def _possible(self, table: TableFile, piece: Network) -> bool:
-        """Whether this build understands such a row."""
-        if piece.address < V6 or self.prefixes or (piece.prefix == 128 and table.kind != "effect"):
-            return True
-        self._tell(
-            "ipv6",
-            f"{format_network(piece)} and other IPv6 networks cannot be kept out by E-Post's tables: this "
-            "build knows no IPv6 prefixes (ipv6_prefixes = false in the action)",
-        )
-        return False
-
-    def _row(self, table: TableFile, piece: Network, until: float) -> bytes:
-        if table.kind == "effect":
-            return effect.refusal(piece)
-        lock = self.locks.get(table.kind) or 0.0
-        return tables.reject_row(piece, None if until == FOREVER else until, lock)
 
     def apply(self, operations: Sequence[Operation]) -> None:
         self.work.do(operations)
@@ -159,19 +120,23 @@ class Epost(Driver):
             for key, until in saved.items()
             if until > now and key not in bans and key not in left_out
         ]
-        self._recognise()
+        away = self.sight.whole()
         ends: dict[Network, float] = {}
         for (_, address, prefix), until in (*bans.items(), *found):
             owner = Network(address, prefix)
             ends[owner] = max(until, ends.get(owner, 0.0))
+        if self.state.fresh and self.sight.adopt(self.rows.wanted(ends)):
+            self.state.settled()
         owners = {owner: None for table in self.tables for owner in table.rows} | ends
-        operations = [one for owner in owners for one in self._for_owner(owner, ends.get(owner))]
+        operations = [one for owner in owners for one in self.rows.changes(owner, ends.get(owner))]
         changes: Changes = {key: None for key, until in saved.items() if until <= now or key in left_out}
         changes |= {key: until for key, until in bans.items() if saved.get(key) != until}
         self.work.do(operations, changes)
         self._ends = [(until, owner) for owner, until in ends.items() if until != FOREVER]
         heapify(self._ends)
         self._restored = True
+        if away:  # also where nothing was to be changed in it
+            raise FirewallError("; ".join(away), later=True)
         return found
 
     def _load(self) -> Bans:
@@ -181,47 +146,33 @@ class Epost(Driver):
         saved, slots = self.state.load()
         for table in self.tables:
             table.reset(slots.get(table.path, ()))
+            table.past = dict.fromkeys(self.state.past(table.path))
         self.allowed = self.state.allowed()
-        self._passing = Allowed(self.allowed)
+        self.rows.passing = Allowed(self.allowed)
         self._loaded = True
         if self.state.broken:
             self._tell(
                 "state",
-                f"the list of own rows could not be read and was put aside as {self.state.broken}; rows "
-                "written before stand until they are removed by hand (`mailguard epost audit` shows them)",
+                f"the list of own rows could not be read and was put aside as {self.state.broken}; "
+                "it is begun anew",
             )
         return saved
-
-    def _recognise(self) -> None:
-        """What of the slots is true, from the tables themselves. A table that cannot be read is left out
-        here: whatever is to be changed in it fails then."""
-        for table in self.tables:
-            self._recognise_in(table)
-
-    def _recognise_in(self, table: TableFile) -> bool:
-        """False for a table that cannot be read."""
-        try:
-            with table.opened() as handle:
-                before = [(slot.number, slot.offset, slot.live) for slot in table.slots()]
-                table.recognise(table.content(handle))
-        except FirewallError:
-            return False
-        if before != [(slot.number, slot.offset, slot.live) for slot in table.slots()]:
-            self.state.replace(table.path, table.slots())
-        return True
 
     def _settle(self, now: float) -> None:
         """Look which rows count after a write that failed and may have been done all the same, or where a
         table could not be read before; the next `tick` withdraws those that no ban needs."""
         for table in self.tables if self._restored else ():
             doubtful = {slot.owner for slot in table.unsure if slot.owner is not None}
-            if doubtful and self._recognise_in(table):
+            if not doubtful:
+                continue
+            with contextlib.suppress(FirewallError):
+                self.sight.at(table)
                 for owner in doubtful:
                     heappush(self._ends, (now, owner))
 
     def remove(self) -> None:
         self._load()
-        self._recognise()
+        self.sight.whole()
         operations = [
             Operation(WITHDRAW, table.kind, slot.owner, slot.piece, 0.0, top=slot.top)
             for table in self.tables
@@ -231,7 +182,7 @@ class Epost(Driver):
         everything: Changes = dict.fromkeys([*self.state.load()[0], *self.desired.bans])
         self.work.do(operations, everything, [])
         self.allowed = []
-        self._passing = Allowed(())
+        self.rows.passing = Allowed(())
         self._ends = []
 
     def close(self, keep: bool) -> None:
@@ -245,39 +196,24 @@ class Epost(Driver):
     def set_allowed(self, networks: Sequence[Network]) -> None:
         """Cut them out of the rows; where lines are reserved at the top, name them there too."""
         self._load()
-        changed = set(networks) ^ set(self._passing.networks)
-        before, self._passing = self._passing, Allowed(networks)
+        changed = set(networks) ^ set(self.rows.passing.networks)
+        before, self.rows.passing = self.rows.passing, Allowed(networks)
         now = self.clock.now()
         try:
             owners = {Network(address, prefix) for _, address, prefix in self.desired.bans}
             operations = [
                 one
                 for owner in sorted(owners)
-                if self._passing.touches(owner, changed)
-                for one in self._for_owner(owner, self._end(owner, now, {}))
+                if self.rows.passing.touches(owner, changed)
+                for one in self.rows.changes(owner, self._end(owner, now, {}))
             ]
             for table in self.tables:
-                operations += self._unnamed(table, networks)
+                operations += self.rows.unnamed(table, networks)
             self.work.do(operations, None, networks)
-            self.work.do([one for table in self.tables for one in self._named(table, networks)])
+            self.work.do([one for table in self.tables for one in self.rows.named(table, networks)])
         except FirewallError:
-            self._passing = before
+            self.rows.passing = before
             raise
-
-    def _unnamed(self, table: TableFile, networks: Sequence[Network]) -> Iterable[Operation]:
-        """Withdraw the white-list rows of ours that are not wanted any more."""
-        for network in table.allowed:
-            if network not in networks:
-                yield Operation(WITHDRAW, table.kind, network, network, 0.0, top=True)
-
-    def _named(self, table: TableFile, networks: Sequence[Network]) -> Iterable[Operation]:
-        """White-list rows, as far as lines were reserved for them; they save from E-Post's own lock-outs."""
-        room = sum(len(slots) for (top, _), slots in table.free.items() if top)
-        for network in networks:
-            if room > 0 and network not in table.allowed and self._possible(table, network):
-                room -= 1
-                text = tables.allow_row(network)
-                yield Operation(ADD, table.kind, network, network, FOREVER, text, True)
 
     # ---- looking
 
@@ -302,7 +238,7 @@ class Epost(Driver):
             elsewhere: set[bytes] | None = None  # every line, when somebody moved some
             for owner in owners:
                 there = table.rows.get(owner, {})
-                for piece in self._passing.pieces(owner):
+                for piece in self.rows.passing.pieces(owner):
                     slot = there.get(piece)
                     if slot is not None and table.stands(data, slot):
                         continue
@@ -331,14 +267,14 @@ class Epost(Driver):
         return Differences(sorted(wrong), [], [])
 
     def _can(self, owner: Network) -> bool:
-        return any(self._possible(table, owner) for table in self.tables)
+        return any(self.rows.possible(table, owner) for table in self.tables)
 
     def mend(self, differences: Differences, now: float) -> None:
         self._settle(now)
-        self._recognise()
+        self.sight.whole()
         owners = {Network(address, prefix) for _, address, prefix in differences.wrong}
         self.work.do(
-            [one for owner in sorted(owners) for one in self._for_owner(owner, self._end(owner, now, {}))]
+            [one for owner in sorted(owners) for one in self.rows.changes(owner, self._end(owner, now, {}))]
         )
 
     # ---- ends
@@ -354,6 +290,10 @@ class Epost(Driver):
     def tick(self, now: float) -> float | None:
         """Withdraw what is over; when the next ban ends. Raises FirewallError: what failed is tried again."""
         self._settle(now)
+        looked, later = self.sight.due(now) if self._restored else ([], None)
+        for table in looked:
+            with contextlib.suppress(FirewallError):  # a look at all tables says so
+                self.sight.at(table)
         over = set()
         while self._ends and self._ends[0][0] <= now:
             over.add(heappop(self._ends)[1])
@@ -364,9 +304,9 @@ class Epost(Driver):
             if self.desired.bans.get((scope, owner.address, owner.prefix), FOREVER) <= now
         }
         operations = [
-            one for owner in sorted(over) for one in self._for_owner(owner, self._end(owner, now, keys))
+            one for owner in sorted(over) for one in self.rows.changes(owner, self._end(owner, now, keys))
         ]
-        if operations or keys:
+        if operations or keys or any(table.surplus for table in looked):
             try:
                 self.work.do(operations, keys)
             except FirewallError:
@@ -374,7 +314,8 @@ class Epost(Driver):
                     heappush(self._ends, (now, owner))
                 raise
             self.desired.commit(keys)
-        return self._ends[0][0] if self._ends else None
+        ends = self._ends[0][0] if self._ends else None
+        return min((time for time in (ends, later) if time is not None), default=None)
 
     # ---- what is said
 

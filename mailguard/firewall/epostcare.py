@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailguard.epost import effect, reserved
+from mailguard.epost import effect, own, reserved
+from mailguard.epost.own import BEGIN_BLOCK, END_BLOCK
 from mailguard.firewall.epost import Epost
 from mailguard.firewall.epostdisk import explained
 from mailguard.firewall.epostfile import Open, TableFile
@@ -23,7 +24,6 @@ from mailguard.firewall.interface import FirewallError
 
 #: Programs of E-Post on Unix, as /proc names them.
 _SERVICES = frozenset({"epstrd", "epstdd", "epstpop3d", "epstimap4d"})
-BEGIN_BLOCK, END_BLOCK = b"'mailguard: refusals begin", b"'mailguard: refusals end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,9 @@ def _effect(data: bytes, lines: int, end: bytes) -> tuple[bytes, int, int]:
     return head + block + rest, lines, place
 
 
-def compact(driver: Epost, dry: bool) -> list[Done]:
-    """Take out the dead rows of our own; lines that `reserve` set aside stay. Raises FirewallError."""
+def compact(driver: Epost, dry: bool, unknown: bool = False) -> list[Done]:
+    """Take out the dead rows of our own; lines that `reserve` set aside stay. With `unknown` also rows that
+    have the form of ours and are in no list. Raises FirewallError."""
     done = []
     with _alone(driver):
         for table in driver.tables:
@@ -131,11 +132,13 @@ def compact(driver: Epost, dry: bool) -> list[Done]:
                     for slot in slots
                     if table.kind != "effect" and not _is_reserve(data, slot.offset, len(slot.data))
                 }
+                if unknown:
+                    known = {slot.offset for slot in table.slots()}
+                    gone |= {(offset, length) for offset, length, _ in own.unknown(table.kind, data, known)}
                 fresh = reserved.compacted(data, sorted(gone))
                 copy = ""
                 if gone and not dry:
-                    for slots in table.free.values():
-                        slots[:] = [slot for slot in slots if (slot.offset, len(slot.data)) not in gone]
+                    table.drop(gone)
                     moves = [(offset + length, -length) for offset, length in gone]
                     copy = _replace(driver, table, handle, data, fresh, moves)
                 done.append(Done(table.path, len(data), len(fresh), len(gone), copy=copy))
@@ -155,6 +158,7 @@ def _alone(driver: Epost) -> Iterator[None]:
     try:
         for table in driver.tables:
             table.reset(slots.get(table.path, ()))
+            table.past = dict.fromkeys(driver.state.past(table.path))
         yield
     finally:
         driver.state.close()
@@ -192,5 +196,5 @@ def _replace(
         slot.offset += shift
     table.reset(slots)
     table.recognise(fresh)
-    driver.state.replace(table.path, table.slots())
+    driver.state.replace(table.path, table.slots(), table.fresh_past)
     return copy

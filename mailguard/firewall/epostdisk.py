@@ -19,8 +19,17 @@ BUSY = frozenset({errno.EBUSY, errno.EACCES, errno.ETXTBSY, errno.EAGAIN, errno.
 _PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16)
 
 
+#: Device, inode, size, time of the last change in nanoseconds.
+Stamp = tuple[int, int, int, int]
+
+
 class Disk:
     """Files by descriptor. Every method raises OSError."""
+
+    def stamp(self, path: str) -> Stamp:
+        """What differs after somebody changed a file."""
+        known = os.stat(path)
+        return known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns
 
     def open(self, path: str, append: bool = False) -> int:
         """An existing file, to change bytes in place (and read), or to append."""

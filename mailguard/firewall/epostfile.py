@@ -11,21 +11,24 @@ Nothing is changed before the bytes at its place were read and are what they sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mailguard.epost import effect
 from mailguard.epost.overlay import steps
+from mailguard.epost.own import block
 from mailguard.epost.reserved import ALLOWED, BEGINS, is_reserved
 from mailguard.epost.tables import LONGEST, line_end, lines
-from mailguard.firewall.epostdisk import Disk, explained, open_patiently
+from mailguard.firewall.epostdisk import Disk, Stamp, explained, open_patiently
 from mailguard.firewall.interface import FirewallError
 from mailguard.model import Network
 
 MARK = b"'"
 #: Bytes appended by one call at most, whole lines.
 _CHUNK = 1 << 16
+#: Rows of ours that are remembered after their place was used for another.
+MOST_PAST = 20_000
 #: Seconds to wait for the end of a line that somebody is writing, and how often.
 _UNFINISHED, _LOOKS = 0.01, 5
 _BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -85,6 +88,9 @@ class TableFile:
     surplus: list[Slot] = field(default_factory=list)  # in force, and another one is too
     unsure: list[Slot] = field(default_factory=list)  # not compared with the table yet, see `recognise`
     free: dict[tuple[bool, int], list[Slot]] = field(default_factory=dict)  # by `top` and length
+    past: dict[bytes, None] = field(default_factory=dict)  # rows of ours that no slot holds, oldest first
+    saved_anew: bool = False  # by somebody, as far as is known since the last look
+    fresh_past: list[bytes] = field(default_factory=list)  # of these: not in the state file yet
 
     # ---- opening
 
@@ -113,6 +119,13 @@ class TableFile:
         """All of it."""
         return self.disk.read(handle.change, self.disk.identity(handle.change)[2], 0)
 
+    def stamp(self) -> Stamp | None:
+        """What differs after somebody changed the table; None where it cannot be looked at."""
+        try:
+            return self.disk.stamp(self.path)
+        except OSError:
+            return None
+
     def _line_end(self, descriptor: int) -> bytes:
         head = self.disk.read(descriptor, 4096, 0)
         if head.startswith(_BOMS):
@@ -121,30 +134,52 @@ class TableFile:
 
     # ---- reading what stands
 
-    def recognise(self, data: bytes) -> None:
+    def recognise(self, data: bytes) -> list[Slot]:
         """Compare the slots with the file: which are in force, which are not, which are gone.
 
         A row in force that is not at its place but stands elsewhere as a line of its own was moved (somebody
         saved the file anew) and is followed there; rows that are the same byte for byte are interchangeable.
+
+        A row that was withdrawn and counts again comes from an old copy of the table that somebody saved over
+        it; it is returned, and is among what the next work withdraws.
         """
-        known = self.slots()
+        known = sorted(self.slots(), key=lambda slot: not slot.live)
         self.reset()
         taken: set[int] = set()
         lost: list[Slot] = []
+        revived: list[Slot] = []
         for slot in known:
             there = data[slot.offset : slot.offset + len(slot.data)]
             begins = slot.offset == 0 or data[slot.offset - 1 : slot.offset] == b"\n"
+            if slot.offset in taken:
+                continue  # one place, one row
             if not begins or there[1:] != slot.data[1:] or there[:1] not in (MARK, slot.data[:1]):
                 lost.append(slot)
                 continue
             if not slot.live and there[:1] != MARK:
-                continue  # somebody took the mark away: it is that person's row now
+                revived.append(slot)  # a row in force that was lost may be the same: see below
+                continue
             taken.add(slot.offset)
             slot.live = there[:1] != MARK
-            self._file(slot)
-        for slot in self.locate([slot for slot in lost if slot.live], data, taken):
-            self._file(slot)
+            self.file(slot)
+        found = self.locate([slot for slot in lost if slot.live], data, taken)
+        for slot in found:
+            self.file(slot)
+        followed = set(found)
+        for slot in lost:
+            if slot not in followed:
+                self.remember(slot.text)
+        revived = [slot for slot in revived if slot.offset not in taken]
+        for slot in revived:
+            slot.live = True
+            taken.add(slot.offset)
+        # Where all is in its place, such a row was appended by somebody else.
+        if lost or revived or self.saved_anew or not known:
+            revived += self._again_in_force(data, taken)
+        self.surplus += revived
+        self.saved_anew = False
         self._find_reserved(data, taken)
+        return revived
 
     def locate(self, lost: Sequence[Slot], data: bytes, taken: set[int] | None = None) -> list[Slot]:
         """Find rows in force where they stand now; those found, with their new places.
@@ -168,6 +203,37 @@ class TableFile:
                 found.append(slot)
         return found
 
+    def _again_in_force(self, data: bytes, taken: set[int]) -> list[Slot]:
+        """Rows of ours that were withdrawn long ago and stand where no slot is."""
+        found = []
+        # A hand writes refusals into effect.dat as we do; those between our marks are ours.
+        begin, end = block(data) if self.kind == "effect" else (-1, len(data))
+        for offset, length, text in lines(data[:end]):
+            if (
+                offset > begin
+                and text in self.past
+                and offset not in taken
+                and data.endswith(b"\n", offset, offset + length)
+            ):
+                taken.add(offset)
+                found.append(Slot(offset, data[offset : offset + length], True))
+        return found
+
+    def lose(self, slot: Slot) -> None:
+        """A place is not what it was: somebody saved the table anew, which the next look is about."""
+        self.saved_anew = True
+        self.remember(slot.text)
+
+    def remember(self, text: bytes) -> None:
+        """A row of ours that no slot holds any more."""
+        if text[1:].startswith(BEGINS[1:]):
+            return  # it never held one
+        self.past.pop(text, None)
+        self.past[text] = None
+        self.fresh_past.append(text)
+        while len(self.past) > MOST_PAST:
+            del self.past[next(iter(self.past))]
+
     def _find_reserved(self, data: bytes, taken: set[int]) -> None:
         place = data.find(BEGINS)
         while place >= 0:
@@ -179,7 +245,8 @@ class TableFile:
                 self.release(Slot(place, b"0" + line[1:], False, top=top))
             place = data.find(BEGINS, place + 1)
 
-    def _file(self, slot: Slot) -> None:
+    def file(self, slot: Slot) -> None:
+        """Know a slot as what it is now."""
         if not slot.live:
             self.release(slot)
             return
@@ -213,6 +280,14 @@ class TableFile:
         slot.live = False
         slot.owner = slot.piece = None
         self.free.setdefault((slot.top, len(slot.data)), []).append(slot)
+
+    def drop(self, places: Collection[tuple[int, int]]) -> None:
+        """Free places (offset, length) that are taken out of the file."""
+        for slots in self.free.values():
+            for slot in slots:
+                if (slot.offset, len(slot.data)) in places:
+                    self.remember(slot.text)
+            slots[:] = [slot for slot in slots if (slot.offset, len(slot.data)) not in places]
 
     def find(self, owner: Network, piece: Network, top: bool = False) -> Slot | None:
         """The row in force for a network, or the white-list row."""
@@ -297,7 +372,10 @@ class TableFile:
             filler = len(slot.data) - len(row)
             _check(row, wanted)
             data = row + (MARK + b"." * (filler - 1 - len(handle.end)) + handle.end if filler else b"")
-            if self._rewrite(handle, slot, data):
+            if not self._rewrite(handle, slot, data):
+                self.lose(slot)
+            else:
+                self.remember(slot.text)
                 slot.data = data
                 slot.owner, slot.piece, slot.until, slot.top = (
                     wanted.owner, wanted.piece, wanted.until, wanted.top,
@@ -359,7 +437,7 @@ class TableFile:
                 strayed.append(slot)
                 continue
             slot.live = True
-            self._file(slot)
+            self.file(slot)
         return strayed
 
     def withdraw(self, handle: Open, slots: Iterable[Slot]) -> list[Slot]:

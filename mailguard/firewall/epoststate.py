@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailguard.firewall.desired import FOREVER, Bans, Changes, Key, scope_number
-from mailguard.firewall.epostfile import Slot
+from mailguard.firewall.epostfile import MOST_PAST, Slot
 from mailguard.firewall.interface import SCOPES, FirewallError
 from mailguard.model import Network
 from mailguard.notation import format_network, parse_network
@@ -28,8 +28,9 @@ CREATE TABLE IF NOT EXISTS bans (
 CREATE TABLE IF NOT EXISTS slots (
     number INTEGER PRIMARY KEY, file TEXT NOT NULL, place INTEGER NOT NULL, data BLOB NOT NULL,
     live INTEGER NOT NULL, top INTEGER NOT NULL, owner TEXT, piece TEXT, until REAL);
+CREATE TABLE IF NOT EXISTS past (
+    number INTEGER PRIMARY KEY, file TEXT NOT NULL, text BLOB NOT NULL, UNIQUE (file, text));
 CREATE TABLE IF NOT EXISTS allowed (network TEXT PRIMARY KEY) WITHOUT ROWID;
-PRAGMA user_version = 1;
 """
 
 
@@ -39,6 +40,7 @@ class State:
 
     path: str
     broken: str = ""  # where a file that could not be read was put
+    fresh: bool = False  # whether it was begun anew: rows of before may stand that nobody knows
     _db: sqlite3.Connection | None = None
     _lock: int | None = None
 
@@ -81,6 +83,20 @@ class State:
             raise self._trouble(error) from error
         return sorted(network for network in found if network is not None)
 
+    def settled(self) -> None:
+        """The list is not fresh any more."""
+        self._open().execute("PRAGMA user_version = 1")
+        self.fresh = False
+
+    def past(self, file: str) -> list[bytes]:
+        """Rows that were ours in a file and that no slot holds any more, oldest first."""
+        db = self._open()
+        try:
+            found = db.execute("SELECT text FROM past WHERE file = ? ORDER BY number", (file,))
+            return [text for (text,) in found]
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
     def commit(
         self,
         bans: Changes | None = None,
@@ -88,11 +104,13 @@ class State:
         changed: Iterable[tuple[str, Slot]] = (),
         gone: Iterable[Slot] = (),
         allowed: Iterable[Network] | None = None,
+        past: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         """Write it all or nothing, and wait for the disk.
 
         `bans`: None is lifted. `enforced`: slots, with their file, that are about to be put in force;
-        `changed`: slots as they are; `gone`: slots that are none any more.
+        `changed`: slots as they are; `gone`: slots that are none any more; `past`: rows that no slot holds
+        any more.
         """
         db = self._open()
         try:
@@ -113,6 +131,7 @@ class State:
                 for slot in gone:
                     db.execute("DELETE FROM slots WHERE number = ?", (slot.number,))
                     slot.number = 0
+                self._put_past(db, past)
                 if allowed is not None:
                     db.execute("DELETE FROM allowed")
                     db.executemany(
@@ -135,15 +154,25 @@ class State:
             cursor = db.execute("INSERT INTO slots VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             slot.number = cursor.lastrowid or 0
 
-    def replace(self, file: str, slots: Iterable[Slot]) -> None:
-        """These are the slots of a file, and no others are."""
+    @staticmethod
+    def _put_past(db: sqlite3.Connection, past: Iterable[tuple[str, bytes]]) -> None:
+        """The newest of them stay."""
+        if db.executemany("INSERT OR REPLACE INTO past VALUES (NULL, ?, ?)", past).rowcount > 0:
+            db.execute(
+                "DELETE FROM past WHERE number <= (SELECT max(number) FROM past) - ?", (4 * MOST_PAST,)
+            )
+
+    def replace(self, file: str, slots: Iterable[Slot], past: Iterable[bytes] = ()) -> None:
+        """These are the slots of a file, and no others are. `past`: see `commit`."""
         db = self._open()
         try:
             with db:
                 db.execute("BEGIN IMMEDIATE")
                 db.execute("DELETE FROM slots WHERE file = ?", (file,))
-                for slot in slots:
+                # Those that have a number first: a new one must not get the number of another.
+                for slot in sorted(slots, key=lambda slot: not slot.number):
                     self._put(db, file, slot, slot.live)
+                self._put_past(db, [(file, text) for text in past])
         except sqlite3.Error as error:
             raise self._trouble(error) from error
 
@@ -184,6 +213,7 @@ class State:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.executescript(_SCHEMA)
+            self.fresh = db.execute("PRAGMA user_version").fetchone() == (0,)
         except sqlite3.Error:
             db.close()
             raise

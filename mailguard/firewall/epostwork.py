@@ -45,7 +45,13 @@ class Work:
         self._tell = tell
         self._failing: set[str] = set()  # kinds
         self._changed: list[tuple[str, Slot]] = []  # in the files already, not yet in the state file
-        self._gone: list[Slot] = []
+        self._gone: list[tuple[str, Slot]] = []
+
+    def written(self, path: str) -> None:
+        """The state file has all places of a table now, and no others; what was still to be written of them
+        is."""
+        self._changed = [one for one in self._changed if one[0] != path]
+        self._gone = [one for one in self._gone if one[0] != path]
 
     def do(
         self,
@@ -115,17 +121,20 @@ class Work:
                     slot.until = one.until
                     changed.append((table.path, slot))
         enforced = [(self.tables[kind].path, slot) for kind, slots in laid.items() for slot in slots]
-        gone = [slot for slot in self._gone if slot.number]
-        if not (bans or enforced or changed or gone or allowed is not None):
+        gone = [slot for _, slot in self._gone if slot.number]
+        past = [(table.path, text) for table in self.tables.values() for text in table.fresh_past]
+        if not (bans or enforced or changed or gone or past or allowed is not None):
             return
         try:
-            self.state.commit(bans, enforced, changed, gone, allowed)
+            self.state.commit(bans, enforced, changed, gone, allowed, past)
         except FirewallError:
             for kind, slots in laid.items():
                 for slot in slots:
                     self.tables[kind].release(slot)
             raise
         self._changed, self._gone = [], []
+        for table in self.tables.values():
+            table.fresh_past.clear()
 
     def _put_in_force(
         self, table: TableFile, handle: Open, operations: Iterable[Operation], laid: Sequence[Slot]
@@ -139,7 +148,9 @@ class Work:
             self._withdraw_elsewhere(table, handle, strayed)
         self._changed += [(table.path, slot) for slot in old if slot not in strayed]
         if moved:
-            self._gone += moved
+            for slot in moved:
+                table.lose(slot)
+            self._gone += [(table.path, slot) for slot in moved]
             raise FirewallError(f"{table.path}: somebody else changed it while a row was being written")
 
     def _withdraw_elsewhere(self, table: TableFile, handle: Open, strayed: Sequence[Slot]) -> None:
@@ -150,7 +161,8 @@ class Work:
         for slot in strayed:
             if slot not in found or slot in lost:
                 table.forget(slot)
-                self._gone.append(slot)
+                table.lose(slot)
+                self._gone.append((table.path, slot))
 
     def _conclude(self, kinds: Iterable[str], errors: dict[str, str]) -> None:
         for kind in kinds:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from mailguard import locale
 from mailguard.cli import epost as cli
 from mailguard.cli.epost import findings_of, sentence
 from mailguard.cli.eposts import Place
 from mailguard.cli.messages import MESSAGES
+from mailguard.cli.output import columns
 from mailguard.epost import audit, tables
 from mailguard.epost.filetime import to_filetime
 from mailguard.firewall.epost import Epost
@@ -273,3 +275,36 @@ def test_every_finding_has_a_sentence() -> None:
 
     for name in re.findall(r'(?:SEVERE|WARNING|NOTE|UNSEEN), "([a-z-]+)"', source):
         assert f"audit.{name}" in MESSAGES
+
+
+def test_rows_in_our_form_that_no_list_has_are_named(site: Site) -> None:
+    """Those of a list that was lost; not those that a hand writes, nor what ended or is a comment."""
+    site.table(b"198.51.100.1\n198.51.100.2\t\n'198.51.100.3\t0\n198.51.100.4\t133977293793391816\n")
+    assert "rows-unknown" not in site.found()
+    site.table(b"198.51.100.1\n198.51.100.5\t0\n2001:db8::/64\t0\n198.51.100.6\t0\tiplock\n")
+    assert site.found()["rows-unknown"] == ["rejectsmtpip.dat:2"]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("width", [40, 80, 132])
+def test_findings_fit_the_terminal(
+    site: Site, monkeypatch: pytest.MonkeyPatch, language: str, width: int
+) -> None:
+    """No line is wider than the terminal but one that holds a path, which stands whole with its line number
+    at the end of a line; wide characters count twice, and all sentences begin in one column."""
+    monkeypatch.setattr(cli, "is_terminal", lambda: True)
+    monkeypatch.setattr(cli, "get_terminal_size", lambda: os.terminal_size((width, 24)))
+    site.table(b"192.0.2.0/24\t0\n192.0.2*\n198.51.100.5\t0\nnonsense\n" * 3)
+    arguments = ["--program", str(site.program), "--spool", str(site.spool), "--own", "192.0.2.20"]
+    locale.use(language)
+    try:
+        said = CliRunner().invoke(cli.command, ["audit", *arguments]).output
+    finally:
+        locale.use("en")
+    lines = said.splitlines()
+    paths = [line for line in lines if str(site.program) in line or str(site.spool) in line]
+    assert any(line.endswith("rejectsmtpip.dat:1") for line in paths)
+    assert all(columns(line) <= width for line in lines if line not in paths)
+    sentences = [line for line in lines if line.startswith("  ")]
+    assert len({len(line) - len(line.lstrip()) for line in sentences}) == 1
+    assert ("行" in said) == (language == "ja")

@@ -91,7 +91,7 @@ def test_what_was_said_with_the_way_to_ban_is_not_said_again(
     def refuse(*_: Any) -> None:
         raise FirewallError(reason, later=True)
 
-    opens, recording.open = recording.open, refuse  # type: ignore[method-assign]
+    opens, recording.open = recording.open, refuse  # type: ignore[assignment,method-assign]
     made = guard.Guard.__init__
 
     def told(self: Any, *args: Any, **named: Any) -> None:
@@ -112,6 +112,6 @@ def test_any_other_failure_at_the_start_ends_it(place: Place) -> None:
     def refuse(*_: Any) -> None:
         raise FirewallError("no such chain")
 
-    place.firewall.open = refuse  # type: ignore[method-assign]
+    place.firewall.open = refuse  # type: ignore[assignment,method-assign]
     with pytest.raises(FirewallError, match="no such chain"):
         place.start()
