@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -252,6 +252,94 @@ def test_lines_behind_an_effect_are_written_with_it() -> None:
     paper = Paper([hit(1)])
     paper.loop.run()
     assert [line["line"] for line in paper.ledger.answers.why(net(1), T)["lines"]] == ["a line"]
+
+
+class AheadFirewall(PaperFirewall):
+    """Begins when it is told to, and holds the ban once somebody waited for it."""
+
+    def __init__(self, diary: list[str]):
+        super().__init__(diary)
+        self.begun: list[Network] = []
+        self.able = True
+        self._waiting: set[Network] = set()
+
+    def begin(self, network: Network, scope: str, until: float, now: float) -> bool:
+        self.diary.append("begin")
+        if self.able:
+            self.begun.append(network)
+            self._waiting.add(network)
+        return self.able
+
+    def _do(self, word: str) -> None:
+        self.held |= self._waiting
+        self._waiting.clear()
+        super()._do(word)
+
+
+class AheadJudge(PaperJudge):
+    """Says the first ban of a batch before it is decided, and those in `wrong`, which are never decided."""
+
+    def __init__(self, diary: list[str], tell: Callable[[int, int, str, float], None]):
+        super().__init__(diary)
+        self.tell = tell
+        self.wrong: list[int] = []
+
+    def feed(self, items: list[Item], now: float) -> list[Effect]:
+        for number in self.wrong:
+            self.tell(*net(number), "mail", now + 600)
+        for item in items:
+            assert isinstance(item, Events)
+            for one in item.events:
+                assert one.source is not None
+                self.tell(one.source, 32, "mail", one.time + 600)
+        return super().feed(items, now)
+
+
+class TestAhead:
+    def paper(self, batches: list[list[Item]]) -> tuple[Paper, AheadFirewall, AheadJudge]:
+        paper = Paper(batches)
+        paper.loop.gate.firewall = firewall = AheadFirewall(paper.diary)
+        paper.loop.judge = judge = AheadJudge(paper.diary, paper.loop.gate.ahead)
+        return paper, firewall, judge
+
+    def test_the_firewall_begins_before_the_judge_is_done(self) -> None:
+        """One of a batch; all stand when the batch is over; the next batch has its own."""
+        paper, firewall, _ = self.paper([hit(1, 2), hit(3)])
+        assert paper.loop.step()
+        assert paper.diary == ["begin", "judge", "impose", "record", "tell"]
+        assert firewall.held == {net(1), net(2)}
+        assert paper.loop.step()
+        assert firewall.begun == [net(1), net(3)]
+
+    def test_what_was_not_decided_is_taken_back(self) -> None:
+        """Also where nothing else follows from the batch."""
+        paper, firewall, judge = self.paper([hit(1), [Events([])]])
+        judge.wrong = [9]
+        assert paper.loop.step()
+        assert firewall.held == {net(1)}
+        assert paper.loop.step()
+        assert firewall.begun == [net(9), net(9)]
+        assert firewall.held == {net(1)}
+        assert paper.diary[-1] == "lift"
+
+    def test_nothing_begins_behind_open_doors(self) -> None:
+        """Paused, after a panic, and while the firewall is away."""
+        paper, firewall, _ = self.paper([hit(1), hit(2), hit(3), hit(4)])
+        paper.loop.gate.pause(T + 100)
+        assert paper.loop.step()
+        paper.loop.gate.paused_until = None
+        paper.loop.gate.panic()
+        firewall.broken = 3
+        for _ in range(3):  # the first ban after a panic: it is opened, which fails
+            assert paper.loop.step()
+        assert "open" in paper.diary
+        assert "begin" not in paper.diary
+
+    def test_a_firewall_that_cannot_is_asked_the_usual_way(self) -> None:
+        paper, firewall, _ = self.paper([hit(1)])
+        firewall.able = False
+        assert paper.loop.step()
+        assert firewall.held == {net(1)}
 
 
 class TestFirewallFails:

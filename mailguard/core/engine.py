@@ -13,7 +13,7 @@ there and goes no further; else every lane records it; whatever fires is decided
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +143,7 @@ class Engine:
         self.brief = False  # offences carry no list of evidence
         self._twin = twins.choose("engine", native)
         self._feeder: Any = None
+        self._tell: Callable[[int, int, str, float], None] | None = None
         self.rewire()
 
     def rewire(self) -> None:
@@ -150,7 +151,7 @@ class Engine:
         if self._twin is None:
             return
         self._gather()
-        self._feeder = self._twin.Feeder(self)
+        self._feeder = self._twin.Feeder(self, self._tell)
         self._unfold = self._twin.unfold
         self.book.stale = self._twin.stale_earned, self._twin.stale_logins
         for lane in self.lanes:
@@ -159,6 +160,13 @@ class Engine:
             table.rows = self._twin.Shelf(table).changes
         # In place of the methods, so that no call goes through Python on its way.
         self.feed, self.feed_many = self._feeder.feed, self._feeder.feed_many  # type: ignore[method-assign]
+
+    def foretell(self, tell: Callable[[int, int, str, float], None]) -> None:
+        """From now on call `tell(address, prefix, scope, until)` for a ban that will follow, as soon as that
+        is certain; all that is to be decided and worded comes after. Not for every ban, and never without
+        the compiled twin."""
+        self._tell = tell
+        self.rewire()
 
     def run(self, prepared: Any) -> list[Effect]:
         """What follows from prepared events, for an engine that has seen nothing yet; see `rehearsal`."""

@@ -9,6 +9,8 @@ from ..model import Ban, Effect, Impose, Lift, Network, Notice
 from .ports import Clock, Firewall, Pace, Place, Retry
 
 Due = Callable[[float], list[Ban]]
+#: `Firewall.begin`, where there is one: ask for a ban without waiting for it; True: `impose` will.
+Begin = Callable[[Network, str, float, float], bool]
 
 
 class Gate:
@@ -32,6 +34,7 @@ class Gate:
         self._say = say
         self._errors = errors
         self._owed: dict[Place, Ban | None] = {}  # None: a lift
+        self._begun: Place | None = None  # what `ahead` asked for
         self._lost = False  # the table itself is gone: `open` again
         self._panicked = False  # opened by `panic`: the first ban afterwards opens the firewall again
         self._allowed: list[Network] = []
@@ -48,6 +51,21 @@ class Gate:
                 self._lost = True  # to come back with the whole
                 self._failed(error)
 
+    def ahead(self, address: int, prefix: int, scope: str, until: float) -> None:
+        """The judge will impose this ban: the firewall may begin. `apply` waits for both, and takes back what
+        the judge did not decide after all."""
+        if self._begun is not None or self._panicked or self.paused_until is not None or self.retry.failing:
+            return
+        begin: Begin | None = getattr(self.firewall, "begin", None)
+        network = Network(address, prefix)
+        if begin is not None and begin(network, scope, until, self._clock.now()):
+            self._begun = network, scope
+
+    @property
+    def begun(self) -> bool:
+        """`apply` is waited for."""
+        return self._begun is not None
+
     def apply(self, effects: Sequence[Effect], now: float) -> None:
         """Do what the effects ask, or owe it."""
         wanted: dict[Place, Ban | None] = {}
@@ -56,6 +74,9 @@ class Gate:
                 wanted[effect.ban.network, effect.ban.scope] = effect.ban
             elif isinstance(effect, Lift):
                 wanted[effect.network, effect.scope] = None
+        if self._begun is not None:
+            wanted.setdefault(self._begun, None)
+            self._begun = None
         if not wanted:
             return
         if self.paused_until is not None:

@@ -9,7 +9,7 @@ dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Protocol
 
@@ -163,6 +163,10 @@ class Judge:
             if self._keep and event.kind in HOSTILE:
                 self._keep_lines([event])
             yield event
+
+    def foretell(self, tell: Callable[[int, int, str, float], None]) -> None:
+        """Say bans before they are decided, as far as possible; see `Engine.foretell`."""
+        self.engine.foretell(tell)
 
     def take_evidence(self) -> list[Event]:
         """The hostile events since the last call, with their raw lines where the scanner keeps them."""

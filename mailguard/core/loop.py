@@ -89,6 +89,8 @@ class Loop:
                 notes.ledger.evidence(hostile)
         if effects:
             self.carry_out(effects, now)
+        elif self.gate.begun:
+            self.gate.apply(effects, now)
         for request in asked:
             self._answer(request, now)
         monotonic = self.clock.monotonic()

@@ -60,6 +60,11 @@ class Door:
     def impose(self, bans: Sequence[Ban], now: float) -> None:
         self.inner.impose(bans, now)
 
+    def begin(self, network: Network, scope: str, until: float, now: float) -> bool:
+        """See `RemoteFirewall.begin`; no other firewall can."""
+        begin = getattr(self.inner, "begin", None)
+        return begin is not None and begin(network, scope, until, now)
+
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
         self.inner.lift(networks)
 

@@ -144,6 +144,7 @@ class Guard:
         self.meter = measure(self)  # not before: what was written meanwhile is read at once
         # From here on nothing is lost: a guard that is killed goes on from this checkpoint.
         self.loop.checkpoint()
+        self.judge.foretell(self.loop.gate.ahead)
         garbage.seldom()
         sys.setswitchinterval(0.0005)  # the ledger's thread gives way quickly
         self.notifier.ready(self.desk.line())
@@ -343,6 +344,7 @@ class Guard:
         if loaded.settings.general.mode != stated and self.options.enforce is None:
             judge.enforcing = loaded.settings.general.mode == "enforce"
         self.judge = self.loop.judge = judge
+        judge.foretell(self.loop.gate.ahead)
         self.scanner = scanner
         before, self.loaded, self.logs = self.loaded.settings, loaded, tuple(logs)
         before_sources = self.feed.sources

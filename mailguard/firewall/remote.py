@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from mailguard.clock import Clock, SystemClock
 from mailguard.firewall import native, wire
@@ -57,6 +58,7 @@ class RemoteFirewall:
         self._opened = False  # once at least
         self._many = 0  # bans of the last `open`
         self._owed = 0  # sequence number of a request that was not answered in time; 0: none
+        self._begun: tuple[int, Key, float] | None = None  # a ban that was sent: number, key and end
         self._clock: Clock = clock or SystemClock()
         self._socket: socket.socket | None = None
         self._compiled = native.load()
@@ -96,7 +98,44 @@ class RemoteFirewall:
         self._answer(self._sequence, _READING + _EACH * self._many)
         self._opened = True
 
+    def begin(self, network: Network, scope: str, until: float, now: float) -> bool:
+        """Ask for one ban without waiting: `impose` of the same one waits for the answer, and so does
+        whatever else is asked. False: it cannot be done that way now, and nothing was asked."""
+        connection = self._socket
+        if self._compiled is None or connection is None or not self._opened or until <= now:
+            return False
+        if self._owed or self._begun is not None or not self._frames.idle:
+            return False
+        self._sequence += 1
+        key = key_of(network, scope)
+        try:
+            began: bool = self._compiled.begin(
+                connection.fileno(), self._sequence, *key, min(until - now, wire.LONGEST)
+            )
+        except OSError as error:
+            self._lose(_why(error))  # `impose` says so
+            return False
+        if began:
+            self._begun = self._sequence, key, until
+        return began
+
+    def _finish(self) -> tuple[Key, float] | None:
+        """Wait for the answer to `begin`; the ban that stands now, None where none was begun."""
+        begun, self._begun = self._begun, None
+        connection = self._socket
+        if begun is None or connection is None:
+            return None
+        sequence, key, until = begun
+        self._wait(socket.SO_RCVTIMEO, self._short)
+        self._heard(sequence, self._compiled.finish, connection.fileno(), sequence)
+        return key, until
+
     def impose(self, bans: Sequence[Ban], now: float) -> None:
+        if self._begun is not None:
+            stands = self._finish()
+            bans = [ban for ban in bans if (key_of(ban.network, ban.scope), ban.until) != stands]
+            if not bans:
+                return
         if len(bans) == 1 and self._one(bans[0], now):
             return
         for body in wire.pack_bans(_living(changes_of_bans(bans, now)), now):
@@ -117,8 +156,13 @@ class RemoteFirewall:
             self._answer(sequence, self._short)
             return True
         seconds = min(until - now, wire.LONGEST)
+        self._heard(sequence, self._compiled.ask, connection.fileno(), sequence, *key, seconds)
+        return True
+
+    def _heard(self, sequence: int, hear: Callable[..., bytes | None], *args: Any) -> None:
+        """Have compiled code wait for the answer to a ban. Raises FirewallError."""
         try:
-            came = self._compiled.ask(connection.fileno(), sequence, *key, seconds)
+            came = hear(*args)
         except BlockingIOError:
             self._owed = sequence
             raise FirewallError(_SILENT) from None
@@ -126,7 +170,6 @@ class RemoteFirewall:
             raise self._lose(error.strerror or str(error)) from error
         if came is not None:
             self._answer(sequence, self._short, came)
-        return True
 
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
         for body in wire.pack_places(key_of(network, scope) for network, scope in networks):
@@ -172,6 +215,7 @@ class RemoteFirewall:
     def notices(self) -> list[Notice]:
         if self._socket is not None:
             with contextlib.suppress(FirewallError):  # a notice says so
+                self._finish()
                 self._read_all(self._socket)
         told, self._notices = self._notices, []
         return told
@@ -188,6 +232,7 @@ class RemoteFirewall:
                 raise FirewallError(reason, lost=True) from error
             self._socket.setblocking(True)
             self._owed = 0
+            self._begun = None
             self._frames = wire.Frames(wire.ANSWERED)
             # A loss that is mended is no news any more.
             self._notices = [notice for notice in self._notices if notice.id != "firewall-lost"]
@@ -200,6 +245,7 @@ class RemoteFirewall:
 
     def _settled(self) -> None:
         """Raises FirewallError while an answer is still owed."""
+        self._finish()
         if self._owed and self._socket is not None:
             self._read_all(self._socket)
             if self._owed:
@@ -303,6 +349,7 @@ class RemoteFirewall:
             self._socket.close()
             self._socket = None
             self._owed = 0
+            self._begun = None
             self._waits.clear()
 
 

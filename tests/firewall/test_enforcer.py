@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from mailguard import enforcer
 from mailguard.enforcer import Enforcer, spawn
-from mailguard.firewall import remote, wire
+from mailguard.firewall import native, remote, wire
 from mailguard.firewall.desired import Bans
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to, only_once
-from mailguard.model import Network
+from mailguard.model import Ban, Network
 from mailguard.notation import parse_network
 
 
@@ -475,3 +475,37 @@ def test_a_hundred_thousand_bans_come_back(enforced: RemoteFirewall, helpers: An
     enforced.open(bans, time.time())
     assert {place for place, _ in enforced.banned()} == {one.network for one in (*bans, *more)}
     assert enforced.notices() == []
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(native.load() is None, reason="the compiled module is not built: make native")
+def test_a_ban_that_was_begun() -> None:
+    """`impose` of it and all other calls wait for its answer; one at a time; not where nothing is open; one
+    that is imposed with another end has that; an enforcer that went meanwhile is lost."""
+    served = Served()
+    firewall = RemoteFirewall(only_once(served.ours), patience=10)
+    now, scope = time.time(), "mail"
+    one, two = network("192.0.2.1"), network("192.0.2.2")
+    assert not firewall.begin(one, scope, now + 60, now)
+    firewall.open([], now)
+    assert not firewall.begin(one, scope, now, now)
+    assert firewall.begin(one, scope, now + 60, now)
+    assert not firewall.begin(two, scope, now + 60, now)
+    firewall.impose([Ban(one, now, now + 60, scope=scope), Ban(two, now, now + 60, scope=scope)], now)
+    assert set(firewall.banned()) == {(one, scope), (two, scope)}
+    firewall.lift([(one, scope), (two, scope)])
+    assert firewall.begin(one, scope, now + 60, now)
+    assert firewall.notices() == []
+    firewall.impose([Ban(one, now, now + 600, scope=scope)], now)
+    (stands,) = firewall.banned().values()
+    assert stands.expires == pytest.approx(now + 600, abs=5)
+    assert firewall.begin(two, scope, now + 60, now)
+    firewall.lift([(two, scope)])
+    assert set(firewall.banned()) == {(one, scope)}
+    assert firewall.begin(two, scope, now + 60, now)
+    served.ours.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(FirewallError) as error:
+        firewall.impose([Ban(one, now, now + 60, scope=scope)], now)
+    assert error.value.lost
+    assert [notice.id for notice in firewall.notices()] == ["firewall-lost"]
+    served.end()

@@ -240,11 +240,30 @@ def test_the_judge_asks_as_python_would(host: tuple[int, int], scope: int, secon
         asked = wire.read_one(memoryview(sent), 0.0)
         assert asked == (9, (scope, *host), seconds)
         assert came == (None if answer == wire.frame(wire.ACK, 9) else answer)
+        assert hot.begin(ours.fileno(), 9, scope, *host, seconds)
+        assert theirs.recv(4096) == sent
+        theirs.send(answer)
+        assert hot.finish(ours.fileno(), 9) == came
     thread = threading.Thread(target=theirs.close)
     thread.start()
     with suppress(OSError):  # it was gone before anything could be sent, or with our frame unread
         assert hot.ask(ours.fileno(), 9, scope, *host, seconds) == b""
     thread.join()
-    with pytest.raises(OSError):
-        hot.ask(ours.fileno(), 9, scope, *host, seconds)
+    for ask in (hot.ask, hot.begin):
+        with pytest.raises(OSError):
+            ask(ours.fileno(), 9, scope, *host, seconds)
     ours.close()
+
+
+def test_what_finds_no_room_is_not_begun() -> None:
+    """Nothing is sent in part, and nothing waits; no answer in time is said."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 50_000))
+    with pytest.raises(BlockingIOError):
+        hot.finish(ours.fileno(), 1)
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(4096), socket.MSG_DONTWAIT)
+    assert hot.begin(ours.fileno(), 1, 0, 0xC0000207, 32, 60.0) is False
+    ours.close()
+    theirs.close()

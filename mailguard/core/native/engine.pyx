@@ -19,10 +19,11 @@ from libc.math cimport INFINITY, floor, fmod, isinf
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ...model import HOSTILE, VALUE_FIELD, Evidence
+from ...model import HOSTILE, VALUE_FIELD, Evidence, Network
 from ...notation import V6
 from ..detectors import KIND_NUMBER, SCOPE_NUMBER, SCOPES
 from ..names import UNNAMED
+from ..policy import FORGIVEN, SLOW
 from ..quota import Quota
 from ..window import View
 
@@ -32,7 +33,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 2
+INTERFACE = 3
 
 cdef object new_tuple = tuple.__new__
 
@@ -50,6 +51,7 @@ cdef frozenset USUAL = frozenset({"mail_accepted", "mail_bounced"})  # as engine
 
 
 cdef class Feeder
+cdef class Foresight
 cdef class Prepared
 
 
@@ -165,6 +167,7 @@ cdef class Happening:
 
 include "lanes.pxi"
 include "prepared.pxi"
+include "foresight.pxi"
 
 
 cdef class Feeder:
@@ -178,12 +181,14 @@ cdef class Feeder:
     cdef Ledger ledger
     cdef Hashing hashing
     cdef Happening event
+    cdef Foresight foresight  # None: nobody wants to know bans before they are decided
     cdef public int64_t events, hostile, under_ban
     cdef int64_t sweep_in
     cdef double clock, soonest
     cdef uint8_t failure
 
-    def __init__(self, object engine):
+    def __init__(self, object engine, object tell=None):
+        """`tell`: see `Engine.foretell`."""
         cdef Track track
         cdef Route route
         self.engine, self.bans, self.policy, self.slow = engine, engine.bans, engine.policy, engine.feed_slowly
@@ -209,6 +214,10 @@ cdef class Feeder:
                 route.strangers = [tracks[id(lane)] for lane in found[0]]
                 route.known = [tracks[id(lane)] for lane in found[1]]
         self.by_kind = list(self.routes.values())
+        if tell is not None:
+            self.foresight = Foresight(self, tell)
+            for track in self.tracks:
+                track.foresight = self.foresight if track.form == SOURCE else None
 
     def run(self, Prepared prepared):
         """What follows from all that is prepared; for an engine that has seen nothing yet."""
@@ -398,6 +407,8 @@ cdef class Feeder:
                 other = here.alias()
                 known = other != 0 and self.ledger.known(other, here.who, here.record.time)
         flags = here.record.flags | KNOWN if known else here.record.flags
+        if self.foresight is not None:
+            self.foresight.free = True
         for track in here.route.known if known else here.route.strangers:
             if here.prepared and not here.lanes >> track.form & 1:
                 continue
@@ -405,6 +416,8 @@ cdef class Feeder:
                 continue
             fired = track.feed(here, flags, self.clock)
             if fired is not None:
+                if self.foresight is not None:
+                    self.foresight.free = False
                 settled = settled or []
                 settled += [(track.lane, one) for one in fired]
         if settled is not None:

@@ -23,6 +23,7 @@ cdef class Track:
     cdef list completing  # kind number -> list of Watcher, or None
     cdef list unless  # kind number -> conditions
     cdef dict numbers  # a condition -> its bit in the `Prepared` that is run
+    cdef Foresight foresight  # of a lane by source, where somebody wants to know
     cdef set live  # scouting: the keys that may fire; None: not scouting
     cdef Py_ssize_t[256] least
 
@@ -140,8 +141,12 @@ cdef class Track:
                 if self.live is not None:
                     self.live.add(key)
                     return None
+                if self.foresight is not None and self.foresight.free:
+                    self.foresight.look(watcher, event, key, data, size)
                 found = watcher.watch.look(key, View(made), size - 1)
                 if found is not None:
+                    if self.foresight is not None:
+                        self.foresight.free = False  # what it brings comes first
                     fired = fired or []
                     fired.append(found)
         return fired

@@ -98,6 +98,10 @@ cdef class Watcher:
         found = PyDict_GetItemWithError(marks, key)
         return -INFINITY if found == NULL else PyFloat_AsDouble(<object>found)
 
+    cdef inline bint fits(self, const char *data, Py_ssize_t index, uint8_t mask) noexcept:
+        """The record counts."""
+        return self.counts[kind_at(data, index)] and flags_at(data, index) & mask == self.want
+
     cdef bint may_fire(self, object key, const char *data, Py_ssize_t size, double at, bint newest) except *:
         """Could the window that ends at `at` fulfil the `Ask`? False is certain. `newest`: the last record is
         the event in question."""

@@ -21,13 +21,16 @@ cdef extern from "<poll.h>" nogil:
     int poll(pollfd *waited, unsigned long count, int timeout)
     short POLLIN
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
 cdef extern from "<errno.h>" nogil:
     int errno
     int EAGAIN
     int EINTR
     int EPIPE
 
-INTERFACE = 1
+INTERFACE = 2
 
 cdef enum:
     FRAME = 44      # header (16 bytes) and one row (28)
@@ -196,17 +199,67 @@ cdef bint _acknowledged(const unsigned char *answer, uint32_t wanted) noexcept n
     return length == 36 and kind == 2 and sequence == wanted and not code
 
 
-def ask(int connection, uint64_t sequence, int scope, object address, int prefix, double seconds):
-    """The judge's side: impose one ban, as `wire.one_ban` packs it, and wait for the answer as long as the socket's
-    own timeout says. None: it stands; else the first bytes that came instead of that answer, b"" when the
-    enforcer has gone. Raises OSError, BlockingIOError when nothing came in time.
+def begin(int connection, uint64_t sequence, int scope, object address, int prefix, double seconds):
+    """The judge's side: ask for one ban, as `wire.one_ban` packs it, without waiting. False: there is no room for
+    it now, and nothing was sent. Raises OSError, also when a part of it alone found room.
     """
     cdef unsigned char frame[FRAME]
+    cdef ssize_t size
+    _pack(frame, sequence, scope, address, prefix, seconds)
+    while True:
+        size = send(connection, frame, FRAME, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if size == FRAME:
+            sched_yield()  # where the enforcer was woken on this very processor it would wait until we sleep
+            return True
+        if size < 0 and errno == EAGAIN:
+            return False
+        if size >= 0 or errno != EINTR:
+            raise ConnectionError(errno if size < 0 else EPIPE, "it takes nothing")
+
+
+def finish(int connection, uint64_t sequence):
+    """Wait for the answer to what `begin` asked, as long as the socket's own timeout says. None: it stands; else the
+    first bytes that came instead of that answer, b"" when the enforcer has gone. Raises OSError, BlockingIOError
+    when nothing came in time.
+    """
     cdef unsigned char answer[LARGEST]
-    cdef uint64_t high = 0, low
-    cdef uint32_t length = FRAME - HEADER
     cdef ssize_t size
     cdef int failed
+    with nogil:
+        size = _receive(connection, answer)
+        failed = errno
+    return _answered(answer, size, failed, sequence)
+
+
+def ask(int connection, uint64_t sequence, int scope, object address, int prefix, double seconds):
+    """Both in one; sending may wait too."""
+    cdef unsigned char frame[FRAME]
+    cdef unsigned char answer[LARGEST]
+    cdef ssize_t size
+    cdef int failed
+    _pack(frame, sequence, scope, address, prefix, seconds)
+    with nogil:
+        while True:
+            size = send(connection, frame, FRAME, MSG_NOSIGNAL)
+            if size >= 0 or errno != EINTR:
+                break
+        if size == FRAME:
+            size = _receive(connection, answer)
+            failed = errno
+        else:
+            failed = errno if size < 0 else EPIPE
+            size = -2
+    if size == -2:
+        raise ConnectionError(failed, "it takes nothing")
+    return _answered(answer, size, failed, sequence)
+
+
+cdef int _pack(
+    unsigned char *frame, uint64_t sequence, int scope, object address, int prefix, double seconds
+) except -1:
+    """The frame of one ban, of `FRAME` bytes."""
+    cdef uint64_t high = 0, low
+    cdef uint32_t length = FRAME - HEADER
     frame[0], frame[1], frame[2], frame[3] = 0x6D, 0x67, 1, IMPOSE
     memcpy(frame + 4, &length, 4)
     memcpy(frame + 8, &sequence, 8)
@@ -220,26 +273,26 @@ def ask(int connection, uint64_t sequence, int scope, object address, int prefix
     memcpy(frame + HEADER + 4, &seconds, 8)
     memcpy(frame + HEADER + 12, &high, 8)
     memcpy(frame + HEADER + 20, &low, 8)
-    with nogil:
-        while True:
-            size = send(connection, frame, FRAME, MSG_NOSIGNAL)
-            if size >= 0 or errno != EINTR:
-                break
-        if size == FRAME:
-            while True:
-                size = recv(connection, answer, LARGEST, 0)
-                if size >= 0 or errno != EINTR:
-                    break
-            failed = errno
-        else:
-            failed = errno if size < 0 else EPIPE
-            size = -2
-    if size == -2:
-        raise ConnectionError(failed, "it takes nothing")
+    return 0
+
+
+cdef ssize_t _receive(int connection, unsigned char *answer) noexcept nogil:
+    """At most `LARGEST` bytes."""
+    cdef ssize_t size
+    while True:
+        size = recv(connection, answer, LARGEST, 0)
+        if size >= 0 or errno != EINTR:
+            return size
+
+
+cdef object _answered(const unsigned char *answer, ssize_t size, int failed, uint64_t sequence):
+    """See `finish`."""
+    cdef unsigned char frame[HEADER]
     if size < 0:
         raise OSError(failed, "it does not answer")
-    frame[3] = ACK
+    frame[0], frame[1], frame[2], frame[3] = 0x6D, 0x67, 1, ACK
     frame[4] = frame[5] = frame[6] = frame[7] = 0
+    memcpy(frame + 8, &sequence, 8)
     if size == HEADER and not memcmp(frame, answer, HEADER):
         return None
     return answer[:size]
