@@ -20,6 +20,7 @@ import pytest
 
 from mailguard import daemon
 from mailguard.cli.why import explanation
+from mailguard.clock import SystemClock
 from mailguard.control import DEFAULT_SOCKET, ControlError
 from mailguard.core.ports import Pace
 from mailguard.core.scanner import Scanner
@@ -34,6 +35,7 @@ from mailguard.definitions.parsers import load_parser
 from mailguard.definitions.settings import Log, load_settings
 from mailguard.definitions.source import shipped
 from mailguard.feeds.detect import Found
+from mailguard.feeds.wait import Wait
 from mailguard.firewall.interface import FirewallError, ports_of
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to
@@ -641,7 +643,7 @@ class TestAround:
         root = Path(daemon.__file__).resolve().parent.parent
         ids: dict[bool, set[str]] = {True: set(), False: set()}
         for path in root.rglob("*.py"):
-            only = path.is_relative_to(root / "replay")
+            only = path.is_relative_to(root / "replay") or path == root / "cli" / "events.py"
             ids[only].update(re.findall(r'Notice\(\s*"([a-z-]+)"', path.read_text()))
         assert len(ids[False]) > 20
         assert ids[False] <= set(SENTENCES), ids[False] - set(SENTENCES)
@@ -820,6 +822,37 @@ def connects(path: str) -> bool:
     """Somebody listens at the path."""
     with socket.socket(socket.AF_UNIX) as line:
         return line.connect_ex(path) == 0
+
+
+def test_a_connection_that_is_lost_leaves_no_number_behind() -> None:
+    """Lost while a ban is put in: the next descriptor of that number, a client's perhaps, is its own."""
+    ours, theirs = socket.socketpair()
+    number = ours.fileno()
+
+    class Losing(Recording):
+        def fileno(self) -> int | None:
+            return ours.fileno() if ours.fileno() >= 0 else None
+
+        def impose(self, bans: Any, now: float) -> None:
+            ours.close()
+            raise FirewallError("it ended", lost=True)
+
+    wait, said = Wait(SystemClock()), []
+    door = Door(Losing(), "losing")
+    door.attend(wait)
+    with pytest.raises(FirewallError):
+        door.impose([], T)
+    client, other = socket.socketpair()
+    assert client.fileno() == number
+    wait.add(number, lambda _: said.append("client"))
+    with pytest.raises(FirewallError):
+        door.impose([], T)
+    other.send(b"x")
+    wait.dispatch(wait.poll(1.0), [])
+    assert said == ["client"]
+    for one in (theirs, client, other):
+        one.close()
+    wait.close()
 
 
 @pytest.mark.kernel

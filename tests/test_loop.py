@@ -573,6 +573,33 @@ class TestRequests:
         assert net(2) in paper.firewall.held
         assert "open" in paper.diary
 
+    @pytest.mark.parametrize("verb", ["panic", "pause"])
+    def test_doors_that_do_not_open_are_opened_later(self, verb: str) -> None:
+        """A firewall that fails just then: the answer says so, and it is tried again before anything else."""
+        got: list[dict[str, Any]] = []
+        asked = Request(verb, {"for": 1000} if verb == "pause" else {}, got.append)
+        paper = Paper([hit(1), [asked]], Pace(1000, retry_first=1, retry_longest=1))
+        if verb == "panic":
+            paper.judge.request = lambda *_: ([Lift(net(1), T, "unban")], {"ok": True})  # type: ignore[method-assign,assignment]
+        paper.loop.step()
+        paper.firewall.broken = 2
+        paper.loop.step()
+        assert got[0]["ok"] is True
+        assert got[0]["firewall_lost"] is True
+        assert paper.firewall.held == {net(1)}
+        paper.feed.batches += [[], [], []]
+        for _ in range(3):
+            paper.clock.set(paper.clock.now() + 2)
+            paper.loop.step()
+        assert paper.firewall.held == set()
+        assert not paper.loop.status()["firewall_lost"]
+        assert paper.ids() == ["firewall-lost", "doors-open" if verb == "pause" else "firewall-back"]
+        paper.feed.batches += [[Request("pause", {"for": 0}, got.append)], hit(2), []]
+        paper.loop.run()
+        assert net(2) in paper.firewall.held
+        assert (net(1) in paper.firewall.held) == (verb == "pause")
+        assert "firewall_lost" not in got[1]
+
     def test_allowed_networks_reach_the_firewall(self) -> None:
         """Whenever the judge's list changes, and again after a loss."""
         paper = Paper([[Request("allow", {"number": 9})], hit(1), [], [], []])
@@ -590,5 +617,5 @@ def test_the_loop_waits_until_something_is_due() -> None:
     assert paper.loop.deadline() is None
     paper.loop.notes.dirty += 1
     assert paper.loop.deadline() == T + 7
-    paper.judge.next_deadline = lambda: T + 2  # type: ignore[method-assign]
+    paper.judge.next_deadline = lambda: T + 2  # type: ignore[method-assign,assignment]
     assert paper.loop.deadline() == T + 2

@@ -66,6 +66,8 @@ def question(socket: str, verb: str, /, **arguments: Any) -> dict[str, Any]:
         raise GuardError(said(str(error)), EXIT_UNAVAILABLE) from None
     if not answer.get("ok", True):
         raise GuardError(refusal(answer), EXIT_PERMISSION if answer.get("denied") else 1, answer)
+    if answer.get("firewall_lost"):
+        click.echo(f"mailguard: {text('asked.firewall-lost')}", err=True)
     return answer
 
 

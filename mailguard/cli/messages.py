@@ -94,6 +94,7 @@ MESSAGES: dict[str, str] = {
     "allow.by-settings": "settings",
     "allow.by-command": "command",
     "observe.done": "only observing from now on; bans that stand run until their end",
+    "asked.firewall-lost": "the firewall takes nothing at the moment; this counts in it as soon as it does",
     "panic.done": "{lifted} ban(s) lifted; only observing until `mailguard enforce`",
     "pause.done": "the bans are out of the firewall until {until}",
     "pause.over": "no pause; the bans are in the firewall",

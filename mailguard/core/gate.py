@@ -36,6 +36,7 @@ class Gate:
         self._owed: dict[Place, Ban | None] = {}  # None: a lift
         self._begun: Place | None = None  # what `ahead` asked for
         self._lost = False  # the table itself is gone: `open` again
+        self._opening = False  # all doors were to be opened, and that failed
         self._panicked = False  # opened by `panic`: the first ban afterwards opens the firewall again
         self._allowed: list[Network] = []
 
@@ -135,6 +136,9 @@ class Gate:
         """Try everything that is owed; says so when the firewall is back."""
         owed = self._owed
         try:
+            if self._opening:  # first: what is lifted would be taken for a ban of before otherwise
+                self.firewall.panic()
+                self._opening, self._lost = False, True
             if self._lost:
                 self.firewall.open(self._due(now), now)
                 self.firewall.allow(self._allowed)
@@ -151,6 +155,8 @@ class Gate:
         if self.paused_until is not None:
             if now >= self.paused_until:
                 self.resume(now)
+            elif self._opening and self.retry.at is not None and monotonic >= self.retry.at:
+                self._open_doors()
         elif self.retry.at is not None and monotonic >= self.retry.at:
             self.make_good(now)
 
@@ -180,7 +186,12 @@ class Gate:
         try:
             self.firewall.panic()
         except self._errors as error:
+            self._opening = True
             self._failed(error)
+            return
+        self._opening = False
+        if self.retry.worked():
+            self._say(Notice("doors-open"))
 
     def resume(self, now: float) -> None:
         """End a pause: put back what is due."""

@@ -23,6 +23,9 @@ _PATIENCE = 0.25  # seconds that a question waits for a slow disk
 #: What the judge answers itself; its effects and state are written down before the answer goes out.
 JUDGE_VERBS = frozenset({"ban", "unban", "allow", "disallow", "enforce", "observe", "panic"})
 
+#: What is not done before the firewall has done it; while that is lost the answer says so.
+_CHANGES = frozenset({"ban", "unban", "allow", "disallow", "enforce", "panic", "pause"})
+
 
 class Loop:
     """One run of the program. `step` is one batch; `run` is all of them and the last checkpoint."""
@@ -165,6 +168,8 @@ class Loop:
         else:
             self.notes.ledger.settle(_PATIENCE)  # so that an answer knows of the ban that was just told
             answer = self.teller.answer(request, now)
+        if self.gate.retry.failing and answer.get("ok") and request.verb in _CHANGES:
+            answer = {**answer, "firewall_lost": True}
         if request.reply is not None:
             request.reply(answer)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..firewall.interface import Firewall, FirewallError, Standing
-from ..model import Ban, Item, Network, Notice
+from ..model import Ban, Item, Network
 
 Callback = Callable[[int], list[Item] | None]
 
@@ -44,21 +45,30 @@ class Door:
             self._wait.add(self._fd, self._ready)
 
     def _ready(self, _events: int) -> list[Item]:
-        said: list[Notice] = self.inner.notices()
-        now = self.inner.fileno()
-        if now is None and self._fd is not None and self._wait is not None:
-            self._wait.remove(self._fd)
-            self._fd = None
-        return [*said]
+        with self._followed():
+            return [*self.inner.notices()]
+
+    @contextmanager
+    def _followed(self) -> Iterator[None]:
+        """Whatever may lose the connection stands in this: the number of its descriptor is given to somebody
+        else at once."""
+        try:
+            yield
+        finally:
+            if self.inner.fileno() != self._fd:
+                self._listen()
 
     # ---- the protocol
 
     def open(self, bans: Iterable[Ban], now: float) -> None:
-        self.inner.open(bans, now)
-        self._listen()
+        try:
+            self.inner.open(bans, now)
+        finally:
+            self._listen()
 
     def impose(self, bans: Sequence[Ban], now: float) -> None:
-        self.inner.impose(bans, now)
+        with self._followed():
+            self.inner.impose(bans, now)
 
     def begin(self, network: Network, scope: str, until: float, now: float) -> bool:
         """See `RemoteFirewall.begin`; no other firewall can."""
@@ -66,10 +76,12 @@ class Door:
         return begin is not None and begin(network, scope, until, now)
 
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
-        self.inner.lift(networks)
+        with self._followed():
+            self.inner.lift(networks)
 
     def allow(self, networks: Sequence[Network]) -> None:
-        self.inner.allow(networks)
+        with self._followed():
+            self.inner.allow(networks)
 
     def set_ports(self, ports: Mapping[str, Sequence[int]]) -> None:
         """Ports of the scopes from the next `open` on."""
@@ -78,13 +90,16 @@ class Door:
             change(ports)
 
     def panic(self) -> None:
-        self.inner.panic()
-        self._listen()
+        try:
+            self.inner.panic()
+        finally:
+            self._listen()
 
     def standing(self) -> dict[tuple[Network, str], Standing]:
         """What the firewall has, with its counters; {} when it cannot be asked."""
         try:
-            return self.inner.banned()
+            with self._followed():
+                return self.inner.banned()
         except (FirewallError, OSError):
             return {}
 

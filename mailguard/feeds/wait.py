@@ -50,9 +50,13 @@ class Wait:
 
         Raises PermissionError for descriptors that are always ready (regular files).
         """
-        if fd in self._calls:
-            self._poll.modify(fd, events)
-        else:
+        known = fd in self._calls
+        if known:
+            try:
+                self._poll.modify(fd, events)
+            except FileNotFoundError:  # closed without a word, and the number given anew
+                known = False
+        if not known:
             self._poll.register(fd, events)
         self._calls[fd] = call
 
