@@ -17,7 +17,7 @@ from ..core.rehearsal import loosest
 from ..core.table import Table
 from ..core.window import needs_of
 from ..model import Event
-from .measures import Measures, Stood, measured, peak, people
+from .measures import Measures, people
 
 _FORMS = ("source", "network", "user", "user+network")
 _LONGEST = (
@@ -47,6 +47,7 @@ class Quick:
         self._twin = twins.choose("trying", native)
         self._events: Any = None
         self._spared: tuple[bytes, bytes] | None = None
+        self._try: Any = None
         self._detectors = list(dict.fromkeys(found for one in setups for found in one.detectors))
         if self._twin is None:
             self.why_not = "compiled"
@@ -92,7 +93,9 @@ class Quick:
         }
         try:
             numbers = {found.name: number for number, found in enumerate(loose)}
-            found = self._twin.Try(events, scout, numbers, *self._spared).scout(known_only)
+            tried = self._twin.Try(events, scout.setup.rules, *self._spared)
+            tried.begin(scout, numbers)
+            found = tried.scout(known_only)
         except ValueError:
             self.why_not = "kinds"
             return
@@ -136,33 +139,20 @@ class Quick:
             return None
         numbers = {found.name: number for number, found in enumerate(setup.detectors)}
         try:
-            tried = self._twin.Try(self._events, Engine(setup, False), numbers, *self._spared)
+            if self._try is None:  # in each process its own: the memory is used again and again
+                self._try = self._twin.Try(self._events, setup.rules, *self._spared)
+            self._try.begin(Engine(setup, False), numbers)
         except ValueError:
             return None
+        tried = self._try
         tried.run()
-        found = tried.figures()
-        bans, rules = found["bans"], setup.rules
-        if self._over(rules.max_bans, bans) or self._over(
-            rules.max_networks, [one for one in bans if one[4]]
+        found, rules = tried.figures(numbers[detector]), setup.rules
+        if (
+            (found["bans"] >= rules.max_bans and tried.peak(_LINGER, False) >= rules.max_bans)
+            or (found["wide"] >= rules.max_networks and tried.peak(_LINGER, True) >= rules.max_networks)
+            or found["banned"] >= rules.max_bans
         ):
-            return None  # somebody would have to give way
-        if found["banned"] >= rules.max_bans:
-            return None  # the ordinal of somebody would be forgotten
+            return None  # somebody would have to give way, or the ordinal of somebody would be forgotten
         accounts, partners = people(found["hits"])
-        return measured(
-            bans,
-            numbers[detector],
-            self._events.hostile,
-            caught=found["caught"],
-            missed=found["missed"],
-            stopped=found["stopped"],
-            accounts=accounts,
-            partners=partners,
-            logins=found["logins"],
-            messages=found["messages"],
-        )
-
-    @staticmethod
-    def _over(cap: int, bans: Sequence[Stood]) -> bool:
-        """Could so many of these have stood together?"""
-        return len(bans) >= cap and peak((ban[0], ban[1] + _LINGER) for ban in bans) >= cap
+        figures = {name: value for name, value in found.items() if name not in ("hits", "wide", "banned")}
+        return Measures(accounts=accounts, partners=partners, **figures)

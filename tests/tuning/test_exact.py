@@ -150,3 +150,13 @@ def test_measures_are_those_of_the_timeline(seed: int) -> None:
     assert found.own == (timeline.scores[DETECTOR].bans if DETECTOR in timeline.scores else 0)
     delays = [delay for score in timeline.scores.values() for delay in score.delays]
     assert found.median == (median(delays) if delays else None)
+
+
+@pytest.mark.compiled
+@compiled
+def test_weights_that_only_one_setting_heeds() -> None:
+    """A line of weight 0 counts as one until a heavier one is remembered, which another setting may never do:
+    who could matter is found for both."""
+    events, setups = story(50106), policies(50106)
+    made = quick(events, [*setups])
+    assert made.measure(setups[0], DETECTOR) == replayed(events, setups[0], DETECTOR)[0]

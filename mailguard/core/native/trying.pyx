@@ -15,10 +15,10 @@ was made.
 cimport cython
 from libc.math cimport INFINITY, NAN, floor, fmod
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memmove, memset
 
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 
 from ...model import HOSTILE, VALUE_FIELD
 from ...notation import V6
@@ -28,7 +28,7 @@ from ..policy import FORGIVEN, SLOW
 
 cdef int LOCKED_OUT = KIND_NUMBER["locked_out"]
 
-INTERFACE = 1
+INTERFACE = 2
 
 include "trying_rows.pxi"
 include "trying_state.pxi"

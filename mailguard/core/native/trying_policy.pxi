@@ -45,17 +45,17 @@ cdef inline double day_of(double time) noexcept nogil:
     return whole + 1 if quotient - whole > 0.5 else whole
 
 
-cdef inline void later(double *first, double *last, uint16_t *days, double time) noexcept nogil:
-    """`standing._later`."""
+cdef inline void later(double *first, double *last, uint16_t *days, double time, double midnight) noexcept nogil:
+    """`standing._later`; `midnight`: when the day of `time` began."""
     if not days[0]:
         first[0] = last[0] = time
         days[0] = 1
     elif time > last[0]:
-        if day_of(time) > day_of(last[0]) and days[0] < 0xFFFF:
+        if last[0] < midnight and days[0] < 0xFFFF:
             days[0] += 1
         last[0] = time
     else:
-        if day_of(time) < day_of(first[0]) and days[0] < 0xFFFF:
+        if first[0] >= midnight + DAY and days[0] < 0xFFFF:
             days[0] += 1
         if time < first[0]:
             first[0] = time
@@ -64,6 +64,14 @@ cdef inline void later(double *first, double *last, uint16_t *days, double time)
 cdef inline bint at_home(Earned *earned, double now) noexcept nogil:
     """`Standing.home`; nothing here is older than 13 months."""
     return not earned.revoked and earned.login_days >= 2 and earned.login1 <= now - RIPE
+
+
+cdef inline void clean(Target *target) noexcept nogil:
+    """Nothing happened to it."""
+    target.until[0] = target.until[1] = target.until[2] = -INFINITY
+    target.put[0] = target.put[1] = target.put[2] = target.end = target.since = 0.0
+    target.latest, target.ordinal = -1, 0
+    target.seen = target.counted = target.caught = 0
 
 
 cdef inline bint good(Earned *earned, double now) noexcept nogil:
@@ -83,6 +91,7 @@ cdef class Book:
     cdef Earned *source_standing
     cdef Earned *network_standing
     cdef Known *known_at
+    cdef double *mute  # of each source by scope: until when all that is hostile is stopped, for sure
     cdef int32_t *members  # numbers of sources, network by network
     cdef int32_t *first  # where those of each network begin; one more than there are networks
     cdef Stand *stands
@@ -99,7 +108,7 @@ cdef class Book:
     def __cinit__(self):
         self.source, self.network, self.source_standing, self.network_standing = NULL, NULL, NULL, NULL
         self.known_at, self.members, self.first, self.stands, self.hits = NULL, NULL, NULL, NULL, NULL
-        self.last_hit, self.escalation = NULL, NULL
+        self.last_hit, self.escalation, self.mute = NULL, NULL, NULL
 
     def __dealloc__(self):
         free(self.source)
@@ -113,9 +122,10 @@ cdef class Book:
         free(self.hits)
         free(self.last_hit)
         free(self.escalation)
+        free(self.mute)
 
     def __init__(self, Events events, object rules, bytes spared_sources, bytes spared_networks):
-        """`spared_...`: a byte for each, 1 where it touches the never-list."""
+        """`spared_...`: a byte for each, 1 where it touches the never-list. `begin` is to be called, too."""
         cdef Py_ssize_t i, network
         self.sources, self.networks = len(events.source_keys), len(events.network_keys)
         self.pairs, self.people = events.keys("user+network"), len(events.people.known) + 1
@@ -127,36 +137,47 @@ cdef class Book:
         self.members = <int32_t *>calloc(max(1, self.sources), sizeof(int32_t))
         self.first = <int32_t *>calloc(self.networks + 2, sizeof(int32_t))
         self.last_hit = <int32_t *>malloc(self.people * sizeof(int32_t))
+        self.mute = <double *>malloc(3 * max(1, self.sources) * sizeof(double))
         self.escalating = len(rules.escalation)
         self.escalation = <double *>calloc(max(1, self.escalating), sizeof(double))
         if (
             self.source == NULL or self.network == NULL or self.source_standing == NULL
             or self.network_standing == NULL or self.known_at == NULL or self.members == NULL
-            or self.first == NULL or self.last_hit == NULL or self.escalation == NULL
+            or self.first == NULL or self.last_hit == NULL or self.escalation == NULL or self.mute == NULL
         ):
             raise MemoryError
         if len(spared_sources) != self.sources or len(spared_networks) != self.networks:
             raise ValueError("a byte is wanted for each source and each network")
-        for i in range(self.people):
-            self.last_hit[i] = -1
         for i in range(self.escalating):
             self.escalation[i] = rules.escalation[i]
         self.forget = rules.forget
         for i in range(self.sources):
-            self.clean(self.source + i, spared_sources[i])
+            self.source[i].spared = spared_sources[i] != 0
             self.first[<Py_ssize_t>events.network_of[i] + 2] += 1
         for i in range(self.networks):
-            self.clean(self.network + i, spared_networks[i])
+            self.network[i].spared = spared_networks[i] != 0
             self.first[i + 2] += self.first[i + 1]
         for i in range(self.sources):
             network = events.network_of[i]
             self.members[self.first[network + 1]] = <int32_t>i
             self.first[network + 1] += 1
 
-    cdef int clean(self, Target *target, int spared) except -1:
-        target.until[0] = target.until[1] = target.until[2] = -INFINITY
-        target.latest, target.spared = -1, spared != 0
-        return 0
+    cdef void begin(self) noexcept:
+        """Begin anew, with nothing in it."""
+        cdef Py_ssize_t i
+        for i in range(self.sources):
+            clean(self.source + i)
+        for i in range(self.networks):
+            clean(self.network + i)
+        for i in range(3 * self.sources):
+            self.mute[i] = -INFINITY
+        for i in range(self.people):
+            self.last_hit[i] = -1
+        memset(self.source_standing, 0, self.sources * sizeof(Earned))
+        memset(self.network_standing, 0, self.networks * sizeof(Earned))
+        memset(self.known_at, 0, self.pairs * sizeof(Known))
+        self.standing = self.hitting = 0
+        self.stopped = self.lifted = self.logins = self.messages = self.banned_targets = 0
 
     # ------------------------------------------------------------ what speaks for somebody
 
@@ -181,18 +202,18 @@ cdef class Book:
         if not self.settle(row.both, row.time):
             return
         if not earned.revoked:
-            later(&earned.login1, &earned.login2, &earned.login_days, row.time)
+            later(&earned.login1, &earned.login2, &earned.login_days, row.time, row.midnight)
         earned = self.network_standing + row.network
-        later(&earned.login1, &earned.login2, &earned.login_days, row.time)
+        later(&earned.login1, &earned.login2, &earned.login_days, row.time, row.midnight)
 
     cdef inline void mail(self, Row *row) noexcept nogil:
         """`Book.mail`."""
         cdef Earned *earned = self.source_standing + row.source
         if earned.revoked:
             return
-        later(&earned.mail1, &earned.mail2, &earned.mail_days, row.time)
+        later(&earned.mail1, &earned.mail2, &earned.mail_days, row.time, row.midnight)
         earned = self.network_standing + row.network
-        later(&earned.mail1, &earned.mail2, &earned.mail_days, row.time)
+        later(&earned.mail1, &earned.mail2, &earned.mail_days, row.time, row.midnight)
 
     cdef void revoke(self, Row *row) noexcept nogil:
         """`Book.revoke`."""
@@ -283,8 +304,18 @@ cdef class Book:
         if wide:
             for i in range(self.first[place], self.first[place + 1]):
                 self.replace(self.source + self.members[i], scope, False, time, until, clock)
+                self.silence(self.members[i], scope, until)
+        else:
+            self.silence(place, scope, until)
         target.until[scope], target.put[scope] = until, clock
         return 0
+
+    cdef inline void silence(self, Py_ssize_t source, int scope, double until) noexcept:
+        """A ban is imposed. It is the latest of the source at these scopes, so it ends only when another is imposed,
+        which comes here too; an earlier one that lasts longer need not be known: who is not mute is judged."""
+        cdef int narrow
+        for narrow in range(scope + 1):
+            self.mute[3 * source + narrow] = until
 
     cdef inline int replace(
         self, Target *target, int scope, bint own, double time, double until, double clock

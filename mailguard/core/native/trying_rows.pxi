@@ -19,8 +19,14 @@ cdef enum:
     ON_BOTH = 3
     ON_EXTRA = 4
 
+cdef struct Hot:  # what decides whether a row is only counted
+    double clock
+    uint32_t source
+    uint8_t scope, role
+
 cdef struct Row:
     double time, clock
+    double midnight  # when the day of `time` began (UTC); only of what speaks for somebody
     uint32_t source, network
     uint32_t user, both, both_alias, both_short  # 0: none; a name, and names with the network
     uint32_t value, short_value  # what a record by source carries; the name for short
@@ -53,10 +59,68 @@ cdef class Numbers:
         return number
 
 
+cdef struct Slot:
+    uint64_t key
+    uint32_t number  # 0: nothing is here
+    uint32_t alias, short  # numbers of other pairs, once they are known
+
+cdef struct Name:
+    uint32_t user, other, short  # numbers among the users: the name, without its domain or as it is, the short one
+    uint32_t value, short_value, person
+
+
+cdef class Slots:
+    """Numbers from 1 for 64-bit keys, in the order of their coming."""
+
+    cdef Slot *slots
+    cdef uint64_t mask
+    cdef uint32_t count
+
+    def __cinit__(self):
+        self.slots, self.mask = NULL, 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.slots)
+
+    cdef Slot *of(self, uint64_t key) except NULL:
+        """The key's place, which holds until the next key comes."""
+        cdef uint64_t at
+        if 4 * <uint64_t>self.count >= 3 * self.mask:
+            self.grow()
+        at = self.first(key)
+        while self.slots[at].number and self.slots[at].key != key:
+            at = at + 1 & self.mask
+        if not self.slots[at].number:
+            self.count += 1
+            self.slots[at].key, self.slots[at].number = key, self.count
+        return self.slots + at
+
+    cdef inline uint64_t first(self, uint64_t key) noexcept:
+        key *= <uint64_t>0x9E3779B97F4A7C15
+        return (key ^ key >> 32) & self.mask
+
+    cdef int grow(self) except -1:
+        cdef Slot *old = self.slots
+        cdef uint64_t i, at, size = self.mask + 1 if old != NULL else 0, room = 4 * size if size else 1 << 12
+        cdef Slot *fresh = <Slot *>PyMem_Calloc(room, sizeof(Slot))
+        if fresh == NULL:
+            raise MemoryError
+        self.slots, self.mask = fresh, room - 1
+        for i in range(size):
+            if old[i].number:
+                at = self.first(old[i].key)
+                while fresh[at].number:
+                    at = at + 1 & self.mask
+                fresh[at] = old[i]
+        PyMem_Free(old)
+        return 0
+
+
 cdef class Events:
     """Takes events in their order."""
 
     cdef Row *rows
+    cdef Hot *hot  # of each row, once nothing more comes
     cdef readonly Py_ssize_t count, room
     cdef double clock
     cdef readonly double earliest, latest
@@ -65,20 +129,32 @@ cdef class Events:
     cdef readonly bint suspicious  # some event may not ban
     cdef readonly list source_keys, network_keys  # by number
     cdef list network_of
-    cdef dict places, network_numbers, names, boths, domains
-    cdef Numbers users, pairs, values, people
+    cdef bytearray valued
+    cdef list four_places  # of each IPv4 source its number
+    cdef dict places, network_numbers, domains
+    cdef dict names  # -> place in `named`
+    cdef Name *named
+    cdef Py_ssize_t naming, names_room
+    cdef Slots pairs, fours  # pairs of user and network; IPv4 sources
+    cdef object proof  # the proved names that were seen last, and whether the user is one of them
+    cdef bint proves
+    cdef dict kinds, scopes
+    cdef Numbers users, values, people
     cdef list extra_numbers, value_fields
     cdef readonly tuple conditions, extras
     cdef readonly dict per48, per32
     cdef uint8_t[32] roles
     cdef uint32_t[8] condition_kinds
     cdef uint32_t[EXTRAS] extra_kinds
+    cdef Py_ssize_t pairs_kept
 
     def __cinit__(self):
-        self.rows = NULL
+        self.rows, self.hot, self.named = NULL, NULL, NULL
 
     def __dealloc__(self):
         PyMem_Free(self.rows)
+        PyMem_Free(self.hot)
+        PyMem_Free(self.named)
 
     def __init__(self, dict conditions, dict extras, wanted):
         """`wanted`: kinds that some detector counts; `conditions`: every `unless`, `extras`: the forms of key besides
@@ -94,9 +170,12 @@ cdef class Events:
         for at, kinds in enumerate(extras.values()):
             self.extra_kinds[<int>at] = mask_of(kinds)
         self.clock, self.earliest, self.latest = -INFINITY, INFINITY, -INFINITY
-        self.source_keys, self.network_keys, self.network_of = [], [], []
-        self.places, self.network_numbers, self.names, self.boths, self.domains = {}, {}, {}, {}, {}
-        self.users, self.pairs, self.values, self.people = Numbers(), Numbers(), Numbers(), Numbers()
+        self.source_keys, self.network_keys, self.network_of, self.valued = [], [], [], bytearray()
+        self.four_places = []
+        self.places, self.network_numbers, self.names, self.domains = {}, {}, {}, {}
+        self.kinds, self.scopes = KIND_NUMBER, SCOPE_NUMBER
+        self.users, self.values, self.people = Numbers(), Numbers(), Numbers()
+        self.pairs, self.fours = Slots(), Slots()
         self.people.exactly(("",))  # is NO_DOMAIN
         self.extra_numbers = [Numbers() for _ in extras]
         self.value_fields = [VALUE_FIELD.get(kind) for kind in KIND_NUMBER]
@@ -118,13 +197,15 @@ cdef class Events:
         if form == "user":
             return len(self.users.known) + 1
         if form == "user+network":
-            return len(self.pairs.known) + 1
+            return self.pairs_kept if self.hot != NULL else self.pairs.count + 1
         return len((<Numbers>self.extra_numbers[self.extras.index(form)]).known) + 1
 
     def add(self, list events):
-        """More events."""
+        """More events. ValueError once `keep` was called."""
         cdef Py_ssize_t room
         cdef void *grown
+        if self.hot != NULL:
+            raise ValueError("nothing more can come")
         if self.count + len(events) > self.room:
             room = max(1 << 16, 2 * self.room, self.count + <Py_ssize_t>len(events))
             grown = PyMem_Realloc(self.rows, room * sizeof(Row))
@@ -142,7 +223,7 @@ cdef class Events:
         cdef object source = event[2]
         cdef dict fields
         cdef object proved, field, text
-        cdef uint8_t number = (<dict>KIND_NUMBER)[event[0]]
+        cdef uint8_t number = self.kinds[event[0]]
         cdef uint8_t role = self.roles[number]
         cdef int64_t weight
         cdef int at
@@ -158,18 +239,22 @@ cdef class Events:
         memset(row, 0, sizeof(Row))
         fields, proved = event[5], event[10]
         row.time, row.clock, row.kind, row.role, row.lanes = time, self.clock, number, role, 0xFF
+        if role & (MAIL_KIND | LOGIN_KIND):
+            row.midnight = DAY * day_of(time)
         self.place(row, source)
         weight = event[4]
         row.weight = <uint16_t>(0 if weight < 0 else 0xFFFF if weight > 0xFFFF else weight)
-        row.flags = <uint8_t>(<dict>SCOPE_NUMBER)[event[8]] | (HEAVY if weight > 1 else 0)
+        row.flags = <uint8_t>self.scopes[event[8]] | (HEAVY if weight > 1 else 0)
         if not event[9]:
             row.flags |= UNTRUSTED
             self.suspicious = True
         text = fields.get("user")
-        if text:
-            self.name(row, text, "user" in proved)
         field = self.value_fields[number]
-        if field is not None:
+        if text:
+            if proved is not self.proof:
+                self.proof, self.proves = proved, "user" in proved
+            self.name(row, self.name_of(text), self.proves, field == "user")
+        if field is not None and not row.value:
             text = fields.get(field)
             if text:
                 row.value = self.values.of(text)
@@ -187,20 +272,30 @@ cdef class Events:
 
     cdef int place(self, Row *row, object source) except -1:
         """Numbers of the source and its network."""
-        cdef tuple known = self.places.get(source)
-        cdef object key
+        cdef uint32_t number
+        if source < V6:
+            number = self.fours.of(source).number
+            if number > len(self.four_places):
+                self.four_places.append(self.fresh(source))
+            row.source = self.four_places[number - 1]
+        else:
+            row.source = self.wide_place(source)
+        row.network, row.valued = self.network_of[row.source], self.valued[row.source]
+        return 0
+
+    cdef uint32_t wide_place(self, object source) except? 0:
+        """The number of an IPv6 source."""
+        cdef object known = self.places.get(source)
         if known is None:
-            key = source if source < V6 else source_key(source)
+            key = source_key(source)
             known = self.places.get(key)
             if known is None:
                 known = self.places[key] = self.fresh(key)
-            if key is not source:
-                self.places[source] = known
-        row.source, row.network, row.valued = known[0], known[1], known[2]
-        return 0
+            self.places[source] = known
+        return known
 
-    cdef tuple fresh(self, object key):
-        """Numbers of a source that was not seen before, and whether it can be told in 64 bits."""
+    cdef uint32_t fresh(self, object key) except? 0:
+        """The number of a source that was not seen before."""
         wide = network_key(key)
         network = self.network_numbers.get(wide)
         if network is None:
@@ -211,33 +306,53 @@ cdef class Events:
                 counts[key >> shift] = counts.get(key >> shift, 0) + 1
         self.source_keys.append(key)
         self.network_of.append(network)
-        return len(self.source_keys) - 1, network, 1 if key < V6 else int(source_value(key) != 0)
+        self.valued.append(1 if key < V6 else int(source_value(key) != 0))
+        return len(self.source_keys) - 1
 
-    cdef int name(self, Row *row, str user, bint proved) except -1:
-        """Numbers of the name, and of what it is for short or in full, with the network."""
-        cdef tuple known = self.names.get(user)
-        cdef tuple boths
-        cdef object key
-        if known is None:
-            bare, at, _ = user.partition("@")
-            other = bare + "@" if at else user
-            short = bare if at else user + "@"
-            known = self.names[user] = (
-                self.users.of(user), self.users.of(other), self.users.of(short), self.values.of(short),
-                self.people.exactly(user),
-            )
+    cdef Py_ssize_t name_of(self, str user) except -1:
+        """The place of a name in `named`."""
+        cdef object known = self.names.get(user)
+        cdef void *grown
+        cdef Name *name
+        if known is not None:
+            return known
+        if self.naming == self.names_room:
+            self.names_room = max(1 << 12, 2 * self.names_room)
+            grown = PyMem_Realloc(self.named, self.names_room * sizeof(Name))
+            if grown == NULL:
+                raise MemoryError
+            self.named = <Name *>grown
+        bare, at, _ = user.partition("@")
+        other = bare + "@" if at else user
+        short = bare if at else user + "@"
+        name = self.named + self.naming
+        name.user, name.other, name.short = self.users.of(user), self.users.of(other), self.users.of(short)
+        name.value, name.short_value = self.values.of(user), self.values.of(short)
+        name.person = self.people.exactly(user)
+        self.names[user] = self.naming
+        self.naming += 1
+        return self.naming - 1
+
+    cdef int name(self, Row *row, Py_ssize_t place, bint proved, bint counts) except -1:
+        """Numbers of the name, and of what it is for short or in full, with the network; `counts`: it is what
+        counts as different."""
+        cdef Name *name = self.named + place
+        cdef Slot *slot
+        cdef uint32_t alias, short
+        if counts:
+            row.value = name.value
         if row.role & LOGIN_KIND:
-            row.person, row.short_value = known[4], known[3]
+            row.person, row.short_value = name.person, name.short_value
         if not proved:
             return 0
-        row.user = known[0]
-        key = <uint64_t>row.user << 32 | row.network
-        boths = self.boths.get(key)
-        if boths is None:
-            boths = self.boths[key] = tuple(
-                [self.pairs.exactly(<uint64_t>one << 32 | row.network) for one in known[:3]]
-            )
-        row.both, row.both_alias, row.both_short = boths[0], boths[1], boths[2]
+        row.user = name.user
+        slot = self.pairs.of(<uint64_t>name.user << 32 | row.network)
+        if not slot.alias:
+            alias = self.pairs.of(<uint64_t>name.other << 32 | row.network).number
+            short = self.pairs.of(<uint64_t>name.short << 32 | row.network).number
+            slot = self.pairs.of(<uint64_t>name.user << 32 | row.network)
+            slot.alias, slot.short = alias, short
+        row.both, row.both_alias, row.both_short = slot.number, slot.alias, slot.short
         return 0
 
     cdef uint32_t domain(self, str sender) except? 0:
@@ -326,6 +441,46 @@ cdef class Events:
                 silent[row.source] = 1
         self.count = kept
         self.quiet = sum(silent)
+        self.settle(by_both)
+
+    cdef int settle(self, bytes by_both) except -1:
+        """Number anew the pairs of user and network that matter: those that could fire, and those that a login
+        speaks for. The others (one for each guess of a name) get no number; and `hot` is made."""
+        cdef Py_ssize_t i
+        cdef Row *row
+        cdef uint32_t number = 0
+        cdef bytearray told = bytearray(self.pairs.count + 1)  # 1: by a login
+        cdef uint32_t *numbers = <uint32_t *>PyMem_Calloc(len(told), sizeof(uint32_t))
+        cdef void *less
+        if numbers == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            row = self.rows + i
+            if row.role & LOGIN_KIND:
+                told[row.both] = told[row.both_short] = 1
+        for i in range(1, len(told)):
+            if told[i] or alive(by_both, i):
+                number += 1
+                numbers[i] = number
+        for i in range(self.count):
+            row = self.rows + i
+            row.both, row.both_alias, row.both_short = (
+                numbers[row.both], numbers[row.both_alias], numbers[row.both_short]
+            )
+        PyMem_Free(numbers)
+        self.pairs_kept = number + 1
+        less = PyMem_Realloc(self.rows, max(1, self.count) * sizeof(Row))
+        if less != NULL:
+            self.rows, self.room = <Row *>less, self.count
+        self.hot = <Hot *>PyMem_Malloc(max(1, self.count) * sizeof(Hot))
+        if self.hot == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            row = self.rows + i
+            self.hot[i].clock, self.hot[i].source, self.hot[i].role = row.clock, row.source, row.role
+            self.hot[i].scope = row.flags & SCOPE
+        self.names, self.domains, self.places, self.pairs, self.fours = {}, {}, {}, Slots(), Slots()
+        return 0
 
 
 cdef inline bint alive(bytes live, Py_ssize_t key) except *:

@@ -14,11 +14,12 @@ cdef struct Fired:
 
 @cython.final
 cdef class Try:
-    """One setting on all events."""
+    """One setting on all events; and then another."""
 
     cdef Events events
     cdef Book book
     cdef list lanes
+    cdef dict known_lanes  # by form: their room is used again
     cdef Fired[MOST_FIRED] fired
     cdef int firing
     cdef Record *took  # records of sources that took part, as they were when something fired
@@ -31,29 +32,50 @@ cdef class Try:
     def __dealloc__(self):
         free(self.took)
 
-    def __init__(self, Events events, object engine, dict detectors, bytes spared_sources, bytes spared_networks):
-        """`engine`: one of the setting to try, untouched; `detectors`: name -> number. ValueError for a setting that
-        is beyond what there is room for."""
-        self.events = events
-        self.book = Book(events, engine.setup.rules, spared_sources, spared_networks)
-        self.lanes = [Lane(one, events, detectors, one in engine._pardoning) for one in engine.lanes]
-        if len(self.lanes) > MOST_LANES:
+    def __init__(self, Events events, object rules, bytes spared_sources, bytes spared_networks):
+        """`rules`: those of every setting to come; `spared_...`: see `Book`."""
+        self.events, self.known_lanes = events, {}
+        self.book = Book(events, rules, spared_sources, spared_networks)
+        self.failure, self.success = KIND_NUMBER["auth_failure"], KIND_NUMBER["auth_success"]
+
+    def begin(self, object engine, dict detectors):
+        """Another setting, from the beginning. `engine`: one of the setting to try, untouched; `detectors`: name ->
+        number. ValueError for a setting that is beyond what there is room for."""
+        if len(engine.lanes) > MOST_LANES:
             raise ValueError("more forms of key than there is room for")
         if sum([len(one.watches) for one in engine.lanes]) > MOST_FIRED:
             raise ValueError("more detectors than there is room for")
-        self.failure, self.success = KIND_NUMBER["auth_failure"], KIND_NUMBER["auth_success"]
+        self.book.begin()
+        self.lanes = []
+        for one in engine.lanes:
+            if one.form not in self.known_lanes:
+                self.known_lanes[one.form] = Lane(one.form, self.events)
+            (<Lane>self.known_lanes[one.form]).begin(one, self.events, detectors, one in engine._pardoning)
+            self.lanes.append(self.known_lanes[one.form])
 
     def run(self):
-        """Judge all events."""
+        """Judge all events. ValueError before `Events.keep`."""
         cdef Py_ssize_t at
         cdef Row *row
+        cdef Hot *hot = self.events.hot
+        cdef double *mute = self.book.mute
+        cdef double muted
+        if hot == NULL:
+            raise ValueError("it is not known yet who can matter")
         for at in range(self.events.count):
+            muted = mute[3 * <Py_ssize_t>hot[at].source + hot[at].scope]
             row = self.events.rows + at
-            self.book.saw(row)
-            self.one(row)
+            if not hot[at].role & (MAIL_KIND | LOGIN_KIND):
+                if hot[at].clock < muted:
+                    self.book.stopped += hot[at].role & HOSTILE_KIND != 0
+                    continue
+                self.book.saw(row)
+            elif muted != -INFINITY:  # else no ban ever concerned it
+                self.book.saw(row)
+            self.one(row, muted == -INFINITY)
 
-    cdef int one(self, Row *row) except -1:
-        """`Engine.feed`."""
+    cdef int one(self, Row *row, bint free) except -1:
+        """`Engine.feed`; `free`: no ban ever concerned its source."""
         cdef uint8_t flags = row.flags
         cdef bint known = False
         cdef Lane lane
@@ -64,7 +86,7 @@ cdef class Try:
                 self.login(row)
         elif row.role & MAIL_KIND and not flags & UNTRUSTED:
             self.book.mail(row)
-        if not row.role & WANTED or self.book.covering(row):
+        if not row.role & WANTED or not free and self.book.covering(row):
             return 0
         if row.user and self.excused(row.kind):
             known = self.book.known(row.both, row.time) or self.book.known(row.both_alias, row.time)
@@ -106,6 +128,7 @@ cdef class Try:
         cdef int number
         for number, lane in enumerate(self.lanes):
             only[number] = lane.name in known_only
+            lane.lightest = 1  # weights count only beside heavy ones, which one setting may record and another not
             for i in range(32):
                 lane.needs[i].records *= 4  # records of known users are kept apart, and those that do not count
                 lane.needs[i].values *= 2
@@ -237,8 +260,8 @@ cdef class Try:
         cdef uint32_t key
         cdef int i, number
         for lane in self.lanes:
-            if lane.completing[self.success][0] < 0:
-                continue
+            if lane.completing[self.success][0] < 0 or not row.lanes >> lane.bit & 1:
+                continue  # of a key for which nothing could fire nothing is remembered
             key = lane.key(row)
             if key == NONE or not lane.histories[key].size:
                 continue
@@ -263,7 +286,7 @@ cdef class Try:
         self.book.login(row)
         self.book.settle(row.both_short, row.time)
         for lane in self.lanes:
-            if not lane.pardons:
+            if not lane.pardons or not row.lanes >> lane.bit & 1:
                 continue
             key = lane.key(row)
             if key == NONE or not lane.histories[key].size:
@@ -277,32 +300,93 @@ cdef class Try:
 
     # ------------------------------------------------------------ answers
 
-    def figures(self):
-        """What came of it: numbers by name; `bans` and `hits` as lists."""
+    def figures(self, uint32_t own):
+        """What came of it: numbers by name, as `measures.measured` makes them of the bans of a replay, and `hits`.
+        `own`: the number of the detector that is tuned."""
         cdef Book book = self.book
         cdef Py_ssize_t i
-        cdef int64_t caught = 0, missed = 0
-        cdef Lane lane
+        cdef int64_t caught = 0, missed = 0, owned = 0, hurt = 0, wide = 0
         cdef Stand *stand
         for i in range(book.sources):
             if book.source[i].caught:
                 caught += 1
             elif book.source[i].seen:
                 missed += 1
-        bans = []
         for i in range(book.standing):
             stand = book.stands + i
-            bans.append(
-                (stand.time, stand.until, stand.delay, stand.detector, bool(stand.wide), bool(stand.hurt))
-            )
+            owned += stand.detector == own
+            hurt += stand.hurt
+            wide += stand.wide
+        median, worst = self.delays()
         return {
             "caught": caught,
             "missed": missed + self.events.quiet,
+            "bans": book.standing,
+            "own": owned,
+            "median": median,
+            "worst": worst,
             "stopped": book.stopped,
-            "lifted": book.lifted,
+            "through": self.events.hostile - book.stopped,
+            "hurt": hurt,
             "logins": book.logins,
             "messages": book.messages,
+            "peak": self.peak(0.0, False),
+            "wide": wide,
             "banned": book.banned_targets,
-            "bans": bans,
             "hits": [(book.hits[i].ban, book.hits[i].person, bool(book.hits[i].login)) for i in range(book.hitting)],
         }
+
+    cdef tuple delays(self):
+        """Seconds to the ban: `statistics.median` and the most; None where no ban has any."""
+        cdef Book book = self.book
+        cdef double *known = <double *>malloc(max(1, book.standing) * sizeof(double))
+        cdef Py_ssize_t i, count = 0
+        if known == NULL:
+            raise MemoryError
+        for i in range(book.standing):
+            if book.stands[i].delay == book.stands[i].delay:
+                known[count] = book.stands[i].delay
+                count += 1
+        try:
+            if not count:
+                return None, None
+            qsort(known, count, sizeof(double), by_size)
+            if count & 1:
+                return known[count // 2], known[count - 1]
+            return (known[count // 2 - 1] + known[count // 2]) / 2, known[count - 1]
+        finally:
+            free(known)
+
+    def peak(self, double linger, bint wide):
+        """`measures.peak` of the bans, each `linger` seconds longer; `wide`: of those of networks alone."""
+        cdef Book book = self.book
+        cdef double *since = <double *>malloc(max(1, book.standing) * sizeof(double))
+        cdef double *until = <double *>malloc(max(1, book.standing) * sizeof(double))
+        cdef Py_ssize_t i, count = 0, most = 0, gone = 0
+        cdef bint sorted = True
+        cdef Stand *stand
+        try:
+            if since == NULL or until == NULL:
+                raise MemoryError
+            for i in range(book.standing):
+                stand = book.stands + i
+                if stand.until + linger > stand.time and (stand.wide or not wide):
+                    sorted = sorted and (not count or since[count - 1] <= stand.time)
+                    since[count], until[count] = stand.time, stand.until + linger
+                    count += 1
+            if not sorted:
+                qsort(since, count, sizeof(double), by_size)
+            qsort(until, count, sizeof(double), by_size)
+            for i in range(count):
+                while until[gone] <= since[i]:
+                    gone += 1
+                most = max(most, i + 1 - gone)
+            return most
+        finally:
+            free(since)
+            free(until)
+
+
+cdef int by_size(const void *one, const void *other) noexcept nogil:
+    cdef double a = (<const double *>one)[0], b = (<const double *>other)[0]
+    return (a > b) - (a < b)

@@ -60,6 +60,7 @@ cdef class Lane:
     cdef uint8_t[32][8] condition_row  # of a row's conditions
     cdef int[32] conditioned
     cdef bint pardons
+    cdef uint16_t lightest  # records weigh at least so much
     cdef Record *trimmed
     cdef int32_t *buckets
     cdef Py_ssize_t trim_room
@@ -80,31 +81,47 @@ cdef class Lane:
         free(self.trimmed)
         free(self.buckets)
 
-    def __init__(self, object lane, Events events, dict detectors, bint pardons):
-        """`lane`: one of an engine's; `detectors`: name -> number. ValueError for more than there is room for."""
-        cdef Watch *watch
-        cdef int place, kind, at
+    def __init__(self, str form, Events events):
         forms = {"source": ON_SOURCE, "network": ON_NETWORK, "user": ON_USER, "user+network": ON_BOTH}
-        self.name, self.form = lane.form, forms.get(lane.form, ON_EXTRA)
-        self.extra = events.extras.index(lane.form) if self.form == ON_EXTRA else 0
+        self.name, self.form = form, forms.get(form, ON_EXTRA)
+        self.extra = events.extras.index(form) if self.form == ON_EXTRA else 0
         self.bit = self.form + self.extra
-        self.keys = events.keys(lane.form)
-        self.watching, self.pardons = len(lane.watches), pardons
-        if self.watching > 63:
-            raise ValueError("more detectors of one form of key than there is room for")
+        self.keys = events.keys(form)
         self.histories = <History *>calloc(max(1, self.keys), sizeof(History))
-        self.watches = <Watch *>calloc(max(1, self.watching), sizeof(Watch))
-        self.marks = <double *>malloc(max(1, self.keys * self.watching) * sizeof(double))
-        if events.suspicious:
-            self.suspicions = <double *>malloc(max(1, self.keys * self.watching) * sizeof(double))
-            if self.suspicions == NULL:
-                raise MemoryError
-        if self.histories == NULL or self.watches == NULL or self.marks == NULL:
+        if self.histories == NULL:
             raise MemoryError
-        for place in range(self.keys * self.watching):
-            self.marks[place] = -INFINITY
-            if self.suspicions != NULL:
-                self.suspicions[place] = -INFINITY
+
+    cdef int begin(self, object lane, Events events, dict detectors, bint pardons) except -1:
+        """Begin anew, empty, as `lane` of an engine; `detectors`: name -> number. ValueError for more than there is
+        room for."""
+        cdef Watch *watch
+        cdef Py_ssize_t key
+        cdef int place, kind, at
+        if len(lane.watches) > 63:
+            raise ValueError("more detectors of one form of key than there is room for")
+        if self.watches == NULL or len(lane.watches) != self.watching:
+            free(self.watches)
+            free(self.marks)
+            free(self.suspicions)
+            self.watches, self.marks, self.suspicions = NULL, NULL, NULL
+            self.watching = len(lane.watches)
+            self.watches = <Watch *>malloc(max(1, self.watching) * sizeof(Watch))
+            self.marks = <double *>malloc(max(1, self.keys * self.watching) * sizeof(double))
+            if self.watches == NULL or self.marks == NULL:
+                raise MemoryError
+            if events.suspicious:
+                self.suspicions = <double *>malloc(max(1, self.keys * self.watching) * sizeof(double))
+                if self.suspicions == NULL:
+                    raise MemoryError
+        self.pardons, self.needed, self.lightest = pardons, 0, 0
+        memset(self.watches, 0, max(1, self.watching) * sizeof(Watch))
+        for key in range(self.keys):
+            self.histories[key].size, self.histories[key].heavy = 0, False
+        for key in range(self.keys * self.watching):
+            self.marks[key] = -INFINITY
+        if self.suspicions != NULL:
+            for key in range(self.keys * self.watching):
+                self.suspicions[key] = -INFINITY
         numbers = {id(one): number for number, one in enumerate(lane.watches)}
         for place in range(self.watching):
             found = lane.watches[place]
@@ -143,6 +160,7 @@ cdef class Lane:
             self.needed |= <uint32_t>1 << <int>kind
             self.needs[<int>kind].within, self.needs[<int>kind].records = need.within, need.records
             self.needs[<int>kind].values = need.values
+        return 0
 
     cdef inline uint32_t key(self, Row *row) noexcept nogil:
         """The row's key; NONE without one."""
@@ -174,7 +192,7 @@ cdef class Lane:
         record = history.records + at
         record.time, record.source, record.network = row.time, row.source, row.network
         record.value = row.value if self.form == ON_SOURCE else row.source + 1 if row.valued else 0
-        record.both, record.weight, record.kind = row.both, row.weight, row.kind
+        record.both, record.weight, record.kind = row.both, max(row.weight, self.lightest), row.kind
         for i in range(self.conditioned[row.kind]):
             if row.conditions & self.condition_row[row.kind][i]:
                 flags |= self.condition_bit[row.kind][i]
