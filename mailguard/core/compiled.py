@@ -10,8 +10,8 @@ earlier ones that could fit it too are asked (`Entry.before`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..model import HOSTILE
 from .envelope import DOVECOT, EPOST, EPOST_LINE, NONE, STYLES, SYSLOG
@@ -68,7 +68,6 @@ class Entry:
         names = rule.pattern.names
         self.rule = rule
         self.match: Match = rule.pattern.match
-        self.find: Find = rule.pattern._find  # the same for a line that was not cut, one call less
         self.full_name = rule.full_name
         self.kind = rule.event
         self.hostile = rule.event in HOSTILE
@@ -100,6 +99,12 @@ class Entry:
         self.count = 0  # lines it took
         self.number = -1  # among all rules of a scanner
         self.before: tuple[Entry, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "find":
+            raise AttributeError(name)
+        self.find: Find = self.rule.pattern._find  # as `match` of a line that was not cut, one call less
+        return self.find
 
     def scope_of(self, program: bytes) -> str:
         """The scope of a line by the program that wrote it: `postfix/submission/smtpd` is not port 25."""
@@ -143,7 +148,7 @@ class Plans:
         literals: dict[bytes, int] = {}
         count = 0
         rules = [rule for parser in parsers for rule in parser.rules]
-        lines = b"\n".join([sample.line for rule in rules for sample in rule.samples])
+        counts = _Counted(b"\n".join([sample.line for rule in rules for sample in rule.samples]))
         for parser in parsers:
             entries = self.entries[parser.name] = tuple(Entry(rule, parser) for rule in parser.rules)
             needed = _needed_sessions(parser, wanted)
@@ -154,7 +159,7 @@ class Plans:
                 joined = any(use.session in needed for use in rule.sessions)
                 entry.wanted = bool(kinds) or joined or rule.suspect > 0
                 if entry.wanted:
-                    for literal in triggers(telling(rule, lines), parser.envelopes):
+                    for literal in triggers(telling(rule, counts), parser.envelopes):
                         entry.bits |= 1 << literals.setdefault(literal, len(literals))
                     entry.before = tuple(
                         other for other in entries[:number] if not other.wanted and may_meet(other.rule, rule)
@@ -247,16 +252,28 @@ def options(rule: Rule) -> list[Option]:
     return found
 
 
-def telling(rule: Rule, lines: bytes) -> Option:
+class _Counted(dict[bytes, int]):
+    """How often a text stands in lines."""
+
+    def __init__(self, lines: bytes):
+        super().__init__()
+        self._lines = lines
+
+    def __missing__(self, text: bytes) -> int:
+        found = self[text] = self._lines.count(text)
+        return found
+
+
+def telling(rule: Rule, counts: Mapping[bytes, int]) -> Option:
     """The option of a rule that tells most: its texts are found least often in other lines, and are long.
 
-    `lines`: the samples of all rules. () where the rule has no option. `, rip=` stands in every login line of
-    Dovecot; a rule that was found by it would be asked about all of them.
+    `counts`: how often a text stands in the samples of all rules. () where the rule has no option. `, rip=`
+    stands in every login line of Dovecot; a rule that was found by it would be asked about all of them.
     """
     own = b"\n".join([sample.line for sample in rule.samples])
 
     def price(option: Option) -> tuple[int, int]:
-        elsewhere = sum(lines.count(text) - own.count(text) for text in option)
+        elsewhere = sum(counts[text] - own.count(text) for text in option)
         least = min(len(text) for text in option)
         return elsewhere + (_SHORT if least < _LEAST else 0), -least
 

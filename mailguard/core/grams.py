@@ -64,17 +64,20 @@ def grams(literals: Sequence[bytes]) -> Grams:
     table: dict[bytes, list[tuple[int, int]]] = {}
     short: list[Short] = []
     used: Counter[bytes] = Counter()
+    prices: dict[bytes, float] = {}
     for number, text in sorted(enumerate(literals), key=lambda one: (len(one[1]), one)):
         if len(text) < LEAST:
             at = min(range(len(text)), key=lambda place: _RANK.get(text[place], _RARE))
             short.append(Short(number, text[at], at))
             continue
 
-        def price(place: int, text: bytes = text) -> float:
-            pieces = [text[at : at + GRAM] for at in range(place, place + STRIDE)]
-            return sum(rarity(piece) * (1 + _SHARED * used[piece]) for piece in pieces)
-
-        best = min(range(len(text) - LEAST + 1), key=price)
+        pieces = [text[at : at + GRAM] for at in range(len(text) - GRAM + 1)]
+        for piece in pieces:
+            if piece not in prices:
+                prices[piece] = rarity(piece)
+        cost = [prices[piece] * (1 + _SHARED * used[piece]) for piece in pieces]
+        sums = [sum(cost[at : at + STRIDE]) for at in range(len(text) - LEAST + 1)]
+        best = sums.index(min(sums))
         for at in range(best, best + STRIDE):
             piece = text[at : at + GRAM]
             used[piece] += 1

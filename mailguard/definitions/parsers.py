@@ -14,6 +14,7 @@ from ..core.envelope import STYLES, SYSLOG
 from ..core.rules import SCOPES, Parser
 from ..problems import Problem, ProblemsError
 from . import checks, dialogues, lines, rules, sessions, source
+from .kept import Kept
 from .reading import Reading, near
 from .samples import run_samples
 
@@ -77,6 +78,7 @@ def load_parsers(
     Raises ProblemsError with the problems of all files together; a name that is not there is one of them.
     """
     found = source.search("parsers", etc)
+    kept = Kept()
     problems: list[Problem] = []
     parsers: list[Parser] = []
     for name in found if names is None else names:
@@ -84,12 +86,25 @@ def load_parsers(
             problems.append(Problem(f"parser {name}", "there is no such parser", instead=near(name, found)))
             continue
         try:
-            parsers.append(load_parser(found[name], check))
+            parsers.append(_kept_parser(kept, name, str(found[name]), check))
         except ProblemsError as error:
             problems += error.problems
+    kept.save(found)
     if problems:
         raise ProblemsError(problems)
     return parsers
+
+
+def _kept_parser(kept: Kept, name: str, path: str, check: bool) -> Parser:
+    """As `load_parser`, without reading again what was read before."""
+    text = source.text_of(path)
+    parser = kept.find(name, path, text)
+    if parser is None:
+        parser = _parser(source.parse(text, path), check)
+        kept.keep(name, path, text, parser)
+    elif check and (problems := checks.check(parser, text)):
+        raise ProblemsError(sorted(problems, key=_place))
+    return parser
 
 
 def self_test(parser: Parser) -> list[Problem]:

@@ -117,6 +117,11 @@ def load(path: Path | str, settings: bool = False) -> Document:
     return parse(read_text(path, settings), str(path), settings)
 
 
+def text_of(path: Path | str) -> str:
+    """As `read_text`; every line ends with LF alone."""
+    return read_text(path).replace("\r\n", "\n")
+
+
 def parse(text: str, path: str, settings: bool = False) -> Document:
     """As `load`, for a text already read."""
     text = text.replace("\r\n", "\n")

@@ -93,7 +93,8 @@ cdef class Lines:
         self.taker, self.doubts = scanner.taker, scanner.taker.doubts
         self.keep_lines = scanner.maker.keep_lines
         self.machine = machine
-        self.finder = Finder(search.literals)
+        found = scanner._prefilter(names)
+        self.finder = found if type(found) is Finder else Finder(search.literals)
         self.source, self.other = Source(scanner.maker.addresses), Source(scanner.maker.addresses)
         self.bits = search.bits
         self.words = self.finder.words

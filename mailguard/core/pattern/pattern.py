@@ -19,6 +19,8 @@ from .template import Again, Node, Slot, Text, Trouble, is_foreign, join, parse,
 from .variants import Echo, Variant, echo, variants
 from .witness import Ambiguity
 
+_MADE = ("_find", "_find_cut")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
@@ -43,8 +45,31 @@ class Pattern:
     shapes: tuple[Variant, ...]
     echo: Echo | None
     key: bytes  # digest of the template
-    _find: Match = field(repr=False)
-    _find_cut: Match | None = field(repr=False)
+    _find: Match = field(init=False, repr=False)
+    _find_cut: Match | None = field(init=False, repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        """The two ways to match are made when first asked for: what the compiled scan covers needs none, and
+        making them is most of what a template costs."""
+        made: Match | None
+        if name == "_find":
+            shape, names = self.echo, self.names
+            ways = [whole_way(one, names) for one in self.shapes]
+            made = first_way(ways if shape is None else [repeated_way(shape, names)])
+        elif name == "_find_cut":
+            ways = [cut_way(one, self.names) for one in _cut_shapes(self.shapes)]
+            made = first_way(ways) if self.cut_capable else None
+        else:
+            raise AttributeError(name)
+        object.__setattr__(self, name, made)
+        return made
+
+    def __getstate__(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__slots__ if name not in _MADE]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for name, value in zip([one for one in self.__slots__ if one not in _MADE], state, strict=True):
+            object.__setattr__(self, name, value)
 
     def match(self, data: Any, start: int, end: int, cut: bool = False) -> Values | None:
         """See the class. `data`: bytes, bytearray or memoryview."""
@@ -57,7 +82,9 @@ class Pattern:
     @property
     def cut_capable(self) -> bool:
         """Whether a cut line can match."""
-        return self._find_cut is not None
+        cut = _cut_shapes(self.shapes)
+        foreign = sum(1 for one in self.shapes if one.foreign)
+        return bool(cut) and len(cut) == foreign and self.cut_ambiguity is None
 
     def automaton(self) -> Automaton:
         """The automaton of whole lines; a repeated text is taken as any text."""
@@ -88,9 +115,8 @@ def compile(template: str, *, where: str = "", cache: ProofCache | None = None) 
     names = tuple(node.name for node in walk(parts) if isinstance(node, Slot) and node.name)
     kinds = {node.name: node.type.name for node in walk(parts) if isinstance(node, Slot)}
     ambiguous, cut_ambiguity = _proofs(template, parts, shapes, shape, names, cache)
-    cut_shapes = [one for one in shapes if one.foreign and _speaks_first(one)]
     texts = sorted(required(parts), key=len, reverse=True)
-    return Pattern(
+    made = Pattern(
         text=template,
         names=names,
         types=tuple(kinds[name] for name in names),
@@ -104,18 +130,19 @@ def compile(template: str, *, where: str = "", cache: ProofCache | None = None) 
         shapes=shapes,
         echo=shape,
         key=digest(template),
-        _find=first_way(
-            [whole_way(one, names) for one in shapes] if shape is None else [repeated_way(shape, names)]
-        ),
-        _find_cut=first_way([cut_way(one, names) for one in cut_shapes])
-        if cut_shapes and len(cut_shapes) == sum(1 for one in shapes if one.foreign) and cut_ambiguity is None
-        else None,
     )
+    _ = made._find, made._find_cut  # a template that cannot be matched is not made
+    return made
 
 
 def required(parts: Sequence[Node]) -> list[bytes]:
     """Literal texts that stand in every match, each in one piece."""
     return [part.text for part in parts if isinstance(part, Text)]
+
+
+def _cut_shapes(shapes: Sequence[Variant]) -> list[Variant]:
+    """The shapes in which the source stands before what a client wrote."""
+    return [one for one in shapes if one.foreign and _speaks_first(one)]
 
 
 def _speaks_first(shape: Variant) -> bool:
