@@ -23,7 +23,7 @@ from .compiled import Entry
 from .dialogue_claims import Claims, parts_of
 from .dialogue_log import FIRST, HEAD, Log, Run, is_spoken
 from .dialogue_state import CLIENT, SERVER, Open, Store, rows, unpack
-from .dialogue_turns import Turns
+from .dialogue_tagged import Tagged
 from .dialogue_words import Machine
 from .items import Item
 from .rules import Parser
@@ -36,7 +36,7 @@ _FILES = 4  # of one log, whose ends are remembered
 _HIGH = 40  # bits of a position below the day of a file
 
 
-class Reader(Turns):
+class Reader(Tagged):
     """Reads dialogue logs."""
 
     def __init__(

@@ -12,6 +12,8 @@ from .dialogue_log import Log, Run
 from .dialogue_state import ODD, REFUSED, Held, Open
 from .dialogue_words import Machine
 
+_TELLS = 12  # bytes of a greeting that no other reply begins with
+
 
 class Contexts(Telling):
     """Opens sessions."""
@@ -49,6 +51,8 @@ class Contexts(Telling):
         for machine in run.log.machines:
             if run.begins(machine.greeting, at):
                 run.store.put(context, Open(machine, time) if machine.dialogue.turns else None)
+                if machine.alike:
+                    run.log.banner = _banner(bytes(run.data[at : run.stop(at)]))
                 run.store.touched.add(context)
                 return True
         return False
@@ -73,3 +77,9 @@ class Contexts(Telling):
     def _settled(log: Log, time: float) -> bool:
         """True when the log was read for so long that no session is older than what was read."""
         return log.began is not None and time - log.began > log.store.lifetime
+
+
+def _banner(line: bytes) -> bytes:
+    """A greeting as far as it is the same each time; empty where that tells little."""
+    same = re.split(rb"[<0-9]", line, maxsplit=1)[0]
+    return same if len(same) >= _TELLS else b""

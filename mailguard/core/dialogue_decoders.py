@@ -10,6 +10,7 @@ challenges can be worded by its administrator, so only the place of an answer te
 
 from __future__ import annotations
 
+import re
 from binascii import Error, a2b_base64
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ _GROUP = 4  # characters that stand for three bytes
 _DIGEST = 33  # a blank and 32 hexadecimal digits behind the name of a CRAM-MD5 answer
 _MECHANISM = 32
 _BLANKS = b" \t\r"
+_LITERAL = re.compile(rb"\{([0-9]{1,9})\+?\}")
 _SECRET_AT = {b"LOGIN": 1}  # the answer from which on nothing is looked at
 #: Mechanisms by name. A client that leaves the mechanism away writes its name and password in that place.
 _KNOWN = frozenset(
@@ -72,8 +74,72 @@ def sasl(data: Data, start: int, end: int) -> tuple[Exchange, int]:
     return exchange, first
 
 
+class Literal(Exchange):
+    """A name that the client sends after its command, with a length: `LOGIN {5}`."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int):
+        super().__init__("")
+        self.size = size
+
+    def take(self, data: Data, start: int, end: int) -> None:
+        """The client's next line. A name with a line end in it is nobody's."""
+        self.answers += 1
+        if self.answers == 1 and self.size <= min(end - start, MOST_NAME):
+            self.user = decode(bytes(data[start : start + self.size]))
+
+
+def words(data: Data, start: int, end: int) -> tuple[Exchange, int]:
+    """Name and password as two words, each as it is, in quotes, or to come with a length."""
+    while start < end and data[start] in _BLANKS:
+        start += 1
+    if start < end and data[start] == 34:
+        return Exchange("", _quoted(data, start + 1, end)), start
+    first, last = _word(data, start, end)
+    last = min(last, first + MOST_NAME)
+    size = _LITERAL.fullmatch(bytes(data[first:last]))
+    if size is not None:
+        return Literal(int(size[1])), start
+    return Exchange("", decode(bytes(data[first:last])) if last > first else None), start
+
+
+def _quoted(data: Data, start: int, end: int) -> str | None:
+    """A name in quotes, `start` behind the first of them; None where they do not end."""
+    name = bytearray()
+    while start < end and len(name) < MOST_NAME:
+        byte = data[start]
+        if byte == 34:
+            return decode(bytes(name))
+        if byte == 92:
+            start += 1
+            if start >= end:
+                return None
+            byte = data[start]
+        name.append(byte)
+        start += 1
+    return None
+
+
+def digest(data: Data, start: int, end: int) -> tuple[Exchange, int]:
+    """A name and, behind it, what is secret."""
+    first, last = _word(data, start, end)
+    name = bytes(data[first : min(last, first + MOST_NAME)])
+    return Exchange("", decode(name) if name else None), last
+
+
+def secret(data: Data, start: int, end: int) -> tuple[None, int]:
+    """Nothing but a secret."""
+    return None, start
+
+
 #: The decoders that a definition can ask for.
-DECODERS: dict[str, Callable[[Data, int, int], tuple[Exchange, int]]] = {"sasl": sasl}
+DECODERS: dict[str, Callable[[Data, int, int], tuple[Exchange | None, int]]] = {
+    "sasl": sasl,
+    "words": words,
+    "digest": digest,
+    "secret": secret,
+}
 
 
 def _word(data: Data, start: int, end: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..model import HOSTILE, Event
 from ..notation import parse_address
 from .compiled import Captures
-from .dialogue_log import Run
+from .dialogue_log import FIRST, Run
 from .dialogue_state import Open
 from .dialogue_words import MARK, Answer, Command, Machine
 from .items import Draft
@@ -54,6 +54,8 @@ class Telling:
             made = self._make(run, session, answer, captures, text, at, time)
             if made is not None:
                 self._emit(run, session, made)
+                if made.kind == "auth_success" and "user" in made.fields and not session.machine.placed:
+                    session.void = True  # who is in tries no more: what looks like it is a message's text
             return
 
     def _tie(self, run: Run, session: Open, answer: Answer, captures: Captures, at: int, time: float) -> None:
@@ -109,7 +111,9 @@ class Telling:
         source = parse_address(captures[entry.source] or b"") if entry.source >= 0 else None
         if source is None and session is not None:
             source = session.address
-        if source is None:
+        machine = None if session is None else session.machine
+        placed = machine is None or machine.placed
+        if source is None and (placed or session is None or session.void):
             self.lost += kind in HOSTILE
             return None
         fields: dict[str, str] = {}
@@ -125,7 +129,8 @@ class Telling:
                 proved |= {command.field}
             exchange = session.exchange
             if answer.place == "reply" and command.decoder and exchange is not None:
-                fields["method"] = exchange.method
+                if exchange.method or placed:
+                    fields["method"] = exchange.method
                 if exchange.user is not None:
                     fields["user"] = exchange.user
                 proved |= {"method", "user"}
@@ -139,6 +144,9 @@ class Telling:
         if self.keep_lines and entry.hostile:
             shown = answer.head + b" ..." if answer.echoes else text[:_SHOWN]
             line = bytes(run.data[begin:at]) + shown
+            if machine is not None and machine.tagged:  # not even the client's word that the answer repeats
+                prefix = FIRST.match(line)
+                line = line[: 0 if prefix is None else prefix.start(3)] + b"... " + shown
         return _new(
             Event,
             (
@@ -151,7 +159,7 @@ class Telling:
                 block.log,
                 run.base + begin,
                 entry.scope,
-                block.may_ban and not entry.guessed,
+                block.may_ban and placed and not entry.guessed,
                 proved,
                 line,
             ),

@@ -30,7 +30,8 @@ class Log:
     """What is known about one dialogue log."""
 
     __slots__ = (
-        "began", "ends", "family", "last", "machines", "stamps", "store", "stranger", "text", "time",
+        "banner", "began", "ends", "family", "last", "machines", "stamps", "store", "stranger", "text",
+        "time",
     )  # fmt: skip
 
     def __init__(self, machines: tuple[Machine, ...], zone: str, name: str):
@@ -41,6 +42,7 @@ class Log:
             max([one.dialogue.lifetime for one in machines]), max([one.dialogue.cap for one in machines])
         )
         self.text = False  # the lines of messages are logged too: a lone dot was seen
+        self.banner = b""  # how the server greets, where that looks like any other reply
         self.began: float | None = None
         self.stranger = -1.0  # the second in which the latest line of a session that is not followed was told
         self.last = b""  # the latest stamp as text ...

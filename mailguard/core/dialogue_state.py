@@ -23,6 +23,7 @@ CLIENT, SERVER, ODD = 0, 1, 2
 #: States of an odd session.
 ANSWER, TEXT, MAYBE, RIVAL = "answer", "text", "maybe", "rival"
 SERVES, CONTEST, REFUSED = "serves", "contest", "refused"
+TAGGED = "tagged"  # the client is to speak, in a dialogue whose commands begin with a word of its own
 
 
 class Held:

@@ -117,9 +117,10 @@ class Turns(Contexts):
             session.turn, session.state = SERVER, ""
         else:
             machine = session.machine
-            made = self._presence(run, machine, None, time, at)  # whoever may talk the reader out of step
-            if made is not None:
-                run.found.append(made)
+            if machine.placed or not session.void:
+                made = self._presence(run, machine, None, time, at)  # it may talk the reader out of step
+                if made is not None:
+                    run.found.append(made)
             session.command, session.argument, session.exchange = machine.other, None, None
             session.table = machine.tables[machine.other.name]
             session.turn, session.state = ODD, SERVES
@@ -165,7 +166,11 @@ class Turns(Contexts):
         code = machine.codes.get(head)
         looks = machine.looks.get(head, 0)
         if code is not None:
-            if looks & GREETS and run.begins(machine.greeting, at) and code not in session.table:
+            if machine.alike:
+                greets = bool(run.log.banner) and run.data.startswith(run.log.banner, at)
+            else:
+                greets = code not in session.table
+            if looks & GREETS and greets and run.begins(machine.greeting, at):
                 self._begin(run, context, at, match, time)  # it is the server's for certain: a new session
                 return
             self._reply(run, session, code, looks, at, time)

@@ -55,6 +55,8 @@ class Dialogue:
     cap: int = 20_000
     commands: tuple[Command, ...] = ()
     turns: bool = True  # client and server take turns; False: only traces are read
+    tagged: bool = False  # a command begins with a word of the client's, which its answer repeats
+    addresses: bool = True  # a line tells the client's address; False: acts are laid to nobody
 
 
 Table = dict[bytes, "tuple[Answer | None, ...]"]
@@ -86,6 +88,7 @@ class Machine:
     """One dialogue definition made ready."""
 
     __slots__ = (
+        "alike",
         "challenge",
         "codes",
         "commands",
@@ -101,15 +104,18 @@ class Machine:
         "nobody",
         "other",
         "parser",
+        "placed",
         "quick",
         "reading",
         "tables",
+        "tagged",
         "text",
         "trace_rules",
         "traces",
         "tying",
         "unknown",
         "verbs",
+        "words",
     )
 
     def __init__(
@@ -142,14 +148,24 @@ class Machine:
         ):
             for text in texts:
                 self.looks[text[:HEAD]] = self.looks.get(text[:HEAD], 0) | bit
-        self.codes = _codes(dialogue.replies) if dialogue.turns else {}
+        self.tagged = dialogue.tagged
+        self.placed = dialogue.addresses
+        self.codes = _codes(dialogue.replies) if dialogue.turns and not dialogue.tagged else {}
+        for text in self.challenge:
+            for head in [head for head in self.codes if len(text) < HEAD and head.startswith(text)]:
+                self.looks[head] = self.looks.get(head, 0) | ASKS
+        #: A greeting looks like any other reply, so its look alone begins no session.
+        self.alike = any(
+            _key(text) == reply.strip().encode() for text in self.greeting for reply in dialogue.replies
+        )
         #: Replies after which nothing else has to be looked at.
         special = {_key(text) for text in (*self.greeting, *self.challenge, *self.text)}
         self.quick = {head: code for head, code in self.codes.items() if code not in special}
         self.commands = {command.name: command for command in dialogue.commands}
         self.other = Command(OTHER, ())
         self.verbs: dict[bytes, tuple[tuple[bytes, Command], ...]] = {}
-        for command in dialogue.commands:
+        self.words = {word.encode(): command for command in dialogue.commands for word in command.words}
+        for command in dialogue.commands if not dialogue.tagged else ():
             for word in command.words:
                 raw = word.encode()
                 for head in (raw[:HEAD], raw[:HEAD].lower(), raw[:HEAD].capitalize()):
@@ -207,10 +223,17 @@ def _codes(replies: tuple[str, ...]) -> dict[bytes, bytes]:
                     found[code + behind] = code
             continue
         raw = reply.encode()
-        if len(raw) >= HEAD:
-            found[raw[:HEAD]] = _key(raw)
-        else:
-            for byte in range(256):
-                found[(raw + bytes([byte]))[:HEAD]] = raw.strip()
-            found[raw] = raw.strip()
+        key = _key(raw) if len(raw) >= HEAD else raw.strip()
+        for head in _heads(raw):
+            found[head] = key
     return found
+
+
+def _heads(raw: bytes) -> list[bytes]:
+    """The first four bytes that a line beginning with `raw` can have, where they are printable."""
+    if len(raw) >= HEAD:
+        return [raw[:HEAD]]
+    found = [raw]
+    for _ in range(HEAD - len(raw)):
+        found += [one + bytes([byte]) for one in found if len(one) < HEAD for byte in range(32, 127)]
+    return [raw.rstrip(), *found]

@@ -97,7 +97,7 @@ class Heard:
                 self._meet(act)
                 return [event]
         if not self._alive(self._seen, told, event):
-            self._late.add((*side, name, method), event.time)
+            self._late.add(_late(side, name, method), event.time)
             return [event]
         return self._hold(_Waiting(at + WAIT, self._turned(), side, event, name, method, True))
 
@@ -120,13 +120,11 @@ class Heard:
         if line is not None:
             self._meet(line)
             return [line.event]
-        if self._late.take((*side, name, method), event.time, NEAR) or (
-            self._late.take((*side, "", method), event.time, NEAR)
-        ):
+        if self._late.take(_late(side, name, method), event.time, NEAR):
             self._meet(None, told)
             return []
         act = _Waiting(at + WAIT, self._turned(), side, event, name, method, False)
-        if self._nameless(act) is None and not self._alive(self._told, told, event):
+        if self._loose(act) is None and not self._alive(self._told, told, event):
             return [event]
         return self._hold(act)
 
@@ -147,9 +145,14 @@ class Heard:
                 return one
         return None
 
-    def _nameless(self, act: _Waiting) -> _Waiting | None:
-        """The first waiting line without a name that may be the act's."""
-        return self._find(act.side, act.event.time, "", act.method, True)
+    def _loose(self, act: _Waiting) -> _Waiting | None:
+        """The first waiting line that may be the act's without naming it: of the same mechanism."""
+        if not act.method:
+            return None
+        for one in self._waiting.get(act.side, ()):
+            if one.line and one.method == act.method and abs(one.event.time - act.event.time) <= NEAR:
+                return one
+        return None
 
     def _meet(self, one: _Waiting | None, told: tuple[bytes, str] | None = None) -> None:
         """Line and act have met: what waited of them waits no more, and the act is told by its line."""
@@ -194,8 +197,8 @@ class Heard:
         """Nothing more can come of waiting."""
         if one.line:
             self._take(one)
-            return [self._named(one) if not one.name else self._doubted(one)]
-        line = self._nameless(one)
+            return [self._named(one) if one.method else self._doubted(one)]
+        line = self._loose(one)
         if line is not None and line.due > one.due:  # that one may still be its line
             self._take(one)
             return self._hold(one._replace(due=line.due))
@@ -203,35 +206,29 @@ class Heard:
         return [one.event]
 
     def _named(self, line: _Waiting) -> Event:
-        """A line without a name, with that of its act where that is certain."""
+        """A line with a mechanism, with the name of its act where it has none and that is certain."""
         event, side = line.event, line.side
         names = {
             name
             for time, name, method in self._acts.get(side, ())
             if method == line.method and abs(time - event.time) <= NEAR
         }
-        act = next(
-            (
-                one
-                for one in self._waiting.get(side, ())
-                if not one.line and one.method == line.method and abs(one.event.time - event.time) <= NEAR
-            ),
-            None,
-        )
-        if act is None:
-            self._late.add((*side, "", line.method), event.time)
-            return self._doubted(line) if not names else event
-        self._meet(act)
-        if len(names) != 1 or self._strangers.near(side[:2], event.time, NEAR):
+        for one in self._waiting.get(side, ()):
+            near = abs(one.event.time - event.time) <= NEAR
+            if near and not one.line and one.method == line.method:
+                self._meet(one)
+                break
+        else:
+            return self._doubted(line)
+        if line.name or len(names) != 1 or self._strangers.near(side[:2], event.time, NEAR):
             return event
-        user = act.event.fields["user"]
+        user = one.event.fields["user"]
         return event._replace(fields=event.fields | {"user": user}, proved=event.proved | {"user"})
 
     def _doubted(self, line: _Waiting) -> Event:
         """A line whose act was not heard."""
         event, side = line.event, line.side
-        if line.name:
-            self._late.add((*side, line.name, line.method), event.time)
+        self._late.add(_late(side, line.name, line.method), event.time)
         told = side[:2]
         if (
             self._met.get(told, 0) >= _PROOF
@@ -269,6 +266,11 @@ def _name(event: Event) -> str:
     """The account as both logs tell it: a name in quotes can leave one behind in the line."""
     user = event.fields.get("user", "").strip('"')
     return "" if user in _NOBODY else user
+
+
+def _late(side: Side, name: str, method: str) -> tuple[object, ...]:
+    """By what a line that was told already is known: its mechanism, or else its name."""
+    return *side, "" if method else name, method
 
 
 def _method(event: Event) -> str:

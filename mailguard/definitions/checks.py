@@ -135,7 +135,8 @@ def _coverage(parser: Parser) -> list[Problem]:
         for sample in rule.samples:
             message = scanner.explain(sample.line, dialogues.ARRIVAL, fits=False).message
             if parser.dialogue is not None:
-                message = dialogues.text_of(sample.line) or b""
+                tagged = parser.dialogue.tagged and rule.place == "reply"
+                message = dialogues.text_of(sample.line, tagged) or b""
             taken = patterns.used(rule.pattern, message)
             if taken is not None:
                 seen.append(taken)

@@ -32,6 +32,8 @@ TOP = (
     "text",
     "nobody",
     "turns",
+    "tagged",
+    "addresses",
     "lifetime",
     "cap",
     "command",
@@ -66,11 +68,13 @@ def read_dialogue(read: Reading) -> Dialogue | None:
         )
     for name in ("greeting", "unknown", "ends", "reading", "traces", "challenge", "text"):
         for text in read.texts(table, name, keys, "dialogue"):
-            if len(text) < HEAD:
+            least = 2 if name == "challenge" else HEAD
+            if len(text) < least:
                 read.problem(
                     (*keys, name),
                     f"dialogue: {name} holds {text!r}",
-                    "lines are told apart by their first four bytes",
+                    "lines are told apart by their first bytes",
+                    f"Write {least} characters or more.",
                 )
     lifetime = parse_duration(read.get(table, "lifetime", str, "1h", keys, "dialogue"))
     if not lifetime:
@@ -86,6 +90,8 @@ def read_dialogue(read: Reading) -> Dialogue | None:
             instead="A context is 8 to 16 hexadecimal digits.",
         )
     turns = read.get(table, "turns", bool, True, keys, "dialogue")
+    tagged = read.get(table, "tagged", bool, False, keys, "dialogue")
+    addresses = read.get(table, "addresses", bool, True, keys, "dialogue")
     return Dialogue(
         greeting,
         read.texts(table, "replies", keys, "dialogue") or ("###",),
@@ -100,6 +106,8 @@ def read_dialogue(read: Reading) -> Dialogue | None:
         cap,
         tuple(_commands(read, table)),
         turns,
+        tagged,
+        addresses,
     )
 
 
@@ -223,16 +231,21 @@ def feed(parser: Parser, sample: Sample) -> list[Event]:
     return events
 
 
-def text_of(line: bytes) -> bytes | None:
-    """What stands behind stamp and context; None where they do not stand first."""
+def text_of(line: bytes, tagged: bool = False) -> bytes | None:
+    """What stands behind stamp and context, and behind the word that the answer repeats; None where they do
+    not stand first."""
     match = _TEXT.match(line)
-    return None if match is None else match[1].rstrip(b"\r")
+    if match is None:
+        return None
+    text = match[1].rstrip(b"\r")
+    return text.partition(b" ")[2] if tagged else text
 
 
 def taken(parser: Parser, rule: Rule, sample: Sample, what: str) -> list[Problem]:
     """Problems when an earlier rule, or none, takes the line of a sample."""
     about = f"rule {rule.name}: {what}"
-    text = text_of(sample.line)
+    tagged = parser.dialogue is not None and parser.dialogue.tagged and rule.place == "reply"
+    text = text_of(sample.line, tagged)
     if text is None:
         return [
             Problem(

@@ -7,6 +7,7 @@ import re
 from tests.epost_server.auth import Exchange, begin
 from tests.epost_server.session import ABORT, OK, Session
 
+_LITERAL = re.compile(rb"\{([0-9]+)\}$")
 _WORD = re.compile(rb'\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
@@ -20,6 +21,8 @@ class ImapSession(Session):
         self.user = b"-"
         self.account: str | None = None
         self._waiting: tuple[bytes, Exchange] | None = None
+        self._literal: tuple[bytes, list[bytes], int] | None = None  # tag, words before, bytes to come
+        self._came = b""  # of those
 
     def _too_many(self) -> str:
         return "* BYE exceeds an accepting limit."
@@ -39,6 +42,8 @@ class ImapSession(Session):
             tag, exchange = self._waiting
             self._waiting = None
             return self._judge(tag, exchange, line.strip())
+        if self._literal is not None:
+            return self._go_on(line)
         tag, _, rest = line.partition(b" ")
         command, _, arguments = rest.partition(b" ")
         word = command.upper()
@@ -59,11 +64,26 @@ class ImapSession(Session):
             return self.say(_text(tag) + f" NO {_text(word)} fails")
         return self.say(_text(tag) + f" OK {_text(word)} completed")
 
-    def _login(self, tag: bytes, arguments: bytes) -> list[str]:
-        found = [match for match in _WORD.finditer(arguments)]
-        names = [one[2] if one[1] is None else one[1] for one in found]
+    def _go_on(self, line: bytes) -> list[str]:
+        """A line of a literal, or what is left of it and the rest of the command."""
+        assert self._literal is not None
+        tag, words, size = self._literal
+        self._came += line
+        if len(self._came) < size:
+            self._came += b"\n"
+            return []
+        self._literal = None
+        return self._login(tag, self._came[size:], [*words, self._came[:size]])
+
+    def _login(self, tag: bytes, arguments: bytes, before: list[bytes] | None = None) -> list[str]:
+        literal = _LITERAL.search(arguments) if self.options.literals else None
+        found = [match for match in _WORD.finditer(arguments[: literal.start()] if literal else arguments)]
+        names = [*(before or []), *(one[2] if one[1] is None else one[1] for one in found)]
+        if literal is not None:
+            self._literal, self._came = (tag, names, int(literal[1])), b""
+            return self.say("+ go on")
         name = names[0] if names else b""
-        left = self.options.quotes_left if found and found[0][1] is not None else "none"
+        left = self.options.quotes_left if not before and found and found[0][1] is not None else "none"
         shown = name + (b'"' if left in ("name", "both") else b"")
         argument = name + (b'"' if left in ("argument", "both") else b"")
         right = len(names) == 2 and self.account is None and self.login(name, names[1])

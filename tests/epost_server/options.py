@@ -47,6 +47,7 @@ class Options:
     quotes_left: str = (
         "none"  # what a quoted name leaves behind in imap4log: "none", "name", "argument", "both"
     )
+    literals: bool = False  # LOGIN takes literals, and so names with line ends; no such build is known
     debug: bool = False  # lines that begin with a blank
     banner: str = "E-POST ESMTP Receiver (4.90) ..."
 

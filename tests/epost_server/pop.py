@@ -3,6 +3,7 @@ shapes."""
 
 from __future__ import annotations
 
+from tests.epost_server.auth import Exchange, begin
 from tests.epost_server.options import POP_ANCESTOR
 from tests.epost_server.session import ABORT, OK, Session
 
@@ -16,6 +17,7 @@ class PopSession(Session):
     def _connected(self) -> None:
         self.user = b"-"
         self.account: str | None = None
+        self._exchange: Exchange | None = None
 
     def _too_many(self) -> str:
         return "-ERR exceeds an accepting limit."
@@ -30,13 +32,19 @@ class PopSession(Session):
         if self.options.pop_form == POP_ANCESTOR:
             line = middle + b" " + stamp + b" (" + reply.encode("utf-8", "surrogateescape") + b")"
         else:
-            words = {"PASS": ("Success", "failed"), "APOP": ("Success", "failed")}
+            words = {
+                "PASS": ("Success", "failed"),
+                "APOP": ("Success", "failed"),
+                "AUTH": ("Success", "failed"),
+            }
             status = words.get(command.decode("latin-1"), ("", ""))[reply.startswith("-ERR")]
             line = stamp + b" " + middle + b" " + status.encode()
         self.server.logs.write("pop3log", line, now)
 
     def _answer(self, line: bytes) -> list[str]:
         self.heard(line)
+        if self._exchange is not None:
+            return self._go_on(line.strip())
         word, _, rest = line.partition(b" ")
         command, rest = word.upper().strip(), rest.strip()
         if command == b"USER":
@@ -44,6 +52,12 @@ class PopSession(Session):
             return self._said(command, rest, "+OK please send PASS")
         if command in (b"PASS", b"APOP"):
             return self._login(command, rest)
+        if command == b"AUTH" and rest and self.account is None:
+            mechanism, _, first = rest.partition(b" ")
+            self._exchange = begin(mechanism.decode("latin-1").upper(), self.options.challenges, self.now())
+            if self._exchange is None:
+                return self._said(command, mechanism, "-ERR unknown mechanism")
+            return self._go_on(first) if first else self.say(f"+ {self._exchange.challenge()}")
         if command == b"QUIT":
             said = self._said(command, rest, f"+OK {self.options.name} closing connection")
             self._end("", OK)
@@ -64,6 +78,23 @@ class PopSession(Session):
             self.account = self.options.account(name.decode("utf-8", "surrogateescape"))
             return self._said(command, b"****", "+OK maildrop is ready")
         said = self._said(command, b"****", "-ERR authentication failed")
+        if self.cut:
+            self._end("", ABORT)
+        return said
+
+    def _go_on(self, line: bytes) -> list[str]:
+        exchange = self._exchange
+        assert exchange is not None
+        if not exchange.take(line):
+            return self.say(f"+ {exchange.challenge()}")
+        self._exchange = None
+        account = self.options.account(exchange.user.decode("utf-8", "surrogateescape"))
+        password = self.options.accounts[account] if account is not None else None
+        right = self.judged(account, password is not None and exchange.proves(password.encode()))
+        if right:
+            self.user, self.account = exchange.user, account
+        method = exchange.mechanism.encode()
+        said = self._said(b"AUTH", method, "+OK maildrop is ready" if right else "-ERR authentication failed")
         if self.cut:
             self._end("", ABORT)
         return said

@@ -1,0 +1,146 @@
+"""Dialogues in which a client's command begins with a word of its own, which the server's answer repeats.
+
+    a1 LOGIN sato secret
+    * CAPABILITY ...            the server's, on the way; tells nothing here, whoever wrote it
+    a1 NO LOGIN fails           the answer: that word, and OK, NO or BAD
+
+Owns: whose line it is, as in `dialogue_turns`: what a client sends in its own place is the client's, also
+when it looks like an answer. While an answer is due, the client is not read; so what repeats its word is the
+answer.
+Never: keeps a client's line. Each is blotted out in the block, but for its first word; `+` asks for more of a
+command (a password, a literal), and what follows is the client's.
+Limits: an answer that stands on a line without prefix is not seen. There the next command that is one of the
+definition's ends the waiting; other lines cannot, since they may be of a message that the client reads.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .dialogue_decoders import DECODERS, Literal
+from .dialogue_log import Run
+from .dialogue_state import ANSWER, MAYBE, ODD, REFUSED, SERVES, TAGGED, Held, Open
+from .dialogue_turns import Turns
+
+_ANSWERS = (b"OK", b"NO", b"BAD")
+_UNTAGGED = 42  # *
+_MORE = 43  # +
+_LONGEST = 64  # bytes of a client's word
+
+
+class Tagged(Turns):
+    """Follows the turns of such sessions."""
+
+    def _slow(
+        self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float
+    ) -> None:
+        if session.machine.tagged and session.state != REFUSED:
+            self._word(run, context, session, head, match, time)
+        else:
+            super()._slow(run, context, session, head, match, time)
+
+    def _word(
+        self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float
+    ) -> None:
+        machine, at = session.machine, match.start(3)
+        session.turn = ODD
+        stop = run.stop(at)
+        if session.state == MAYBE:
+            held = session.held
+            assert held is not None
+            if self._answer_at(run, session, at, stop) >= 0:  # it was answered, so the client wrote it
+                session.held, session.state = None, TAGGED
+                if held.state == ANSWER:
+                    self._due(run, session, at, stop, time)
+                return
+            if held.end or not run.begins(machine.ends, at):
+                if run.data[at : at + 1] == b"*" and not run.begins(machine.greeting, at):
+                    return
+                self._ended(run, context, session, None)
+                self._unseen(run, context, head, match, time)
+                return
+            self._ended(run, context, session, None)
+            return
+        looks = machine.looks.get(head, 0)
+        if looks and run.begins(machine.ends + machine.reading + machine.traces, at):
+            self._trace(run, context, session, at, stop)
+        elif session.state == ANSWER:
+            self._more(run, session, at, stop)
+        elif session.state == SERVES:
+            self._due(run, session, at, stop, time)
+        elif looks and run.begins(machine.greeting, at):
+            self._begin(run, context, at, match, time)
+        else:
+            self._said(run, session, at, stop)
+
+    def _trace(self, run: Run, context: bytes, session: Open, at: int, stop: int) -> None:
+        """A line that looks like a trace: the server's, unless the client wrote it and is answered."""
+        end = run.begins(session.machine.ends, at)
+        if session.state == SERVES and end:
+            self._ended(run, context, session, None)
+        elif session.state != SERVES:
+            if session.state != ANSWER:
+                session.argument = bytes(run.data[at : min(stop, at + _LONGEST)]).split(b" ")[0]
+            session.held, session.state = Held(end, None, session.state), MAYBE
+
+    def _more(self, run: Run, session: Open, at: int, stop: int) -> None:
+        """What the client sends because it was asked for more."""
+        if session.exchange is not None:
+            session.exchange.take(run.data, at, stop)
+        run.blot(at, stop)
+        session.state = SERVES
+
+    def _said(self, run: Run, session: Open, at: int, stop: int) -> None:
+        """A command."""
+        machine, data = session.machine, run.data
+        session.command, session.exchange = machine.other, None
+        session.table = machine.tables[machine.other.name]
+        tag = bytes(data[at : min(stop, at + _LONGEST)]).split(b" ")[0]
+        if not tag or len(tag) == _LONGEST or data[at] in (_UNTAGGED, _MORE):
+            run.blot(at, stop)  # it has no answer that could be known
+            session.state = TAGGED
+            return
+        behind = at + len(tag) + 1
+        word = bytes(data[behind : min(stop, behind + _LONGEST)]).split(b" ")[0]
+        command = machine.words.get(word.upper())
+        if command is not None:
+            session.command, session.table = command, machine.tables[command.name]
+            if command.decoder:
+                session.exchange, _ = DECODERS[command.decoder](data, behind + len(word), stop)
+        run.blot(behind, stop)
+        session.argument, session.state = tag, SERVES
+
+    @staticmethod
+    def _answer_at(run: Run, session: Open, at: int, stop: int) -> int:
+        """Where the server's word stands in a line that repeats the client's; -1: it is no such line."""
+        tag = session.argument or b""
+        if not tag or not run.data.startswith(tag + b" ", at):
+            return -1
+        behind = at + len(tag) + 1
+        word = bytes(run.data[behind : min(stop, behind + 4)]).split(b" ")[0]
+        return behind if word.upper() in _ANSWERS else -1
+
+    def _due(self, run: Run, session: Open, at: int, stop: int, time: float) -> None:
+        """A line while an answer is due."""
+        data, machine = run.data, session.machine
+        behind = self._answer_at(run, session, at, stop)
+        if behind >= 0:
+            answers = session.table.get(bytes(data[behind : min(stop, behind + 4)]).split(b" ")[0].upper())
+            if answers is not None:
+                self._answered(run, session, answers, behind, time)
+            session.command, session.exchange, session.state = machine.other, None, TAGGED
+            return
+        first = data[at] if at < stop else _UNTAGGED
+        if first == _UNTAGGED:
+            return
+        if first == _MORE:
+            if session.exchange is not None:
+                session.state = ANSWER
+            return
+        parts = bytes(data[at : min(stop, at + 2 * _LONGEST)]).split(b" ", 2)
+        if len(parts) > 1 and parts[1].upper() in machine.words:
+            self._said(run, session, at, stop)  # an answer is missing
+        elif isinstance(session.exchange, Literal):
+            self._more(run, session, at, stop)  # it did not wait to be asked
+        else:
+            run.blot(at, stop)
