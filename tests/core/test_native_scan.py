@@ -22,6 +22,7 @@ from mailguard.core.prefilter import choose
 from mailguard.core.rules import Addresses, Parser
 from mailguard.core.scanner import Scanner
 from mailguard.model import Block, Record, Records
+from mailguard.notation import V6, _plain_v6
 from mailguard.problems import ProblemsError
 from tests.hostile import definition_lines, mutated, recorded_lines, single_line_parsers
 
@@ -316,3 +317,17 @@ def test_too_many_literals(parsers: list[Parser], monkeypatch: pytest.MonkeyPatc
     assert not Scanner(parsers).native
     with pytest.raises(ValueError, match="literals"):
         Scanner(parsers, native=True)
+
+
+_GROUP = st.one_of(
+    st.sampled_from(["0", "ffff", "FFFF", "2001", "db8", "00a", "12345", "g", ""]),
+    st.text("0123456789abcdefAF", max_size=5),
+)
+
+
+@given(st.lists(_GROUP, max_size=10), st.integers(0, 10), st.sampled_from(["", ":", "::", ":::"]))
+def test_addresses_of_ipv6(groups: list[str], at: int, gap: str) -> None:
+    """What the compiled scan packs by itself is what Python packs; it leaves the rest to Python."""
+    text = ":".join(groups[:at]) + gap + ":".join(groups[at:])
+    expected = _plain_v6(text)
+    assert scan.packed_v6(text.encode()) == (None if expected is None or expected < V6 else expected)

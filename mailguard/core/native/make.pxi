@@ -65,6 +65,71 @@ cdef class Rule(Readable):
         self.before = ()
 
 
+cdef bint plain_v6(const unsigned char *text, Py_ssize_t length, uint64_t *high, uint64_t *low) noexcept:
+    """`notation._plain_v6`: up to eight groups of one to four hexadecimal digits, with at most one `::`. False:
+    another way of writing, IPv4 in IPv6, or no address, which Python tells apart."""
+    cdef unsigned int[8] groups
+    cdef int count = 0, gap = -1, digits, place
+    cdef unsigned int value
+    cdef unsigned char one
+    cdef Py_ssize_t at = 0
+    if not 2 <= length <= 39:
+        return False
+    if text[0] == 58:  # a colon: the gap at the beginning
+        if text[1] != 58:
+            return False
+        gap, at = 0, 2
+    while at < length:
+        value, digits = 0, 0
+        while at < length and text[at] != 58:
+            one = text[at]
+            if 48 <= one <= 57:
+                one -= 48
+            elif 97 <= one <= 102 or 65 <= one <= 70:
+                one = (one | 32) - 87
+            else:
+                return False
+            value = value << 4 | one
+            digits += 1
+            at += 1
+        if not 1 <= digits <= 4 or count == 8:
+            return False
+        groups[count] = value
+        count += 1
+        if at < length:  # a colon, and something behind it
+            at += 1
+            if at == length:
+                return False
+            if text[at] == 58:
+                if gap >= 0:
+                    return False
+                gap = count
+                at += 1
+    if (count != 8) if gap < 0 else (count > 7):
+        return False
+    high[0] = low[0] = 0
+    for place in range(8):
+        if gap < 0 or place < gap:
+            value = groups[place]
+        elif place < gap + 8 - count:
+            value = 0
+        else:
+            value = groups[place - (8 - count)]
+        if place < 4:
+            high[0] = high[0] << 16 | value
+        else:
+            low[0] = low[0] << 16 | value
+    return not (high[0] == 0 and low[0] >> 32 == 0xFFFF)
+
+
+def packed_v6(bytes text):
+    """The packed address of such a text, for tests; None: see `plain_v6`."""
+    cdef uint64_t high = 0, low = 0
+    if not plain_v6(<const unsigned char *> PyBytes_AS_STRING(text), len(text), &high, &low):
+        return None
+    return V6_ | (<object> high << 64) | <object> low
+
+
 cdef class Source:
     """The address that a reading captured."""
 
@@ -107,6 +172,10 @@ cdef class Source:
                 break
             dots += 1
             at += 1
+        if plain_v6(text, length, &self.low, &self.rest):
+            self.narrow, self.there = False, True
+            self.wide = V6_ | (<object>self.low << 64) | <object>self.rest
+            return True
         found = self.addresses[PyBytes_FromStringAndSize(<const char *> text, length)]
         self.there = found is not None
         if self.there:
