@@ -212,6 +212,34 @@ class TestLife:
         assert place.held() == {"192.0.2.7", "192.0.2.9"}
         assert until in {standing.expires for standing in place.firewall.banned().values()}
 
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_clock_that_was_ahead(self, place: Place, restarted: bool) -> None:
+        """A host that took itself to be a year later for a while: bans of that time last as long as was said,
+        whoever was banned may be lifted, and comes again like anybody else."""
+        place.clock.wall = T + 365 * 86400
+        place.start()
+        place.attack("192.0.2.7")
+        place.attack("192.0.2.9")
+        place.step()
+        assert place.held() == {"192.0.2.7", "192.0.2.9"}
+        if restarted:
+            place.end()
+            place.firewall = Recording(place.clock)
+        place.clock.wall = T
+        if restarted:
+            place.start()
+        else:
+            place.step()
+            assert "set back by 365d" in place.err.getvalue()
+        bans = place.guard.ledger.due(T)
+        assert {ban.until for ban in bans} == {T + 600}
+        assert {standing.expires for standing in place.firewall.banned().values()} == {T + 600}
+        place.ask("unban", networks=["192.0.2.9"])
+        assert [ban.network for ban in place.guard.ledger.due(T)] == [parse_network("192.0.2.7")]
+        place.attack("192.0.2.9")
+        place.step()
+        assert place.held() == {"192.0.2.7", "192.0.2.9"}
+
     def test_a_ban_that_is_over_does_not_come_back(self, place: Place) -> None:
         """Ended while the guard was away: the ledger remembers it, the firewall does not get it."""
         place.start()

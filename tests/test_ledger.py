@@ -580,3 +580,22 @@ def test_what_cannot_be_written_is_said(path: Path) -> None:
     with pytest.raises(LedgerError, match="a value cannot be written"):
         ledger.put("mode", "\udcff")
     ledger.close()
+
+
+def test_bans_written_down_by_a_clock_that_was_ahead(path: Path) -> None:
+    """They begin now and last as long as was said; those of before, and permanent ones, keep their ends."""
+    ledger = Ledger(path)
+    year = 365 * 86400.0
+    ledger.record([impose("192.0.2.1", 1000.0 + year), impose("192.0.2.2", 1000.0, 900.0)])
+    ledger.record([impose("192.0.2.3", 1000.0 + year, None), impose("192.0.2.4", 1050.0, 900.0)])
+    ledger.turn_back(1000.0)
+    ends = {found.network: found.until for found in ledger.due(1001.0)}
+    assert ends == {
+        network("192.0.2.1"): 1600.0,
+        network("192.0.2.2"): 1900.0,
+        network("192.0.2.3"): None,
+        network("192.0.2.4"): 1950.0,
+    }
+    ledger.record([Lift(network("192.0.2.1"), 1100.0, "unban")])
+    assert network("192.0.2.1") not in {found.network for found in ledger.due(1101.0)}
+    ledger.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 
 from ..model import Ban, Network
@@ -199,6 +199,14 @@ class Bans:
         """What was only said is now done."""
         held.simulated = False
         self._dirty.add(held.key)
+
+    def turn_back(self, now: float) -> None:
+        """The clock was ahead when bans were put in: they begin now, and last as long as was said."""
+        for held in [held for held in self if held.ban.since > now]:
+            ban, until = held.ban, held.ban.until
+            until = None if until is None else now + (until - ban.since)
+            moved = self.put(replace(ban, since=now, until=until), held.simulated)
+            moved.hits, moved.last_hit = held.hits, min(held.last_hit, now)
 
     def hit(self, held: Held, time: float) -> None:
         """A hostile event of somebody under this ban."""

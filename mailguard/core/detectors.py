@@ -176,6 +176,11 @@ class Marks:
             self.drop(key)
         self._tidy_at = max(4096, 2 * len(self._until))
 
+    def turn_back(self, newest: float) -> None:
+        """Drop marks after `newest`: a clock that was ahead made them."""
+        for key in [key for key, until in self._until.items() if until > newest]:
+            self.drop(key)
+
     def changes(self, full: bool) -> Iterator[Row]:
         keys: Iterable[int] = self._until if full else self._dirty or ()
         if self._dirty is not None:
@@ -436,6 +441,13 @@ class Lane:
             watch.suspicions.tidy(oldest)
             watch.told.tidy(clock)
         return self.history.sweep(clock)
+
+    def turn_back(self, newest: float) -> None:
+        """Forget what a clock that was ahead stamped after `newest`: it would hide what its keys do now."""
+        self.history.turn_back(newest)
+        for watch in self.watches:
+            for marks in (watch.marks, watch.suspicions, watch.told):
+                marks.turn_back(newest)
 
     def changes(self, full: bool) -> Iterator[Row]:
         yield from self.history.table.changes(full)

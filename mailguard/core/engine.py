@@ -457,6 +457,14 @@ class Engine:
         if self.clock > now + LATENESS:
             self.clock = now
 
+    def set_back(self, now: float) -> None:
+        """The host's clock was set back to `now`: what was dated ahead of it must neither last nor hide what
+        comes. Looks at all that is known."""
+        self.turn_back(now)
+        self.bans.turn_back(now)
+        for lane in self.lanes:
+            lane.turn_back(now + LATENESS)
+
     def _sweep(self) -> None:
         places = len(self.lanes) + 2
         self._sweep_turn = (self._sweep_turn + 1) % places

@@ -20,6 +20,8 @@ from .notes import Notes
 from .ports import Clock, Feed, Firewall, Judge, Ledger, Pace, Teller
 
 _PATIENCE = 0.25  # seconds that a question waits for a slow disk
+#: Seconds the clock may go back without a word: what was dated ahead by less harms nothing.
+SET_BACK = 3600.0
 #: What the judge answers itself; its effects and state are written down before the answer goes out.
 JUDGE_VERBS = frozenset({"ban", "unban", "allow", "disallow", "enforce", "observe", "panic"})
 
@@ -52,6 +54,7 @@ class Loop:
         self.teller = teller
         self.stopping = False
         self._monotonic = clock.monotonic()
+        self._wall = clock.now()  # as of the last step
         self._offset = self._monotonic - clock.now()  # between the two clocks, as of the last step
         self.hurry = False  # never wait for items: something else is to be done when there are none
         pace = pace or Pace()
@@ -70,6 +73,9 @@ class Loop:
         if items is None:
             return False
         now = self.clock.now()
+        if now < self._wall - SET_BACK:
+            self.teller.notice(Notice("clock-back", {"seconds": self._wall - now}))
+        self._wall = now
         records: list[Item] = []
         asked: list[Request] = []
         notes = self.notes

@@ -329,6 +329,20 @@ class History:
             return buffer
         return b"".join(buffer[index * SIZE : (index + 1) * SIZE] for index in reversed(keep))
 
+    def turn_back(self, newest: float) -> None:
+        """Drop the records after `newest`."""
+        late = [
+            (key, buffer)
+            for key, buffer in self.table.items()
+            if _TIME.unpack_from(buffer, len(buffer) - SIZE)[0] > newest
+        ]
+        for key, buffer in late:
+            kept = bisect_right(View(buffer).times, newest)
+            if kept:
+                self.table.put(key, buffer[: kept * SIZE], kept > 1)
+            else:
+                self.table.drop(key)
+
     def forget(self, key: int, kind: int, value: int) -> int:
         """Drop the key's records of that kind with that value; how many there were."""
         buffer = self.table.get(key)

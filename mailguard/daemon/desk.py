@@ -71,6 +71,8 @@ class Desk:
         guard = self.guard
         if notice.id == "heartbeat":
             notice = self._heartbeat(notice)
+        elif notice.id == "clock-back":
+            guard.set_back()
         if notice.id == "stop" and guard.options.flush:
             notice = Notice("stop-flush")
         guard.printer.notice(notice)

@@ -14,7 +14,7 @@ from typing import Any
 from ..clock import Clock, SystemClock
 from ..control import Server
 from ..core.judge import Judge
-from ..core.loop import Loop
+from ..core.loop import SET_BACK, Loop
 from ..core.ports import Pace
 from ..core.scanner import Scanner
 from ..definitions.settings import Log, Settings
@@ -122,6 +122,9 @@ class Guard:
         self.judge, self.scanner = self._make_judge(self.loaded)
         self.judge.restore(rows)
         del rows
+        if self.judge.engine.clock > now + SET_BACK:
+            self.judge.engine.set_back(now)
+            self.ledger.turn_back(now)
         saved = self.ledger.positions()
         self.feed = LiveFeed(clock=self.clock)
         self.loop = Loop(
@@ -175,6 +178,13 @@ class Guard:
                 self.loop.gate.not_yet(error, said=str(error) in self.firewall_words)
             self.loop.gate.restored(self.judge.allowed())
         self.door.attend(self.feed.wait)
+
+    def set_back(self) -> None:
+        """The clock was set back: the ends that the ledger and the firewall know lie too far ahead."""
+        now = self.clock.now()
+        self.judge.engine.set_back(now)
+        self.writer.later(lambda: self.ledger.turn_back(now))
+        self.loop.gate.reopen(now)
 
     def _set_mode(self, first: bool) -> None:
         """The command line decides, then what was asked since the settings were changed, then the

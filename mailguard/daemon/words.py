@@ -40,6 +40,7 @@ SENTENCES: dict[str, str] = {
     "export-rows": "{log}: {odd} of {rows} rows of the saved table were not understood",
     "firewall-lost": "the firewall does not take bans: {reason}; they stay due and are tried again",
     "firewall-back": "the firewall is back; everything that is due stands",
+    "clock-back": "the clock was set back by {seconds}; bans that would have begun later begin now",
     "doors-open": "the firewall is back; the bans are out of it, as was asked",
     "firewall-answers": "the firewall answers again",
     "firewall-repaired": "somebody changed mailguard's own firewall table ({what}); it was repaired",

@@ -30,6 +30,8 @@ __all__ = ["Ledger", "LedgerError"]
 
 DAY = 86400.0
 
+_AHEAD = 60.0  # seconds that a ban may begin after now: stamps of logs are that far ahead at most
+
 
 class Ledger:
     """The record of what was done and why. One writer; readers open it with `readonly`."""
@@ -171,6 +173,17 @@ class Ledger:
             if collecting:
                 gc.enable()
         return cast(list[Ban], due)
+
+    def turn_back(self, now: float) -> None:
+        """The clock was ahead when bans were written down: they begin now, and last as long as was said.
+        LedgerError when the disk does not take it."""
+        ahead = "FROM bans WHERE since > ?"
+        if self._reader.db.execute(f"SELECT 1 {ahead} LIMIT 1", (now + _AHEAD,)).fetchone() is None:
+            return
+        with self._writing() as db:
+            db.execute(
+                "UPDATE bans SET until = until - since + ?1, since = ?1 WHERE since > ?2", (now, now + _AHEAD)
+            )
 
     # ------------------------------------------------------------ named values
 

@@ -792,3 +792,18 @@ def test_a_clock_that_was_ahead_blinds_nobody() -> None:
     assert run(engine, failures("192.0.2.7", 5)) == ["ban 192.0.2.7 for 10m by guess: 5 auth_failure in 40s"]
     engine.turn_back(T + 40 - LATENESS)
     assert engine.clock == T + 40  # no more than late lines are
+
+
+def test_bans_of_a_clock_that_was_ahead_last_as_long_as_was_said() -> None:
+    """They would stand for years otherwise, and what their sources do meanwhile would be no news."""
+    engine = made()
+    shifted = [event(400 * DAY + 10 * n, "192.0.2.7") for n in range(5)]
+    assert run(engine, shifted) == ["ban 192.0.2.7 for 10m by guess: 5 auth_failure in 40s"]
+    engine.set_back(T)
+    (held,) = engine.bans
+    assert (held.ban.since, held.until) == (T, T + 600)
+    assert run(engine, [event(20 + n, "192.0.2.7") for n in range(5)]) == []
+    engine.bans.expire(T + 601)
+    assert run(engine, failures("192.0.2.7", 5, 700)) == [
+        "ban 192.0.2.7 for 40m by guess: 5 auth_failure in 40s (2. time)"
+    ]
