@@ -44,6 +44,7 @@ class Contexts(Telling):
             if made is not None:
                 run.found.append(made)
                 break
+        run.blot(at, run.stop(at))  # nobody knows what it is: it may be a password
         return None
 
     def _begin(self, run: Run, context: bytes, at: int, match: re.Match[bytes], time: float) -> bool:

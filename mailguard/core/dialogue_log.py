@@ -73,6 +73,11 @@ class Run:
             stop -= 1
         return int(stop)
 
+    def record(self, at: int) -> int:
+        """Where the record ends whose text begins at `at`: lines without a prefix are of it."""
+        stop = self.data.find(b"\n[", at, self.end)
+        return self.end if stop < 0 else int(stop)
+
     def begins(self, words: tuple[bytes, ...], at: int) -> bool:
         """Whether one of `words` stands at `at`."""
         return bool(words) and bool(self.data.startswith(words, at))

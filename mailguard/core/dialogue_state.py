@@ -43,6 +43,7 @@ class Open:
     __slots__ = (
         "address",
         "argument",
+        "asked",
         "command",
         "exchange",
         "fragile",
@@ -67,6 +68,7 @@ class Open:
         self.command: Command = machine.other
         self.table: Table = machine.tables["other"]
         self.argument: bytes | None = None  # of the command, where it is a field
+        self.asked = 0  # a sum of the client's word that the answer repeats, where that is no known command
         self.address: int | None = None
         self.void = False  # two addresses were told: none counts
         self.kept: dict[str, str] | None = None

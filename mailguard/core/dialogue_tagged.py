@@ -16,16 +16,33 @@ definition's ends the waiting; other lines cannot, since they may be of a messag
 from __future__ import annotations
 
 import re
+from binascii import crc32
 
 from .dialogue_decoders import DECODERS, Literal
 from .dialogue_log import Run
 from .dialogue_state import ANSWER, MAYBE, ODD, REFUSED, SERVES, TAGGED, Held, Open
 from .dialogue_turns import Turns
+from .dialogue_words import Command, Machine
 
 _ANSWERS = (b"OK", b"NO", b"BAD")
 _UNTAGGED = 42  # *
 _MORE = 43  # +
+_BLANK = 32
 _LONGEST = 64  # bytes of a client's word
+
+
+def _word(run: Run, at: int, stop: int) -> int:
+    """A sum of the first word of a line, which may be a secret: it is not copied, and not stored."""
+    end = run.data.find(b" ", at, stop)
+    return crc32(memoryview(run.data)[at : stop if end < 0 else end])
+
+
+def _stands(run: Run, word: bytes, at: int, stop: int) -> bool:
+    """Whether a word in capitals stands there, however it is written."""
+    data, end = run.data, at + len(word)
+    if end > stop or (end < stop and data[end] != _BLANK):
+        return False
+    return all(data[at + place] & 0xDF == letter for place, letter in enumerate(word))
 
 
 class Tagged(Turns):
@@ -80,14 +97,14 @@ class Tagged(Turns):
             self._ended(run, context, session, None)
         elif session.state != SERVES:
             if session.state != ANSWER:
-                session.argument = bytes(run.data[at : min(stop, at + _LONGEST)]).split(b" ")[0]
+                session.argument, session.asked = None, _word(run, at, stop)
             session.held, session.state = Held(end, None, session.state), MAYBE
 
     def _more(self, run: Run, session: Open, at: int, stop: int) -> None:
         """What the client sends because it was asked for more."""
         if session.exchange is not None:
             session.exchange.take(run.data, at, stop)
-        run.blot(at, stop)
+        run.blot(at, run.record(at))  # a literal may have line ends in it
         session.state = SERVES
 
     def _said(self, run: Run, session: Open, at: int, stop: int) -> None:
@@ -95,40 +112,58 @@ class Tagged(Turns):
         machine, data = session.machine, run.data
         session.command, session.exchange = machine.other, None
         session.table = machine.tables[machine.other.name]
-        tag = bytes(data[at : min(stop, at + _LONGEST)]).split(b" ")[0]
-        if not tag or len(tag) == _LONGEST or data[at] in (_UNTAGGED, _MORE):
-            run.blot(at, stop)  # it has no answer that could be known
-            session.state = TAGGED
+        tag = data.find(b" ", at, stop)
+        first = data[at] if at < stop else _UNTAGGED
+        if tag < 0 or tag - at > _LONGEST or first in (_UNTAGGED, _MORE):
+            session.argument, session.asked = None, _word(run, at, stop)
+            session.state = TAGGED if first in (_UNTAGGED, _MORE) else SERVES
+            run.blot(at, stop)  # one word alone may be anything
             return
-        behind = at + len(tag) + 1
-        word = bytes(data[behind : min(stop, behind + _LONGEST)]).split(b" ")[0]
-        command = machine.words.get(word.upper())
-        if command is not None:
+        command = self._command_at(run, machine, tag + 1, stop)
+        if command is None:
+            session.argument, session.asked = None, _word(run, at, stop)
+            run.blot(at, stop)
+        else:
+            session.argument = bytes(data[at:tag])
             session.command, session.table = command, machine.tables[command.name]
-            if command.decoder:
-                session.exchange, _ = DECODERS[command.decoder](data, behind + len(word), stop)
-        run.blot(behind, stop)
-        session.argument, session.state = tag, SERVES
+            behind = data.find(b" ", tag + 1, stop)
+            if command.decoder and behind >= 0:
+                session.exchange, _ = DECODERS[command.decoder](data, behind, stop)
+            run.blot(tag + 1, stop)
+        session.state = SERVES
+
+    @staticmethod
+    def _command_at(run: Run, machine: Machine, at: int, stop: int) -> Command | None:
+        """The command whose word stands there. What may be a password is compared where it is, not copied."""
+        for word, command in machine.words.items():
+            if _stands(run, word, at, stop):
+                return command
+        return None
 
     @staticmethod
     def _answer_at(run: Run, session: Open, at: int, stop: int) -> int:
         """Where the server's word stands in a line that repeats the client's; -1: it is no such line."""
-        tag = session.argument or b""
-        if not tag or not run.data.startswith(tag + b" ", at):
+        tag = run.data.find(b" ", at, stop)
+        if tag < 0 or not any(_stands(run, word, tag + 1, stop) for word in _ANSWERS):
             return -1
-        behind = at + len(tag) + 1
-        word = bytes(run.data[behind : min(stop, behind + 4)]).split(b" ")[0]
-        return behind if word.upper() in _ANSWERS else -1
+        if session.argument is None:
+            asked = _word(run, at, stop) == session.asked
+        else:
+            asked = tag - at == len(session.argument) and run.begins((session.argument,), at)
+        return tag + 1 if asked else -1
 
     def _due(self, run: Run, session: Open, at: int, stop: int, time: float) -> None:
         """A line while an answer is due."""
         data, machine = run.data, session.machine
         behind = self._answer_at(run, session, at, stop)
         if behind >= 0:
-            answers = session.table.get(bytes(data[behind : min(stop, behind + 4)]).split(b" ")[0].upper())
+            answers = session.table.get(bytes(data[behind : behind + 3]).strip())
             if answers is not None:
                 self._answered(run, session, answers, behind, time)
+            elif session.argument is None:
+                run.blot(at, stop)  # the word may have been anything
             session.command, session.exchange, session.state = machine.other, None, TAGGED
+            session.argument = None
             return
         first = data[at] if at < stop else _UNTAGGED
         if first == _UNTAGGED:
@@ -137,8 +172,8 @@ class Tagged(Turns):
             if session.exchange is not None:
                 session.state = ANSWER
             return
-        parts = bytes(data[at : min(stop, at + 2 * _LONGEST)]).split(b" ", 2)
-        if len(parts) > 1 and parts[1].upper() in machine.words:
+        tag = data.find(b" ", at, stop)
+        if tag >= 0 and self._command_at(run, machine, tag + 1, stop) is not None:
             self._said(run, session, at, stop)  # an answer is missing
         elif isinstance(session.exchange, Literal):
             self._more(run, session, at, stop)  # it did not wait to be asked

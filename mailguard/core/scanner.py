@@ -63,6 +63,7 @@ class Scanner:
             name for one in self.parsers for rule in one.rules for name in rule.covered_by + rule.heard_by
         )
         self.dialogues = Reader(self.parsers, wanted_kinds, keep_lines, covering)
+        self._spoke = False  # the line that was explained last is of a dialogue
         alone = tuple(parser for parser in self.parsers if parser.dialogue is None)
         self.plans = Plans(alone, wanted_kinds)
         self.maker = Maker(self.counters, keep_lines)
@@ -395,8 +396,12 @@ class Scanner:
         parsers: tuple[str, ...] = (),
         fits: bool = True,
     ) -> Explanation:
-        """How one line is read; see `explaining.explain`. Lines of a dialogue log follow each other."""
-        if self.dialogues.spoken(line, parsers):
-            return explain_spoken(self.dialogues, line, arrival, timezone, parsers)
-        styles = self.search(parsers).styles
-        return explain(self.taker, styles, line, arrival, log, timezone, year, parsers, fits)
+        """How one line is read; see `explaining.explain`. Lines of a dialogue log follow each other; what
+        follows one of them without a stamp, and is of no other log, belongs to it and is not shown either."""
+        spoken = self.dialogues.spoken(line, parsers)
+        if not spoken:
+            styles = self.search(parsers).styles
+            found = explain(self.taker, styles, line, arrival, log, timezone, year, parsers, fits)
+            spoken = self._spoke and found.rule is None and not line.startswith(b"[")
+        self._spoke = spoken
+        return explain_spoken(self.dialogues, line, arrival, timezone, parsers) if spoken else found
