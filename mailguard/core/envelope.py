@@ -29,6 +29,7 @@ import re
 from typing import NamedTuple
 
 from .stamps import SECONDS, Stamps
+from .stamps import zone_of as zone_of
 
 SYSLOG, DOVECOT, EPOST, EPOST_LINE, NONE = "syslog", "dovecot", "epost", "epost-line", "none"
 STYLES = (SYSLOG, DOVECOT, EPOST, EPOST_LINE, NONE)

@@ -168,6 +168,10 @@ class Judge:
         """Say bans before they are decided, as far as possible; see `Engine.foretell`."""
         self.engine.foretell(tell)
 
+    def keep_hostile(self) -> None:
+        """Somebody fetches the hostile events, also where their lines are not kept."""
+        self._keep = True
+
     def take_evidence(self) -> list[Event]:
         """The hostile events since the last call, with their raw lines where the scanner keeps them."""
         taken, self._evidence = self._evidence, []

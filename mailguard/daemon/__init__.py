@@ -143,18 +143,27 @@ def make_firewall(options: Options, loaded: Loaded) -> tuple[Firewall, str]:
     """The way to ban, with a sentence about it. Raises FirewallError when there is none."""
     settings = loaded.settings
     if options.enforcer is not None:
-        from ..firewall.choose import caveat
+        from ..firewall.choose import caveat, wants_hosts
         from ..firewall.remote import RemoteFirewall, connect_to
 
         remote = RemoteFirewall(connect_to(options.enforcer), settings.firewall.ports)
         words = caveat(settings.firewall.action)
+        if wants_hosts(settings.firewall.action):
+            from .hosts import HostsToo
+
+            return HostsToo(remote), f"bans by the enforcer at {options.enforcer}; {words}"
         return remote, f"bans by the enforcer at {options.enforcer}" + (f"; {words}" if words else "")
     from ..enforcer import spawn
     from ..firewall.choose import choose
 
     driver, words = choose(options.firewall or settings.firewall.action, settings.firewall.ports)
     if driver.capabilities or driver.keeps_root:
-        return spawn(driver, settings.firewall.ports), words
+        remote = spawn(driver, settings.firewall.ports)
+        if driver.wants_hosts:
+            from .hosts import HostsToo
+
+            return HostsToo(remote), words
+        return remote, words
     return driver, words
 
 

@@ -280,9 +280,10 @@ class Desk:
             ban["detector"] = ban["detector"] or "administrator"
         if total <= COUNTED and not after and since is None and detector in (None, DETECTOR):
             # Before the others, whose ids count the pages.
-            found = strays(standing, self._known(), now)
+            known = self._known()
+            found = strays(standing, known, now)
             bans[:0] = [
-                row_of(place, seen)
+                row_of(place, seen, known)
                 for place, seen in sorted(found.items())[: PAGE // 2]
                 if network is None or covers(place[0], network)
             ]
@@ -309,8 +310,9 @@ class Desk:
             return answer
         kept = guard.ledger.answers.why(network, now)
         if guard.ledger.answers.count(now) <= COUNTED:
-            found = strays(guard.door.standing(), self._known(), now)
-            around = [row_of(*one) for one in sorted(found.items()) if covers(one[0][0], network)]
+            known = self._known()
+            found = strays(guard.door.standing(), known, now)
+            around = [row_of(*one, known) for one in sorted(found.items()) if covers(one[0][0], network)]
             answer = answer | {"bans": answer["bans"] + around, "banned": answer["banned"] or bool(around)}
             kept["undo"][:0] = [f"mailguard unban {one['network']}" for one in around]
         return answer | {

@@ -34,6 +34,7 @@ from .alerts import Runner
 from .build import Loaded, make_judge, options_of
 from .desk import Desk
 from .door import Door
+from .hosts import HostsToo
 from .learn import rotated_logs
 from .meter import measure
 from .printer import Printer
@@ -132,6 +133,7 @@ class Guard:
             pace=self._pace,
             firewall_errors=(FirewallError, OSError),
         )  # fmt: skip
+        self._watch_hosts()
         self._server.open(self.feed.wait)
         self._signals.open(self.feed.add_fd)
         self._open_firewall(now)
@@ -159,9 +161,17 @@ class Guard:
             self.ledger.put(SALT, secret)
         never = self._never() if loaded.settings.never.own else ()
         judge, scanner = make_judge(loaded, secret=secret, never=never)
+        if isinstance(self.door.inner, HostsToo):
+            judge.keep_hostile()
         book, hasher = judge.engine.book, judge.engine.hasher
         self.ledger.redactor.known = lambda name: book.exists(hasher(name))
         return judge, scanner
+
+    def _watch_hosts(self) -> None:
+        """Where single addresses are banned beside their networks, they are those of hostile events."""
+        firewall = self.door.inner
+        if isinstance(firewall, HostsToo):
+            self.writer.watch = lambda events: firewall.saw(events, self.clock.now())
 
     def _open_firewall(self, now: float) -> None:
         """Put in what is due, unless a pause was asked for and lasts."""

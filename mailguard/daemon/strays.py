@@ -9,7 +9,7 @@ from typing import Any
 
 from ..firewall.interface import Standing
 from ..model import Network
-from ..notation import covers, format_network
+from ..notation import V6, covers, format_network, network_of
 
 DETECTOR = "unknown"
 Place = tuple[Network, str]
@@ -34,9 +34,20 @@ def strays(
     }
 
 
-def row(place: Place, seen: Standing) -> dict[str, Any]:
+def around(place: Place, known: Collection[Place]) -> Network | None:
+    """The banned IPv6 network of which the firewall holds this host, because it cannot hold the network."""
+    address, prefix = place[0]
+    if address < V6 or prefix != 128:
+        return None
+    wider = (network_of(address, 32, shorter) for shorter in range(64, 15, -1))
+    return next((one for one in wider if (one, place[1]) in known), None)
+
+
+def row(place: Place, seen: Standing, known: Collection[Place] = ()) -> dict[str, Any]:
     """As `bans` and `why` tell of any other ban."""
     network = format_network(place[0])
+    whole = around(place, known)
+    why = "it was found in the firewall" if whole is None else f"a host of {format_network(whole)}"
     return {
         "id": 0,
         "network": network,
@@ -44,14 +55,14 @@ def row(place: Place, seen: Standing) -> dict[str, Any]:
         "since": None,
         "until": seen.expires,
         "ordinal": 0,
-        "detector": DETECTOR,
+        "detector": DETECTOR if whole is None else f"{format_network(whole)}",
         "key": "",
         "first": None,
         "last": None,
         "count": 0,
         "kinds": [],
         "reason": "",
-        "text": f"ban {network} by {DETECTOR}: it was found in the firewall",
+        "text": f"ban {network} by {DETECTOR}: {why}" if whole is None else f"ban {network}: {why}",
         "packets": seen.packets,
         "bytes": seen.bytes,
     }

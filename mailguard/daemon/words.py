@@ -37,6 +37,9 @@ SENTENCES: dict[str, str] = {
     "syslog-lost": "{log}: messages came faster than they could be taken; {count} are lost so far",
     "syslog-full": "{log}: a connection was refused: {why}",
     "syslog-broken": "{log}: the connection of {sender} was ended: {why}",
+    "synology-time": (
+        "{log}: the times of {count} rows cannot be read; when they arrive counts, and they only alert"
+    ),
     "export-rows": "{log}: {odd} of {rows} rows of the saved table were not understood",
     "firewall-lost": "the firewall does not take bans: {reason}; they stay due and are tried again",
     "firewall-back": "the firewall is back; everything that is due stands",

@@ -20,9 +20,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mailguard.clock import Clock
+from mailguard.core.envelope import zone_of
 from mailguard.feeds.interface import LogOptions, LogStatus, Saved
 from mailguard.feeds.lines import Arena
-from mailguard.feeds.synodbrow import record
+from mailguard.feeds.synodbrow import record, time_of
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Item, Notice, Record, Records
@@ -60,8 +61,9 @@ class Place(NamedTuple):
 class Database:
     """One database file: rows after a place. Raises sqlite3.Error and OSError."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, zone: str = ""):
         self.path = path
+        self._zone = zone_of(zone)
         self.program = b"System" if "SYS" in os.path.basename(path).upper() else b"Connection"
         self.columns: tuple[str, ...] = ()
         self._connection: sqlite3.Connection | None = None
@@ -70,6 +72,7 @@ class Database:
         self._still: tuple[int, ...] = ()  # of a file that was read as one that nobody changes
         self.started_again = False
         self.lost = 0
+        self.untimed = 0
 
     def changed(self) -> bool:
         """Whether somebody wrote since the last `rows`; opens the database where it is not open."""
@@ -127,7 +130,7 @@ class Database:
 
     def rows(self, place: Place, arrival: float) -> tuple[list[Record], Place]:
         """Up to 1,024 records behind `place`, and the place behind them. `started_again` and `lost` say what
-        happened to the table meanwhile."""
+        happened to the table meanwhile, `untimed` of how many the time cannot be read."""
         assert self._connection is not None
         self.started_again, self.lost = False, 0
         self._connection.execute("BEGIN")  # all of it from one state of the database
@@ -144,7 +147,8 @@ class Database:
             self._version = -1  # more is there
         if found:
             place = Place(found[-1]["id"], _hash(found[-1]))
-        return [record(row, row["id"], self.program, arrival) for row in found], place
+        self.untimed = sum(time_of(row["time"], self._zone) is None for row in found)
+        return [record(row, row["id"], self.program, arrival, self._zone) for row in found], place
 
     def _resumed(self, place: Place) -> Place:
         """The same place, or the beginning when the table was cleared and its ids began again."""
@@ -204,10 +208,11 @@ class SynologySource:
         self._timer: Timer | None = None
         self._ready = True
         self._notices: list[Notice] = []
-        self._databases = [Database(path) for path in options.paths or PATHS]
+        self._databases = [Database(path, options.timezone) for path in options.paths or PATHS]
         self._places: dict[str, Place | None] = {}
         self._status: dict[str, LogStatus] = {}
         self._said: dict[str, str] = {}
+        self._untimed: set[str] = set()  # databases of which it was said that times cannot be read
         for database in self._databases:
             row = saved.get(f"synology-db:{database.path}")
             self._places[database.path] = None if row is None else Place.decode(row)
@@ -273,7 +278,11 @@ class SynologySource:
             args = {"log": path, "bytes": None, "lost": f"{database.lost} rows", "from": 0, "why": why}
             self._notices.append(Notice("bytes-lost", args, blind=True))
         if records:
-            items.append(Records(path, records, arrival, True, options.may_ban, options.parsers))
+            if database.untimed and path not in self._untimed:
+                self._untimed.add(path)
+                self._notices.append(Notice("synology-time", {"log": path, "count": database.untimed}))
+            may_ban = options.may_ban and not database.untimed
+            items.append(Records(path, records, arrival, True, may_ban, options.parsers))
             status.last_line = arrival
             status.bytes += sum(len(one.message) for one in records)
             status.cut += sum(one.cut for one in records)
@@ -316,14 +325,15 @@ class SynologySource:
 
 def recorded_rows(path: str, log: str, options: LogOptions, arrival: float) -> Iterator[Records]:
     """All rows of a database that is read as a finished log. Raises OSError."""
-    database = Database(path)
+    database = Database(path, options.timezone)
     place = Place()
     try:
         while database.changed():
             records, place = database.rows(place, arrival)
             if not records:
                 return
-            yield Records(log, records, arrival, False, options.may_ban, options.parsers)
+            may_ban = options.may_ban and not database.untimed
+            yield Records(log, records, arrival, False, may_ban, options.parsers)
     except sqlite3.Error as error:
         raise OSError(str(error)) from error
     finally:

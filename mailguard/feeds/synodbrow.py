@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, tzinfo
 from typing import Any
 
 from mailguard.feeds.lines import LIMIT
@@ -36,12 +37,36 @@ _FAILED = ("warning", "warn", "err", "error")
 _DONE = ("info", "information")
 _OUT = "logged out"  # the one language in which a logout is known for certain
 _LATEST = 4e9
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_DATE = re.compile(r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[ T][0-9]{2}:[0-9]{2}")
 
 
-def record(row: Mapping[str, Any], number: int, program: bytes, arrival: float) -> Record:
-    """The record of a row; `program` is the name under which Log Center forwards the same sentence."""
-    time = row.get("time")
-    settled = float(time) if isinstance(time, int | float) and 0 < time < _LATEST else arrival
+def time_of(value: Any, zone: tzinfo | None) -> float | None:
+    """The column `time`: seconds since 1970, as number or text, or a date. A date without a zone is one of
+    `zone` (None: this host's). None where it is nothing of these."""
+    if isinstance(value, int | float):
+        return float(value) if 0 < value < _LATEST else None
+    text = _text(value).strip()
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return number if 0 < number < _LATEST else None
+    if not _DATE.match(text):
+        return None
+    try:
+        date = datetime.fromisoformat(text.replace("/", "-"))
+        time = (date if date.tzinfo is not None else date.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return time if 0 < time < _LATEST else None
+
+
+def record(
+    row: Mapping[str, Any], number: int, program: bytes, arrival: float, zone: tzinfo | None = None
+) -> Record:
+    """The record of a row; `program` is the name under which Log Center forwards the same sentence. Without a
+    time that can be read it is one of `arrival`."""
+    time = time_of(row.get("time"), zone)
+    settled = arrival if time is None else time
     sentence = _text(row.get("msg"))
     message = plain_words(row, sentence)
     if message is None:

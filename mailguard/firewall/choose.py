@@ -72,6 +72,12 @@ def caveat(name: str) -> str:
     return build(found).caveat if found is not None else ""
 
 
+def wants_hosts(name: str) -> bool:
+    """Whether the bans by an action need the hosts of IPv6 networks named (see `Driver.wants_hosts`)."""
+    found = None if name == "auto" else find_action(name)
+    return found is not None and build(found).wants_hosts
+
+
 def probe(action: Action) -> str:
     """Why an action does not work here, in plain words; "" when it does. Changes nothing that lasts."""
     if action.driver in ("nftables", "ipset") and not privileges.has("net_admin"):

@@ -57,6 +57,8 @@ class Driver(ABC):
     remakes = False
     #: Whether open sessions of banned hosts are closed at this end too.
     close_sockets = False
+    #: Whether of IPv6 networks it can only keep out single addresses, which it must be told (`HostsToo`).
+    wants_hosts = False
     #: Seconds between looks for foreign changes where the system does not tell of them.
     look_every = 60.0
     #: What an administrator should know of these bans, in a few words; "": nothing.

@@ -15,6 +15,7 @@ from mailguard.firewall.desired import Bans, Changes, Key
 from mailguard.firewall.driver import Differences, Driver
 from mailguard.firewall.interface import FirewallError, Standing
 from mailguard.model import Network, Notice
+from mailguard.notation import V6
 
 
 class Part(NamedTuple):
@@ -39,6 +40,7 @@ class Several(Driver):
         self.parts = list(parts)
         self.capabilities = tuple(sorted({name for part in parts for name in part.capabilities}))
         self.keeps_root = any(part.keeps_root for part in parts)
+        self.wants_hosts = any(part.wants_hosts for part in parts)
         self.close_sockets = any(part.close_sockets for part in parts)
         self.look_every = min(part.look_every for part in parts)
         self.caveat = "; ".join(part.caveat for part in parts if part.caveat)
@@ -65,8 +67,18 @@ class Several(Driver):
         return operation.driver.text(operation.operation)
 
     def change(self, changes: Changes, now: float) -> None:
-        self._each(lambda part: part.change(changes, now))
+        self._each(lambda part: part.change(self._of(part, changes), now))
         self.desired.commit(changes)
+
+    def _of(self, part: Driver, changes: Changes) -> Changes:
+        """Without the hosts of banned IPv6 networks where a part can ban the networks themselves."""
+        if not self.wants_hosts or part.wants_hosts:
+            return changes
+        return {key: until for key, until in changes.items() if not (key[1] >= V6 and key[2] == 128)}
+
+    def _bans_of(self, part: Driver, bans: Bans) -> Bans:
+        """The same of bans."""
+        return {key: until for key, until in self._of(part, {**bans}).items() if until is not None}
 
     def restore(self, bans: Bans, now: float, gone: Sequence[Key] = ()) -> list[tuple[Key, float]]:
         failed: list[FirewallError] = []
@@ -74,7 +86,7 @@ class Several(Driver):
         for part in self.parts:
             before = len(failed)
             with _noting(failed):
-                part.open_keys(dict(bans), now)
+                part.open_keys(self._bans_of(part, bans), now)
             self._away += [part] * (len(failed) - before)
         there = [part for part in self.parts if part not in self._away]
         if not there:
@@ -86,7 +98,8 @@ class Several(Driver):
             for key, until in part.desired.alive(now).items():
                 whole[key] = bans.get(key, until)
         for part in there:
-            missing: Changes = {key: end for key, end in whole.items() if key not in part.desired.bans}
+            mine = self._bans_of(part, whole)
+            missing: Changes = {key: end for key, end in mine.items() if key not in part.desired.bans}
             if missing:
                 part.change(missing, now)
         return [(key, until) for key, until in whole.items() if key not in bans]
@@ -185,7 +198,7 @@ class Several(Driver):
         for part in list(self._away):
             failed: list[FirewallError] = []
             with _noting(failed):
-                part.open_keys(dict(self.desired.alive(now)), now)
+                part.open_keys(self._bans_of(part, self.desired.alive(now)), now)
             if not failed:
                 self._away.remove(part)
                 self.mended.append(f"{part.name}: it can be used again")

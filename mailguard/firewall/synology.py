@@ -28,6 +28,7 @@ from mailguard.firewall.synologytable import DATABASE, AutoBlock, Put, Row
 from mailguard.firewall.synologyweb import WebApi
 from mailguard.model import Network, Notice
 from mailguard.notation import (
+    V6,
     covers,
     format_address,
     format_duration,
@@ -81,8 +82,11 @@ class Synology(Driver):
         self.entries: dict[Network, Entry] = {}  # ours in the list
         self._told: set[str] = set()
         self._said: list[str] = []
-        if self.table is None:
-            self.caveat = "its entries stand until the guard takes them away"
+        words = [] if self.table is not None else ["its entries stand until the guard takes them away"]
+        if not self._whole:
+            words.append("of IPv6 networks it holds the addresses that did something, as they come")
+        self.wants_hosts = not self._whole
+        self.caveat = "; ".join(words)
 
     # ---- which entries a ban needs
 
@@ -94,8 +98,10 @@ class Synology(Driver):
             return "an allowed host is inside, and DSM takes the network only as a whole" if hosts else ""
         if bits < 32 and 1 << bits <= self.expand:
             return ""
+        more = "; those that did something are, as they come, and no others" if network.address >= V6 else ""
         return (
             f"DSM's block list knows single addresses, and this network has more than {self.expand} of them"
+            + more
         )
 
     def pieces(self, network: Network, say: bool = False) -> list[Network]:
@@ -221,7 +227,23 @@ class Synology(Driver):
 
     # ---- bans
 
+    def _with_hosts(self, changes: Changes) -> Changes:
+        """With a network that is more than the list can hold go those of its hosts that are banned beside it:
+        they end when it ends, and never later."""
+        found = dict(changes)
+        wide = {(key[0], Network(key[1], key[2])): until for key, until in changes.items() if key[1] >= V6}
+        wide = {place: until for place, until in wide.items() if self.refusal(place[1])}
+        if wide:
+            for key in self.desired.bans:
+                if key[1] < V6 or key[2] != 128 or key in changes:
+                    continue
+                for (scope, network), until in wide.items():
+                    if scope == key[0] and covers(network, Network(key[1], key[2])):
+                        found[key] = until
+        return found
+
     def change(self, changes: Changes, now: float) -> None:
+        changes = self._with_hosts(changes)
         # A ban is noted before it stands and forgotten after it is gone: a crash between them loses none.
         self.state.note({key: until for key, until in changes.items() if until is not None})
         super().change(changes, now)
@@ -271,11 +293,18 @@ class Synology(Driver):
     def look(self) -> dict[Key, Standing]:
         now = self.clock.now()
         lost = self._lost(now, mendable=False)
-        return {
+        standing = {
             key: Standing(expires(until))
             for key, until in self.desired.bans.items()
             if until > now and key not in lost
         }
+        # A network that the list cannot hold stands by its hosts, where there are any.
+        hosts = [key for key in standing if key[1] >= V6 and key[2] == 128]
+        for key in lost if hosts else ():
+            network = Network(key[1], key[2])
+            if any(one[0] == key[0] and covers(network, Network(one[1], 128)) for one in hosts):
+                standing[key] = Standing(expires(self.desired.bans[key]))
+        return standing
 
     def _lost(self, now: float, mendable: bool) -> set[Key]:
         """The bans that do not stand as a whole. With `mendable` only those that we can put right: not what

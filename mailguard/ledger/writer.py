@@ -69,6 +69,8 @@ class Writer:
     ):
         """Seconds between tries after a failure grow from `retry_first` to `retry_longest`."""
         self.ledger = ledger
+        #: Sees the hostile events too.
+        self.watch: Callable[[Sequence[Event]], None] | None = None
         self.trouble = ""  # why it cannot write; empty: it can
         self.dropped = 0  # effects that will never be written
         self.behind = 0  # effects that wait
@@ -91,6 +93,9 @@ class Writer:
 
     def evidence(self, events: Iterable[Event]) -> None:
         """Lines for the next effects or checkpoint; wakes nobody."""
+        events = list(events)
+        if self.watch is not None:
+            self.watch(events)
         self._events += events
 
     def record(self, effects: Sequence[Effect]) -> None:

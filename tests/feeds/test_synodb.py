@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from mailguard.feeds.interface import LogOptions, Saved
 from mailguard.feeds.lines import LIMIT
 from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.feeds.recorded import RecordedLog
-from mailguard.feeds.synodbrow import PROGRAM, record
+from mailguard.feeds.synodbrow import PROGRAM, record, time_of
 from mailguard.model import Item, Notice, Record, Records
 from tests.bounded import by_permissions
 
@@ -260,6 +261,48 @@ def test_rows_of_any_sort() -> None:
     assert record({"msg": None, "time": -1}, 1, b"Connection", 9.0).time == 9.0
     long = record({"msg": "x" * (LIMIT + 1)}, 1, b"Connection", 9.0)
     assert (len(long.message), long.cut) == (LIMIT, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        (NOW, NOW),
+        (str(NOW), NOW),
+        (f" {NOW}.25 ".encode(), NOW + 0.25),
+        ("2026-11-22T00:37:53Z", NOW),
+        ("2026-11-22 09:37:53+09:00", NOW),
+        ("2026-11-22 09:37:53", NOW),
+        ("2026/11/22 09:37:53", NOW),
+        ("2026-13-22 09:37:53", None),
+        ("9" * 12, None),
+        ("\u0661\u0667", None),
+        ("9" * 5000, None),
+        ("-5", None),
+        (float("nan"), None),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_times_as_numbers_texts_and_dates(value: Any, time: float | None) -> None:
+    """A date without a zone is one of the zone that the log states, or of this host."""
+    assert time_of(value, ZoneInfo("Asia/Tokyo")) == time
+
+
+def test_a_column_of_texts(dsm: Callable[..., Dsm], follow: Callable[..., Follower]) -> None:
+    """Declared TEXT: SQLite hands out texts, and they count. Rows whose time is none only alert, which is
+    said once; a backlog of them must be no burst that bans."""
+    nas = dsm(columns=NEW.replace("time INT", "time TEXT"))
+    nas.write()
+    follower = follow(nas.path).look()
+    assert [one.time for one in follower.records()] == [NOW + 1]
+    assert all(item.may_ban for item in follower.items if isinstance(item, Records))
+    for number in range(3):
+        nas.write(time="long ago")
+        follower.items.clear()
+        follower.look()
+        assert len(follower.records()) == 1
+        assert not any(item.may_ban for item in follower.items if isinstance(item, Records))
+        assert follower.said() == (["synology-time"] if number == 0 else [])
 
 
 # ---------------------------------------------------------------- following
