@@ -176,6 +176,11 @@ class Marks:
             self.drop(key)
         self._tidy_at = max(4096, 2 * len(self._until))
 
+    @property
+    def changed(self) -> bool:
+        """There are rows since the last call of `changes`."""
+        return bool(self._dirty)
+
     def turn_back(self, newest: float) -> None:
         """Drop marks after `newest`: a clock that was ahead made them."""
         for key in [key for key, until in self._until.items() if until > newest]:
@@ -322,6 +327,9 @@ class Lane:
         self.watches = [
             Watch(detector, self._condition(detector), table.cap, track) for detector in detectors
         ]
+        self._marks = [
+            marks for watch in self.watches for marks in (watch.marks, watch.suspicions, watch.told)
+        ]
         self.history = History(table, needs_of(watch.ask for watch in self.watches))
         #: kind number -> watches that count it; where several fire at one event, the longest ban is the one
         self.counting: dict[int, list[Watch]] = {}
@@ -451,10 +459,9 @@ class Lane:
 
     def changes(self, full: bool) -> Iterator[Row]:
         yield from self.history.table.changes(full)
-        for watch in self.watches:
-            yield from watch.marks.changes(full)
-            yield from watch.suspicions.changes(full)
-            yield from watch.told.changes(full)
+        for marks in self._marks:
+            if full or marks.changed:
+                yield from marks.changes(full)
 
 
 # ---------------------------------------------------------------- cases

@@ -6,7 +6,11 @@ restore and everything rare stays there. A rule that uses a session in a way tha
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.long cimport PyLong_AsUnsignedLongLongMask
 from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memchr, memcpy
 
 from ...model import HOSTILE, Event
 from ..rules import IGNORE, SessionUse
@@ -14,8 +18,13 @@ from ..scanner import MOST_ATTEMPTS
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 3
+INTERFACE = 4
+
+include "kept.pxi"
 
 cdef object new_tuple = tuple.__new__
 #: What this module knows of `SessionUse`; with other fields in it every draft goes back to Python.
@@ -37,6 +46,35 @@ cdef class Open:
         self.opened = self.used = time
         self.proved = frozenset()
         self.seen = ()
+
+
+cdef bytes kept(Open session):
+    """`sessions._pack` of a session with no more than plain fields; None: Python makes the row."""
+    cdef bytearray words
+    cdef PyObject *known
+    cdef char[ROW] row
+    if session.tallies or session.seen:
+        return None
+    put_row(row, session.opened, session.used, session.source)
+    if not session.fields and not session.proved:
+        return PyBytes_FromStringAndSize(row, ROW) + BARE
+    known = PyDict_GetItemWithError(PROVED, session.proved)
+    if known == NULL:
+        if len(PROVED) >= MOST_PROVED:
+            PROVED.clear()
+        PROVED[session.proved] = dumps(sorted(session.proved)).encode() + b",{},[]]"
+        known = PyDict_GetItemWithError(PROVED, session.proved)
+    words = bytearray(row[:ROW])
+    words += b"[{"
+    for name, value in (session.fields or {}).items():
+        if not plain(name) or not plain(value):
+            return None
+        words += b'"%s":"%s",' % ((<str>name).encode(), (<str>value).encode())
+    if session.fields:
+        words.pop()
+    words += b"},"
+    words += <bytes><object>known
+    return bytes(words)
 
 
 cdef class Store:
@@ -112,6 +150,27 @@ cdef class Store:
         else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
             self.changed.discard(key)
         return 0
+
+    def rows(self, bytes prefix, pack):
+        """The rows of `Sessions.snapshot` since the last call; `pack` makes those that are not plain."""
+        cdef list made = []
+        cdef set changed = self.changed
+        cdef PyObject *found
+        cdef Open session
+        if not changed:
+            return made
+        self.changed = set()
+        for key in changed:
+            found = PyDict_GetItemWithError(self.young, key)
+            if found == NULL:
+                found = PyDict_GetItemWithError(self.old, key)
+            if found == NULL:
+                made.append((prefix + <bytes?>key, None))
+                continue
+            session = <Open?><object>found
+            session.saved = True
+            made.append((prefix + <bytes?>key, kept(session) or pack(session)))
+        return made
 
 
 cdef class Use:

@@ -106,15 +106,23 @@ cdef class Shelf:
 
 cdef bytes pack_key(object key):
     """`table.pack_key`."""
-    cdef uint8_t[8] data
-    cdef uint64_t number
-    cdef Py_ssize_t begin = 8
-    if key >= V6_ or key > 0xFFFFFFFFFFFFFFFF:
-        return key.to_bytes((key.bit_length() + 7) // 8, "big")
-    number = key
-    while True:
-        begin -= 1
-        data[begin] = number & 0xFF
-        number >>= 8
-        if number == 0 or begin == 0:
-            return PyBytes_FromStringAndSize(<char *>data + begin, 8 - begin)
+    cdef uint8_t[24] data
+    cdef uint64_t[3] parts
+    cdef Py_ssize_t at, begin = 0
+    cdef int beyond = 0
+    cdef object rest
+    PyLong_AsLongLongAndOverflow(key, &beyond)
+    parts[0] = PyLong_AsUnsignedLongLongMask(key)
+    parts[1] = parts[2] = 0
+    if beyond:
+        rest = key >> SHIFT
+        parts[1] = PyLong_AsUnsignedLongLongMask(rest)
+        rest = rest >> SHIFT
+        if rest > 0xFFFFFFFFFFFFFFFF:
+            return key.to_bytes((key.bit_length() + 7) // 8, "big")
+        parts[2] = PyLong_AsUnsignedLongLongMask(rest)
+    for at in range(24):
+        data[at] = <uint8_t>(parts[2 - (at >> 3)] >> (8 * (7 - (at & 7))))
+    while begin < 23 and data[begin] == 0:
+        begin += 1
+    return PyBytes_FromStringAndSize(<char *>data + begin, 24 - begin)
