@@ -20,6 +20,7 @@ TEST_PACKAGES := nftables libnftables1 ipset iptables iproute2 procps groff man-
 	postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-managesieved dovecot-submissiond dovecot-lmtpd \
 	rsyslog openssl util-linux systemd systemd-journal-remote \
 	chromium fonts-dejavu-core fonts-droid-fallback
+BENCH_PACKAGES := fail2ban sshguard ripgrep iproute2 gcc
 
 # Shell functions that every recipe starts with.
 define SETUP
@@ -139,7 +140,7 @@ bench:
 	@$(SETUP)
 	environment
 	install dev
-	packages "the measurements" $(RUN_PACKAGES)
+	packages "the measurements (some of them are what is compared with)" $(RUN_PACKAGES) $(BENCH_PACKAGES)
 	for each in $(filter-out bench/picture.py bench/mixes.py bench/fuzz.py,$(sort $(wildcard bench/*.py))); do
 		echo "== $$each"
 		$(BIN)/python $$each
