@@ -1,9 +1,9 @@
 """What one event costs in the engine and one draft in the sessions, under the shipped policy. CPU time, best
 of three.
 
-    python bench/engine.py [--python] [--settings N]
+    python bench/engine.py [--python]
 
-`--python`: without the compiled core. `--settings`: how many of a grid of settings are tried on the day.
+`--python`: without the compiled core.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -22,7 +21,6 @@ import mixes
 
 from mailguard.core import state
 from mailguard.core.engine import Engine
-from mailguard.core.rehearsal import Rehearsal
 from mailguard.core.scanner import Draft, Scanner
 from mailguard.core.sessions import Sessions
 from mailguard.definitions.parsers import load_parsers
@@ -134,8 +132,8 @@ def measure(make: Callable[[], Sequence[Event]], native: bool | None) -> tuple[f
     return 1e6 * best / COUNT, 1e6 * worst / 100, engine
 
 
-def day(native: bool | None, settings: int) -> None:
-    """A rich log, from the scanner's drafts on; then a checkpoint, and settings tried on its events."""
+def day(native: bool | None) -> None:
+    """A rich log, from the scanner's drafts on; then a checkpoint."""
     parsers, setup = load_parsers(), load_settings().setup()
     lines = list(mixes.rich(LINES))
     data = b"\n".join(lines) + b"\n"
@@ -173,8 +171,6 @@ def day(native: bool | None, settings: int) -> None:
     each = 1e6 * judging / len(events)
     print(f"engine    {each:6.2f} µs an event {1e6 * judging / len(lines):6.2f} µs a line")
     checkpoint(events, native)
-    if settings:
-        sweep(events, settings, native)
 
 
 def checkpoint(events: Sequence[Event], native: bool | None) -> None:
@@ -194,38 +190,9 @@ def checkpoint(events: Sequence[Event], native: bool | None) -> None:
     )
 
 
-def sweep(events: Sequence[Event], number: int, native: bool | None) -> None:
-    """Count and window of one detector, in a grid."""
-    base = load_settings().setup()
-    setups = [
-        replace(
-            base,
-            detectors=tuple(
-                replace(found, count=3 + n % 20, within=60.0 * (1 + n // 20))
-                if found.name == "password-guessing"
-                else found
-                for found in base.detectors
-            ),
-        )
-        for n in range(number)
-    ]
-    began = time.process_time()
-    rehearsal = Rehearsal(events, setups, native)
-    made = time.process_time() - began
-    for setup in setups:
-        rehearsal.run(setup, brief=True)
-    used = time.process_time() - began
-    each = 1e6 * (used - made) / number / len(events)
-    print(
-        f"settings  {number} on {len(events):,} events, {rehearsal.kept:,} of them kept: {used:.1f} s, "
-        f"{each:.2f} µs an event and setting, made ready in {made:.1f} s"
-    )
-
-
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--python", action="store_true")
-    reader.add_argument("--settings", type=int, default=4)
     asked = reader.parse_args()
     native = False if asked.python else None
     print(f"{'events':<16}{'µs each':>10}{'worst 100':>11}  bans, alerts, keys")
@@ -236,7 +203,7 @@ def main() -> None:
             f"{make.__name__:<16}{mean:>10.2f}{worst:>11.2f}  {counts['imposed']}, {counts['alerts']}, "
             f"{sum(engine.keys().values())}"
         )
-    day(native, asked.settings)
+    day(native)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Imports nothing of ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ class Event(NamedTuple):
 class Events(NamedTuple):
     """Events that were parsed elsewhere, in the order in which they count."""
 
-    events: list[Event]
+    events: Sequence[Event]
 
 
 class Readings(NamedTuple):

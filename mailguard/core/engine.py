@@ -28,7 +28,6 @@ from .detectors import (
     SCOPES,
     Detector,
     Fired,
-    KeyOf,
     Lane,
     event_flags,
 )
@@ -140,7 +139,6 @@ class Engine:
         self._sweep_in = _SWEEP_LEAST
         self._sweep_turn = 0
         self._unfold = unfold
-        self.brief = False  # offences carry no list of evidence
         self._twin = twins.choose("engine", native)
         self._feeder: Any = None
         self._tell: Callable[[int, int, str, float], None] | None = None
@@ -167,17 +165,6 @@ class Engine:
         the compiled twin."""
         self._tell = tell
         self.rewire()
-
-    def run(self, prepared: Any) -> list[Effect]:
-        """What follows from prepared events, for an engine that has seen nothing yet; see `rehearsal`."""
-        effects: list[Effect] = self._feeder.run(prepared)
-        return effects
-
-    def scout(self, prepared: Any) -> list[tuple[str, set[int], KeyOf]] | None:
-        """For each form of key the keys that something could fire for, and how a key is found; None where a
-        table is too small to say. See `rehearsal`; the engine is of no other use afterwards."""
-        live: list[tuple[str, set[int], KeyOf]] | None = self._feeder.scout(prepared)
-        return live
 
     @property
     def compiled(self) -> bool:
@@ -354,7 +341,7 @@ class Engine:
         last).
         """
         view, span, detector = fired.view, fired.span, fired.watch.detector
-        most = 0 if self.brief and not self.setup.guessed else MAX_EVIDENCE
+        most = MAX_EVIDENCE
         seen, scope, values, evidence = self._unfold(
             view.buffer, span.indexes, most, self.rules.names, self.logs.names
         )

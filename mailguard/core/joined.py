@@ -16,7 +16,7 @@ from .heard import Heard
 from .items import Draft, family
 from .rules import Parser
 from .servers import Servers
-from .sessions import Sessions
+from .sessions import Segment, Sessions, objects
 from .suspects import Suspects
 
 __all__ = ["WAIT", "Joined"]
@@ -80,6 +80,8 @@ class Joined(Sessions):
         self._alone = self.join
         if acts.better or heard.lines or self._shared or self._suspects.reach:
             self.join = self._join_all  # type: ignore[method-assign]
+            if self._gatherer is not None:
+                self._gatherer.concern(self._concerned)
         self._waits = (acts, heard, early)
 
     @property
@@ -88,6 +90,15 @@ class Joined(Sessions):
         return self._acts.covered + self._heard.covered
 
     # ------------------------------------------------------------ items
+
+    def gather(self, segments: Sequence[Segment]) -> Sequence[Event]:
+        """As for sessions; of objects where a line is asked about here."""
+        if (
+            self._acts or self._heard or self._early or self._suspects
+            or self.gatherer_concerns(segments)
+        ):  # fmt: skip
+            return self.join(objects(segments))
+        return super().gather(segments)
 
     def _join_all(self, drafts: Sequence[Event | Draft]) -> list[Event]:
         suspects, acts, heard, early = self._suspects, self._acts, self._heard, self._early

@@ -27,16 +27,29 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from ..model import HOSTILE, Event
 from . import native as twins
+from .packed import Batch
 from .rules import IGNORE, Parser, SessionKind, SessionUse
 from .scanner import MOST_ATTEMPTS, Draft
+
+#: Some of what was found in a log, as rows or as objects: from the one index up to the other.
+Segment = tuple[Batch | list[Event | Draft], int, int]
 
 _ROW = struct.Struct("<ddB17s")
 _ONCE, _SOURCE = 1, 2
 _words = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _BARE = b"[{},[],{},[]]"
+
+
+def objects(segments: Sequence[Segment]) -> list[Event | Draft]:
+    """What stands in segments, one behind the other."""
+    found: list[Event | Draft] = []
+    for part, begin, stop in segments:
+        found += part.items(begin, stop) if isinstance(part, Batch) else part[begin:stop]
+    return found
 
 
 class _Open:
@@ -141,9 +154,13 @@ class Sessions:
                     )
         self.now: float | None = None  # live: wall time of the batch
         self.compiled = twin is not None  # drafts go through the compiled twin
+        #: joins rows without making objects of them; None: there is no compiled twin
+        self._gatherer: Any = None
+        self._joiner: Any = None
         if twin is not None:
-            joiner = twin.Joiner(self)
+            joiner = self._joiner = twin.Joiner(self)
             self.join, self.concerns = joiner.join, joiner.concerns  # type: ignore[method-assign]
+            self._gatherer = twin.Gatherer(self, joiner)
 
     def __len__(self) -> int:
         return sum(len(store.young) + len(store.old) for store in self._stores.values())
@@ -164,6 +181,28 @@ class Sessions:
                 if event is not None:
                     events.append(event)
         return events
+
+    def gather(self, segments: Sequence[Segment]) -> Sequence[Event]:
+        """The same of what stands in segments one behind the other. Of rows no object is made: what comes
+        back makes its events when somebody asks for them."""
+        if self._gatherer is None or not any(isinstance(found, Batch) for found, _, _ in segments):
+            return self.join(objects(segments))
+        told = self._gatherer.begin()
+        for found, begin, stop in segments:
+            if isinstance(found, Batch):
+                self._gatherer.take(told, found, begin, stop)
+            else:
+                told.extend(self.join(found[begin:stop]))
+        gathered: Sequence[Event] = told
+        return gathered
+
+    def gatherer_concerns(self, segments: Sequence[Segment]) -> bool:
+        """Stands among these rows one of a rule that wants to be asked about as an object?"""
+        gatherer = self._gatherer
+        return gatherer is not None and any(
+            isinstance(found, Batch) and gatherer.concerns(found, begin, stop)
+            for found, begin, stop in segments
+        )
 
     def concerns(self, drafts: Sequence[Event | Draft], rules: frozenset[str]) -> bool:
         """Is any of the drafts and events of one of these rules?"""

@@ -68,7 +68,7 @@ def times_of(drafts: Sequence[Drafted]) -> list[float]:
     return [one[1] if type(one) is Event else one.event[1] for one in drafts]  # type: ignore[union-attr]
 
 
-def newest(events: list[Event]) -> float:
+def newest(events: Sequence[Event]) -> float:
     """The newest stamp of events; there is at least one."""
     flow = native.load("flow")
     if flow is not None:

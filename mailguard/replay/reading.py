@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from ..core.judge import Joiner
 from ..core.packed import Order
+from ..core.sessions import Sessions
 from ..eventfile import facts, read
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
 from .cutting import PIECE, spans
 from .feed import BATCH
-from .merging import Chunk, Drafted, Stream, merge, running
+from .merging import Chunk, Drafted, Stream, objects, running, segments
 from .pieces import Parsed, Piece
 from .sources import EVENTS, PLAIN, SPOKEN, STDIN, Source
 from .summary import Summary
@@ -40,6 +40,10 @@ class YearsError(Exception):
         self.source = source
 
 
+def _whole(events: Sequence[Event]) -> Sequence[Event]:
+    return events
+
+
 @dataclass(slots=True)
 class _Order:
     """How far a log is in order."""
@@ -57,25 +61,25 @@ class Reading:
     options: LogOptions
     executor: Executor
     here: Executor  # for what only this process can read
-    sessions: Joiner
+    sessions: Sessions
     summary: Summary
     progress: Progress | None = None
     counted: frozenset[str] = frozenset()
     piece: int = PIECE  # bytes
-    part: Callable[[list[Event]], list[Event]] = list  # what of a batch counts
+    part: Callable[[Sequence[Event]], Sequence[Event]] = _whole  # what of a batch counts
     tell: Callable[[Notice], None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.tell = self.summary.notice
 
-    def batches(self) -> Iterator[list[Event]]:
-        """Lists of about BATCH events. Raises OSError, and YearsError (then all is to be begun anew)."""
+    def batches(self) -> Iterator[Sequence[Event]]:
+        """About BATCH events at a time. Raises OSError, and YearsError (then all is to be begun anew)."""
         streams = [Stream(one.path, self._chunks(one), one.first) for one in self.sources]
-        join, summary = self.sessions.join, self.summary
+        gather, summary = self.sessions.gather, self.summary
         if all(one.form == EVENTS for one in self.sources):
-            join = cast(Any, list)  # they were joined before they were written
-        for drafts in merge(streams, BATCH):
-            events = self.part(join(drafts))
+            gather = cast(Any, objects)  # they were joined before they were written
+        for found in segments(streams, BATCH):
+            events = self.part(gather(found))
             summary.take(events)
             yield events
         waited = self.sessions.flush()

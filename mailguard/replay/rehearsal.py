@@ -90,7 +90,7 @@ class Rehearsal:
             self._count_years(source)
             counted |= {source.path}
         self.summary = Summary(notices=list(self.told))
-        yield from self._read(counted)
+        yield from map(list, self._read(counted))
 
     def _once(self, counted: frozenset[str]) -> None:
         self.trials = [self._trial(make()) for make in self.make]
@@ -107,7 +107,7 @@ class Rehearsal:
     def _trial(self, engine: Engine) -> Trial:
         return Trial(engine, None if self.grow is None else self.grow(engine))
 
-    def _read(self, counted: frozenset[str]) -> Iterator[list[Event]]:
+    def _read(self, counted: frozenset[str]) -> Iterator[Sequence[Event]]:
         make = Definitions(self.parsers, self.prefilter)
         here = Here(make)
         executor = self.executor if self.executor is not None else self._executor(here, make)
@@ -136,7 +136,7 @@ class Rehearsal:
             return here
         return Processes(make, workers)
 
-    def _between(self, events: list[Event]) -> list[Event]:
+    def _between(self, events: Sequence[Event]) -> Sequence[Event]:
         since, until = self.since, self.until
         if since is not None:
             events = [event for event in events if event[1] >= since]

@@ -3,7 +3,7 @@ timeline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..clock import ManualClock
 from ..core.engine import Engine
@@ -87,7 +87,7 @@ class Trial:
             self._feed, self.judge, Recording(self._clock), Forgetful(), self._clock, self._teller
         )
 
-    def take(self, events: list[Event]) -> None:
+    def take(self, events: Sequence[Event]) -> None:
         """The next batch."""
         if not events:
             return

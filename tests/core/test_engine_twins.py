@@ -15,6 +15,7 @@ from mailguard.core.names import Hasher
 from mailguard.definitions.settings import load_settings
 from mailguard.model import CONTEXT, HOSTILE, Effect, Event
 from mailguard.notation import V6
+from tests.rows import told_of
 
 pytestmark = [
     pytest.mark.compiled,
@@ -196,3 +197,24 @@ def test_the_ends_of_the_addresses(address: int) -> None:
     for event in events:
         assert one.feed(event) == other.feed(event)
     assert rows(one, True) == rows(other, True)
+
+
+@given(stories, setups, st.booleans(), st.integers(1, 400))
+@settings(max_examples=60, deadline=None)
+def test_rows_are_judged_as_events_are(events: list[Event], setup: Setup, enforcing: bool, size: int) -> None:
+    """Batches of rows, other batches as objects: the same effects, the same rows of a checkpoint."""
+    engines = [Engine(setup, compiled) for compiled in (True, False)]
+    for engine in engines:
+        engine.policy.enforcing = enforcing
+    for start in range(0, len(events), size):
+        part = events[start : start + size]
+        one = engines[0].feed_many(told_of(part) if start // size % 4 != 3 else part)
+        assert one == engines[1].feed_many(part)
+        assert rows(engines[0]) == rows(engines[1])
+    assert told(engines[0]) == told(engines[1])
+    assert rows(engines[0], True) == rows(engines[1], True)
+
+
+def test_a_batch_of_rows_may_be_empty() -> None:
+    """Nothing happened: nothing follows."""
+    assert Engine(SHIPPED, True).feed_many(told_of([])) == []

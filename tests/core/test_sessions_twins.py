@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailguard.core import native
+from mailguard.core.packed import Batch
 from mailguard.core.rules import IGNORE, Parser, SessionKind, SessionUse
 from mailguard.core.scanner import Draft
 from mailguard.core.sessions import Sessions
 from mailguard.model import Event
+from tests.rows import batch_of
 
 pytestmark = [
     pytest.mark.compiled,
@@ -128,3 +130,43 @@ def test_what_nobody_tracks_is_the_same(
     assert list(untracked.snapshot()) == []
     assert list(untracked.snapshot(True)) == list(tracked.snapshot(True))
     assert all(store.changed is None for store in untracked._stores.values())
+
+
+@given(rules, moves, st.integers(2, 8), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_rows_are_joined_as_objects_are(
+    chosen: list[tuple[SessionUse, ...]], story: list[Any], cap: int, track: bool
+) -> None:
+    """Rows of a scan, objects among them, in pieces: the same events, the same open sessions."""
+    compiled, plain = made(chosen, cap, True, track), made(chosen, cap, False, track)
+    time, drafts = 1.8e9, list[Any]()
+    for number, (rule, later, kind, source, weight, fields, keys) in enumerate(story):
+        time += later
+        rule %= len(chosen)
+        name = f"p/{rule}" if number % 9 else "p/unused"
+        event = Event(kind, time, source, name, weight, fields, "log", number, proved=frozenset(fields))
+        drafts.append(event if name == "p/unused" else Draft(event, keys[: len(chosen[rule])]))
+    batch, half = batch_of(drafts), len(drafts) // 2
+    told = compiled.gather([(batch, 0, half), (drafts[half : half + 3], 1, 3), (batch, half, len(batch))])
+    expected = plain.join(drafts[:half] + drafts[half + 1 : half + 3] + drafts[half:])
+    assert list(told) == expected
+    assert [list(event.fields) for event in told] == [list(event.fields) for event in expected]
+    assert len(told) == len(expected)
+    assert bool(told) == bool(expected)
+    assert [told[at] for at in range(len(told))] == told[:] == expected
+    assert (compiled.lost, compiled.evicted) == (plain.lost, plain.evicted)
+    assert sorted(compiled.snapshot(True)) == sorted(plain.snapshot(True))
+
+
+def test_rows_that_are_none_are_refused() -> None:
+    """Texts that end early, rows that are not there: an error, never a crash."""
+    sessions = made([(SessionUse("one", "open"),)], 4, True)
+    event = Event("connect", 1.0, 1, "p/0", 1, {"user": "a"}, "log", 0)
+    batch = batch_of([Draft(event, (b"1",))])
+    for end in range(len(batch.texts)):
+        cut = Batch(batch.table, batch.log, batch.rows, batch.texts[:end], [])
+        with pytest.raises(ValueError, match="without its text"):
+            sessions.gather([(cut, 0, 1)])
+    for begin, stop in ((0, 2), (-1, 1), (1, 0)):
+        with pytest.raises(IndexError):
+            sessions.gather([(batch, begin, stop)])

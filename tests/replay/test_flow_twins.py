@@ -16,6 +16,7 @@ from mailguard.replay import known, merging, timeline
 from mailguard.replay.known import inside
 from mailguard.replay.summary import Summary
 from mailguard.replay.timeline import BanRecord, Timeline
+from tests.rows import told_of
 
 flow = native.load("flow")
 pytestmark = [
@@ -115,7 +116,7 @@ def test_timelines_are_equal(seed: int, small: bool, monkeypatch: pytest.MonkeyP
             effect = impose(chance, event) if chance.random() < 0.05 else None
             if effect is not None:
                 effects.append(effect)
-        compiled.take(events, effects)
+        compiled.take(told_of(events) if events and seed % 3 else events, effects)
         plain.take(events, effects)
         assert shown(compiled) == shown(plain)
     assert heard[0] == heard[1]
@@ -183,3 +184,18 @@ def test_rotated_logs_that_begin_at_once_come_in_their_age() -> None:
     assert sorted(names, key=merging._age) == [
         "mail.err", "mail.log.10.gz", "mail.log.2.gz", "mail.log.1", "mail.log",
     ]  # fmt: skip
+
+
+def test_figures_of_rows_are_those_of_events() -> None:
+    """How many of which kind, the earliest and the newest stamp, and where an event stands."""
+    chance = random.Random(7)
+    for size in (1, 2, 300):
+        events = [event_of(chance, chance.choice((5.0, 7.5)) + at // 3, at) for at in range(size)]
+        told, whole = told_of(events), Summary()
+        whole.take(told)
+        expected = Summary()
+        expected.take(events)
+        assert whole == expected
+        assert merging.newest(told) == merging.newest(events)
+        times = {event.time for event in events[::2]}
+        assert flow.places(told, times) == flow.places(events, times)

@@ -60,6 +60,12 @@ cdef enum:
     BLOCK = 128
     REMEMBERED = 4096  # texts whose hash is at hand
     LONGEST = 128  # longer ones are not remembered
+    SHORT = 54  # of those that come as bytes
+
+cdef struct Hashed:  # 64 bytes: a text that came as bytes
+    uint64_t value  # 0: none
+    uint8_t size
+    uint8_t[SHORT + 1] text
 
 
 cdef class Hashing:
@@ -70,6 +76,7 @@ cdef class Hashing:
     cdef bint has_key
     cdef list texts
     cdef uint64_t[REMEMBERED] values
+    cdef Hashed[REMEMBERED] near
 
     def __init__(self, object hasher, bytes secret):
         cdef uint8_t[BLOCK] block
@@ -79,6 +86,7 @@ cdef class Hashing:
         self.fallback = hasher
         self.has_key = size > 0
         self.texts = [None] * REMEMBERED
+        memset(self.near, 0, sizeof(self.near))
         for i in range(8):
             self.keyed[i] = MG_IV[i]
         self.keyed[0] ^= 0x01010000 ^ (<uint64_t>size << 8) ^ 8
@@ -128,3 +136,36 @@ cdef class Hashing:
         self.texts[place] = text
         self.values[place] = value
         return value
+
+    cdef uint64_t at(self, const uint8_t *text, Py_ssize_t size) except? 0:
+        """The same of text in UTF-8."""
+        cdef Hashed *near
+        cdef uint64_t mixed = <uint64_t>size, word
+        cdef Py_ssize_t done = 0
+        if not 0 < size <= SHORT:
+            return self.once(text, size)
+        while size - done >= 8:
+            memcpy(&word, text + done, 8)
+            mixed = (mixed ^ word) * 0x9E3779B97F4A7C15ull
+            mixed ^= mixed >> 32
+            done += 8
+        word = 0
+        memcpy(&word, text + done, size - done)
+        mixed = (mixed ^ word) * 0x9E3779B97F4A7C15ull
+        near = &self.near[mixed >> 52]
+        if near.size == size and near.value and memcmp(near.text, text, size) == 0:
+            return near.value
+        word = self.once(text, size)
+        near.value, near.size = word, <uint8_t>size
+        memcpy(near.text, text, size)
+        return word
+
+    cdef uint64_t once(self, const uint8_t *text, Py_ssize_t size) except? 0:
+        """The same; it is not remembered."""
+        cdef Py_ssize_t at
+        if size == 0:
+            return self.fallback[""]
+        for at in range(size):
+            if text[at] & 0x80:
+                return self.fallback[str_of(text, size)]
+        return self.plain(text, size)

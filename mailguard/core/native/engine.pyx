@@ -13,13 +13,13 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.float cimport PyFloat_AsDouble
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_AsUnsignedLongLongMask
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, floor, fmod, isinf
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ...model import HOSTILE, VALUE_FIELD, Evidence, Network
+from ...model import FIELDS, HOSTILE, VALUE_FIELD, Evidence, Network
 from ...notation import V6
 from ..detectors import KIND_NUMBER, SCOPE_NUMBER, SCOPES
 from ..names import UNNAMED
@@ -33,10 +33,11 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 3
+INTERFACE = 4
 
 cdef object new_tuple = tuple.__new__
 
+include "told.pxi"
 include "blake.pxi"
 include "table.pxi"
 include "who.pxi"
@@ -45,6 +46,11 @@ include "window.pxi"
 include "sweep.pxi"
 include "unfold.pxi"
 
+cdef dict FIELD_NUMBERS = {name: number for number, name in enumerate(FIELDS)}
+cdef uint8_t USER_FIELD = FIELD_NUMBERS["user"], SENDER = FIELD_NUMBERS["sender"]
+cdef uint8_t RECIPIENT = FIELD_NUMBERS["recipient"]
+cdef enum:
+    NO_FIELD = 0xFF
 cdef tuple SCOPE_NAMES = (*SCOPES, *SCOPES)[:4]  # a flag has two bits
 cdef frozenset EXCUSED = frozenset({"auth_failure", "locked_out"})  # as engine._EXCUSED
 cdef frozenset USUAL = frozenset({"mail_accepted", "mail_bounced"})  # as engine._USUAL
@@ -52,7 +58,6 @@ cdef frozenset USUAL = frozenset({"mail_accepted", "mail_bounced"})  # as engine
 
 cdef class Feeder
 cdef class Foresight
-cdef class Prepared
 
 
 cdef class Route:
@@ -61,7 +66,9 @@ cdef class Route:
     cdef str name
     cdef uint8_t kind
     cdef bint hostile, login, mail, excused, usual, wanted
+    cdef bint idle  # nothing follows from such an event but that time goes on
     cdef object value_field  # the field that a record by source carries
+    cdef uint8_t value_number  # its number; NO_FIELD: there is none
     cdef list strangers, known  # the tracks that take events of strangers, and of known users
 
     def __init__(self, str kind):
@@ -71,102 +78,12 @@ cdef class Route:
         self.excused = kind in EXCUSED
         self.usual = kind in USUAL
         self.value_field = VALUE_FIELD.get(kind)
+        self.value_number = FIELD_NUMBERS.get(self.value_field, NO_FIELD)
         self.strangers, self.known = [], []
 
 
-cdef class Happening:
-    """The event in hand, and what is worked out about it once and only when it is asked for."""
-
-    cdef object event_
-    cdef list events  # of a `Prepared`: there stands the event, at `place`
-    cdef Py_ssize_t place
-    cdef Route route
-    cdef Who who
-    cdef Hashing hashing
-    cdef bint sourced, may_ban, prepared
-    cdef object scope
-    cdef dict fields  # these two only where it was not prepared
-    cdef object proved
-    cdef Record record
-    cdef str name  # of the user
-    cdef uint64_t name_, alias_, short_, value_  # hashes
-    cdef uint32_t pair_
-    cdef uint8_t conditions, lanes  # of a `Prepared`
-    cdef uint8_t user_looked  # 0: not yet, 1: there is one, 2: none
-
-    def __init__(self, Hashing hashing):
-        self.hashing = hashing
-        self.who = Who()
-
-    cdef object event(self):
-        """The event itself."""
-        return self.events[self.place] if self.prepared else self.event_
-
-    cdef object field(self, object name):
-        """A field's text, None where it is empty or missing."""
-        cdef PyObject *found = PyDict_GetItemWithError(self.fields, name)
-        return None if found == NULL or not <object>found else <str?><object>found
-
-    cdef bint has_user(self) except *:
-        """The event has a proved name of a user."""
-        if self.user_looked == 0:
-            self.name = self.field("user")
-            self.user_looked = 1 if self.name is not None and "user" in self.proved else 2
-            self.name_ = 0
-        return self.user_looked == 1
-
-    cdef inline uint64_t user(self) except? 0:
-        """The name's hash; only where `has_user`, as the next two."""
-        if self.name_ == 0:
-            self.name_ = self.hashing.of(self.name)
-        return self.name_
-
-    cdef uint64_t alias(self) except? 0:
-        """The hash of `engine.alias`; 0: it is the name itself."""
-        if self.prepared:
-            return self.alias_
-        return self.hashing.of(self.name.partition("@")[0] + "@") if "@" in self.name else 0
-
-    cdef uint64_t short(self) except? 0:
-        """The hash of `engine.short_name`."""
-        if self.prepared:
-            return self.short_
-        return self.hashing.of(self.name.partition("@")[0] if "@" in self.name else self.name + "@")
-
-    cdef uint64_t value(self) except? 0:
-        """The hash of the field that a record by source carries; 0: none."""
-        cdef object text
-        if self.prepared:
-            return self.value_
-        if self.route.value_field is None:
-            return 0
-        text = self.field(self.route.value_field)
-        return 0 if text is None else self.hashing.of(text)
-
-    cdef uint32_t pair(self) except? 0:
-        """Part of the hash of sender and recipient; 0: neither is known."""
-        cdef object sender, recipient
-        if self.prepared:
-            return self.pair_
-        sender, recipient = self.field("sender"), self.field("recipient")
-        if sender is None and recipient is None:
-            return 0
-        return <uint32_t>self.hashing.of(f"{sender or ''}\0{recipient or ''}")
-
-    cdef bint holds(self, tuple unless, uint8_t number) except *:
-        """The event has all these field values, proved; `number`: the bit of that condition in a `Prepared`."""
-        cdef PyObject *found
-        if self.prepared:
-            return self.conditions & number != 0
-        for name, value in unless:
-            found = PyDict_GetItemWithError(self.fields, name)
-            if found == NULL or <object>found != value or name not in self.proved:
-                return False
-        return True
-
-
+include "happening.pxi"
 include "lanes.pxi"
-include "prepared.pxi"
 include "foresight.pxi"
 
 
@@ -177,7 +94,6 @@ cdef class Feeder:
     cdef dict routes, logs, rules, scopes, index4, index6
     cdef set met
     cdef list completing, pardoning, tracks, by_kind
-    cdef bint scouting
     cdef Ledger ledger
     cdef Hashing hashing
     cdef Happening event
@@ -213,68 +129,12 @@ cdef class Feeder:
                 route.wanted = True
                 route.strangers = [tracks[id(lane)] for lane in found[0]]
                 route.known = [tracks[id(lane)] for lane in found[1]]
+            route.idle = not (route.hostile or route.login or route.mail or route.wanted)
         self.by_kind = list(self.routes.values())
         if tell is not None:
             self.foresight = Foresight(self, tell)
             for track in self.tracks:
                 track.foresight = self.foresight if track.form == SOURCE else None
-
-    def run(self, Prepared prepared):
-        """What follows from all that is prepared; for an engine that has seen nothing yet."""
-        cdef list effects = []
-        cdef Py_ssize_t place
-        prepared.fit(self)
-        self.begin()
-        try:
-            for place in range(prepared.count):
-                self.again(prepared, place, effects)
-            self.pass_to(prepared.clock)  # what was left out may have come after the last that was not
-        finally:
-            self.event.prepared = False
-            self.sync()
-        return effects
-
-    def scout(self, Prepared prepared):
-        """Find what can matter at all under detectors no stricter than those of this engine, which has seen
-        nothing yet: for each lane the keys that could fire. None: some table is too small to say."""
-        cdef Py_ssize_t place
-        prepared.fit(self)
-        self.scouting = True
-        for track in self.tracks:
-            (<Track>track).live = set()
-        self.begin()
-        self.sweep_in = (<int64_t>1 << 62)
-        for place in range(prepared.count):
-            self.again(prepared, place, None)
-        for table in self.engine.tables():
-            if table.evicted:
-                return None
-        if self.engine.folded:
-            return None
-        return [
-            ((<Track>track).lane.form, (<Track>track).live, (<Track>track).lane.key_of) for track in self.tracks
-        ]
-
-    cdef int again(self, Prepared prepared, Py_ssize_t place, list effects) except -1:
-        """The event at `place`."""
-        cdef Happening here = self.event
-        if not prepared.show(place, here, self.by_kind):
-            return 0
-        self.at(prepared.rows[place].clock)
-        if self.scouting:
-            if here.route.login and here.sourced and here.may_ban and here.has_user():
-                self.ledger.login(here.user(), here.who, here.record.time)
-                self.ledger.settle(here.short(), here.who, here.record.time)
-            elif here.route.mail and here.sourced and here.may_ban:
-                self.ledger.mail(here)
-            if here.route.wanted:
-                for track in here.route.strangers:
-                    if here.sourced or (<Track>track).nameable():
-                        (<Track>track).feed(here, here.record.flags, self.clock)
-            return 0
-        if self.first(here, effects):
-            self.record(here, effects)
-        return 0
 
     def feed(self, event):
         """What follows from one event."""
@@ -291,11 +151,66 @@ cdef class Feeder:
         cdef list effects = []
         self.begin()
         try:
-            for event in events:
-                self.one(event, effects)
+            if type(events) is list or getattr(events, "rows", None) is None:
+                for event in events:
+                    self.one(event, effects)
+            else:
+                self.all(events, effects)
         finally:
             self.sync()
         return effects
+
+    cdef int all(self, object told, list effects) except -1:
+        """What follows from a `Told`."""
+        cdef Happening here = self.event
+        cdef bytes rows = told.rows, texts = told.texts
+        cdef const Heard *heard = <const Heard *>PyBytes_AS_STRING(rows)
+        cdef list objects = told.objects, logs = told.logs, rules = told.rules
+        cdef Py_ssize_t place, count = len(rows) // sizeof(Heard)
+        cdef object log = None, rule = None
+        cdef uint16_t log_number = 0, rule_number = 0
+        cdef int64_t weight
+        here.told, here.texts = told, <const uint8_t *>PyBytes_AS_STRING(texts)
+        for place in range(count):
+            if heard.bits & TOLD_OBJECT:
+                self.one(objects[heard.text], effects)
+                heard += 1
+                continue
+            self.at(heard.time)
+            if heard.kind >= len(self.by_kind):
+                raise ValueError("a kind that is not known")
+            here.heard, here.event_, here.place = heard, None, place
+            here.route = <Route>self.by_kind[heard.kind]
+            here.sourced, here.may_ban = heard.bits & TOLD_SOURCE != 0, heard.bits & TOLD_MAY_BAN != 0
+            here.user_looked = 0
+            here.scope = SCOPE_NAMES[heard.scope & SCOPE]
+            here.record.kind, here.record.time = heard.kind, heard.time
+            if here.sourced:
+                here.who.tell(heard.low, heard.bits & TOLD_NARROW != 0)
+            if here.route.idle or not self.first(here, effects):
+                heard += 1
+                continue
+            weight = heard.weight
+            here.record.flags = heard.scope
+            if not here.may_ban:
+                here.record.flags |= UNTRUSTED
+            if weight > 1:
+                here.record.flags |= HEAVY
+            here.record.position = heard.position
+            here.record.weight = <uint16_t>(0 if weight < 0 else 0xFFFF if weight > 0xFFFF else weight)
+            if log is not logs[heard.log]:
+                log = logs[heard.log]
+                log_number = self.number(self.logs, self.engine.logs, log)
+            here.record.log = log_number
+            if rule is not rules[heard.rule]:
+                rule = rules[heard.rule]
+                rule_number = self.number(self.rules, self.engine.rules, (<tuple>rule)[0])
+            here.record.rule = rule_number
+            self.record(here, effects)
+            heard += 1
+        here.told = here.event_ = None
+        here.heard = NULL
+        return 0
 
     cdef inline int begin(self) except -1:
         """Python code may have changed these since the last event."""
@@ -329,7 +244,7 @@ cdef class Feeder:
         if found == NULL:
             return 0
         here.route = <Route>found
-        here.prepared, here.sourced, here.may_ban = False, source is not None, bool(told[9])
+        here.sourced, here.may_ban, here.heard = source is not None, bool(told[9]), NULL
         here.event_, here.fields, here.proved, here.user_looked = event, <dict?>told[5], told[10], 0
         here.scope = told[8]
         here.record.kind, here.record.time = here.route.kind, time
@@ -400,7 +315,7 @@ cdef class Feeder:
         cdef Track track
         cdef list fired, settled = None
         if here.route.usual:
-            known = not here.sourced or self.engine.book.source(here.who.address).good(here.record.time)
+            known = not here.sourced or self.ledger.good(here.who, here.record.time)
         elif here.route.excused and here.sourced and here.has_user():
             known = self.ledger.known(here.user(), here.who, here.record.time)
             if not known:
@@ -410,8 +325,6 @@ cdef class Feeder:
         if self.foresight is not None:
             self.foresight.free = True
         for track in here.route.known if known else here.route.strangers:
-            if here.prepared and not here.lanes >> track.form & 1:
-                continue
             if not here.sourced and not track.nameable():
                 continue
             fired = track.feed(here, flags, self.clock)

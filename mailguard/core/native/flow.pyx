@@ -7,23 +7,36 @@ and every generation of records that is full go back to the Python methods.
 Bounds: tuples are looked at for their length before they are read; everything else is indexed by checked code.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.float cimport PyFloat_AsDouble
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
-from ...model import Event
+from ...model import FIELDS, HOSTILE, KINDS, Event
 from ...notation import V6
+from ..detectors import SCOPES
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
 
-INTERFACE = 1
+INTERFACE = 2
+
+include "told.pxi"
 
 cdef object V6_ = V6
+cdef tuple KINDS_ = tuple(KINDS), SCOPES_ = tuple(SCOPES)
+cdef dict FIELD_NUMBERS = {name: number for number, name in enumerate(FIELDS)}
+cdef uint8_t USER = FIELD_NUMBERS["user"], SENDER = FIELD_NUMBERS["sender"], RECIPIENT = FIELD_NUMBERS["recipient"]
+cdef uint8_t HOSTILE_KINDS = len(HOSTILE)  # they come first
+cdef uint8_t MAIL = KINDS_.index("mail_accepted"), LOGIN = KINDS_.index("auth_success")
 cdef enum:
-    FIELDS = 12  # of an Event
+    EVENT = 12  # fields of an Event
     DRAFT = 2
-    KINDS = 64  # different kinds that are counted at once
+    KINDS_MOST = 256  # numbers of kinds
+    DIFFERENT = 64  # different kinds that are counted at once
     # places in the records, as in replay/timeline.py and replay/known.py
     LAST = 1
     COUNTERS = 2
@@ -43,7 +56,7 @@ cdef inline tuple told_by(object one):
         if not isinstance(one, tuple) or len(<tuple>one) != DRAFT:
             raise TypeError("events and drafts are wanted")
         one = (<tuple>one)[0]
-    if not isinstance(one, tuple) or len(<tuple>one) != FIELDS:
+    if not isinstance(one, tuple) or len(<tuple>one) != EVENT:
         raise TypeError("an Event is wanted")
     return <tuple>one
 
@@ -80,8 +93,27 @@ def running(list times, double newest):
     return stamps
 
 
-def latest(list events):
+cdef inline bytes rows_of(object events):
+    """The rows of a `Told`; None: these are objects."""
+    return None if type(events) is list else getattr(events, "rows", None)
+
+
+def latest(events):
     """The newest stamp of events; there is at least one."""
+    cdef bytes rows = rows_of(events)
+    cdef const Heard *heard
+    cdef Py_ssize_t place
+    if rows is not None:
+        heard = <const Heard *>PyBytes_AS_STRING(rows)
+        time = heard[0].time
+        for place in range(1, len(rows) // <Py_ssize_t>sizeof(Heard)):
+            if heard[place].time > time:
+                time = heard[place].time
+        return time
+    return latest_of(<list?>events)
+
+
+cdef object latest_of(list events):
     cdef object newest = told_by(events[0])[1]
     cdef double at = PyFloat_AsDouble(newest), time
     for event in events:
@@ -91,10 +123,37 @@ def latest(list events):
     return newest
 
 
-def tally(list events, object by_kind):
+def tally(events, object by_kind):
     """Count the events by their kinds; their earliest and latest stamp. There is at least one."""
-    cdef (PyObject *)[KINDS] names
-    cdef Py_ssize_t[KINDS] counts
+    cdef bytes rows = rows_of(events)
+    cdef const Heard *heard
+    cdef Py_ssize_t[KINDS_MOST] counts
+    cdef Py_ssize_t place
+    cdef double first, last
+    if rows is None:
+        return tally_of(<list?>events, by_kind)
+    memset(counts, 0, sizeof(counts))
+    heard = <const Heard *>PyBytes_AS_STRING(rows)
+    first = last = heard[0].time
+    for place in range(len(rows) // <Py_ssize_t>sizeof(Heard)):
+        if heard[place].kind == TOLD_UNKNOWN:
+            kind = events.event(place)[0]
+            by_kind[kind] = by_kind.get(kind, 0) + 1
+        else:
+            counts[heard[place].kind] += 1
+        if heard[place].time > last:
+            last = heard[place].time
+        if heard[place].time < first:
+            first = heard[place].time
+    for place in range(len(KINDS_)):
+        if counts[place]:
+            by_kind[KINDS_[place]] = by_kind.get(KINDS_[place], 0) + counts[place]
+    return first, last
+
+
+cdef tuple tally_of(list events, object by_kind):
+    cdef (PyObject *)[DIFFERENT] names
+    cdef Py_ssize_t[DIFFERENT] counts
     cdef Py_ssize_t used = 0, place
     cdef tuple told = told_by(events[0])
     cdef object kind
@@ -108,7 +167,7 @@ def tally(list events, object by_kind):
                 counts[place] += 1
                 break
         else:
-            if used == KINDS:
+            if used == DIFFERENT:
                 by_kind[kind] = by_kind.get(kind, 0) + 1
             else:  # the events hold their kinds while this runs
                 names[used], counts[used] = <PyObject *>kind, 1
@@ -124,11 +183,26 @@ def tally(list events, object by_kind):
     return first, last
 
 
-def places(list events, set times):
+def places(events, set times):
     """The indexes of the events at these times: by log and position, and the first at each time."""
     cdef dict by_place = {}, by_time = {}
     cdef Py_ssize_t index
     cdef tuple told
+    cdef bytes rows = rows_of(events)
+    cdef const Heard *heard
+    cdef list logs
+    cdef double before = 0.0
+    cdef bint wanted = False
+    if rows is not None:
+        heard, logs = <const Heard *>PyBytes_AS_STRING(rows), events.logs
+        for index in range(len(rows) // <Py_ssize_t>sizeof(Heard)):
+            if index == 0 or heard[index].time != before:
+                before = heard[index].time
+                wanted = before in times
+            if wanted:
+                by_place[logs[heard[index].log], heard[index].position] = index
+                by_time.setdefault(before, index)
+        return by_place, by_time
     for index in range(len(events)):
         told = told_by(events[index])
         if told[1] in times:
@@ -152,140 +226,4 @@ def inside(dict records, object first, Py_ssize_t count, object step):
     return found
 
 
-cdef list with_earlier(list bans, object ban):
-    """`bans` (None: none yet), this one, and those of the same network that still stood."""
-    if bans is None:
-        bans = []
-    while ban is not None:
-        bans.append(ban)
-        ban = ban.earlier
-    return bans
-
-
-cdef class Walk:
-    """`Timeline._events`."""
-
-    cdef object timeline, known, stopped
-    cdef dict roles, hosts, wide4, wide6
-    cdef object mail, login  # the roles of these
-    cdef set pairs, users
-    cdef Py_ssize_t most, most_pairs
-
-    def __init__(self, timeline, dict roles, Py_ssize_t most, Py_ssize_t most_pairs):
-        """`most`: pairs and accounts that are counted for a source; `most_pairs`: remembered over all."""
-        self.timeline, self.known, self.roles = timeline, timeline.known, roles
-        self.hosts, (self.wide4, self.wide6), self.stopped = timeline._hosts, timeline._wide, timeline.stopped
-        self.mail, self.login = roles["mail_accepted"], roles["auth_success"]
-        self.pairs, self.users = timeline.known._pairs, timeline.known._users
-        self.most, self.most_pairs = most, most_pairs
-
-    def take(self, list events, Py_ssize_t begin, Py_ssize_t stop):
-        """The events from `begin` up to `stop`."""
-        cdef dict young = self.timeline._young
-        cdef tuple told
-        cdef object source, key, role, kind, time
-        cdef list record, bans
-        cdef PyObject *found
-        cdef int beyond = 0
-        cdef long long number
-        cdef Py_ssize_t place
-        cdef bint hostile, met
-        for place in range(begin, stop):
-            told = told_by(events[place])
-            kind, source = told[0], told[2]
-            found = PyDict_GetItemWithError(self.roles, kind)
-            if found == NULL or source is None:
-                continue
-            role = <object>found
-            hostile = role is not self.mail and role is not self.login
-            time = told[1]
-            number = PyLong_AsLongLongAndOverflow(source, &beyond)
-            key = source if beyond == 0 or source < V6_ else source >> 64 << 64
-            bans = self.around(key, number, beyond == 0)
-            if bans is not None:
-                met = False
-                if not hostile:
-                    self.timeline._watched(bans, role, time, told[8], told[5])
-                else:
-                    for ban in bans:
-                        if time < ban.until and told[8] in ban.covers:
-                            met = True
-                            ban.stopped += 1
-                            self.stopped[kind] = self.stopped.get(kind, 0) + 1
-                            if self.timeline.tell_stopped is not None:
-                                self.timeline.tell_stopped(kind, time)
-                            break
-                if met:
-                    continue
-            if hostile:
-                found = PyDict_GetItemWithError(young, key)
-                if found == NULL:
-                    record = self.timeline._find(key, time)
-                    young = self.timeline._young
-                else:
-                    record = <list?><object>found
-                if record[COUNT] == 0:
-                    record[SINCE] = time
-                record[COUNT] = record[COUNT] + 1
-                record[COUNTERS] = record[COUNTERS] + role
-                if time > record[LAST]:
-                    record[LAST] = time
-            elif role is self.mail:
-                self.accepted(key, time, <dict?>told[5])
-            else:
-                self.entered(key, time, <dict?>told[5])
-
-    cdef list around(self, object key, long long number, bint narrow):
-        """`Timeline._bans_around`; None where there is none."""
-        cdef PyObject *found
-        cdef list bans = None
-        cdef int shift
-        if not narrow:
-            if not self.wide6 and key not in self.hosts:
-                return None
-            return self.timeline._bans_around(key) or None
-        found = PyDict_GetItemWithError(self.hosts, key)
-        if found != NULL:
-            bans = with_earlier(bans, <object>found)
-        for prefix, by_address in self.wide4.items():
-            shift = 32 - prefix
-            found = PyDict_GetItemWithError(by_address, number >> shift << shift)
-            if found != NULL:
-                bans = with_earlier(bans, <object>found)
-        return bans
-
-    cdef list record(self, object key):
-        cdef PyObject *found = PyDict_GetItemWithError(<dict?>self.known.young, key)
-        return self.known.find(key) if found == NULL else <list?><object>found
-
-    cdef bint fresh(self, set seen, object key) except *:
-        """`key` is new to `seen`, which holds it from now on."""
-        cdef object mark = hash(key)
-        if mark in seen:
-            return False
-        if len(seen) >= self.most_pairs:
-            seen.clear()
-        seen.add(mark)
-        return True
-
-    cdef int accepted(self, object key, object time, dict fields) except -1:
-        """`Known.mail`."""
-        cdef list record = self.record(key)
-        record[MESSAGES] = record[MESSAGES] + 1
-        if time > record[LAST_MAIL]:
-            record[LAST_MAIL] = time
-        if record[PAIRS] < self.most and self.fresh(
-            self.pairs, (key, fields.get("sender"), fields.get("recipient"))
-        ):
-            record[PAIRS] = record[PAIRS] + 1
-        return 0
-
-    cdef int entered(self, object key, object time, dict fields) except -1:
-        """`Known.login`."""
-        cdef list record = self.record(key)
-        record[LOGINS] = record[LOGINS] + 1
-        if time > record[LAST_LOGIN]:
-            record[LAST_LOGIN] = time
-        if record[ACCOUNTS] < self.most and self.fresh(self.users, (key, fields.get("user"))):
-            record[ACCOUNTS] = record[ACCOUNTS] + 1
-        return 0
+include "walk.pxi"

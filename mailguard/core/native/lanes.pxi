@@ -22,9 +22,10 @@ cdef class Track:
     cdef list counting  # kind number -> list of Watcher, None where no event of that kind is recorded
     cdef list completing  # kind number -> list of Watcher, or None
     cdef list unless  # kind number -> conditions
-    cdef dict numbers  # a condition -> its bit in the `Prepared` that is run
+    cdef list conditions_  # the same for rows: numbers of fields and values as bytes
+    cdef uint8_t field  # OTHER: the field that is the key; NO_FIELD: Python finds it
+    cdef bint domain  # of which only the domain counts
     cdef Foresight foresight  # of a lane by source, where somebody wants to know
-    cdef set live  # scouting: the keys that may fire; None: not scouting
     cdef Py_ssize_t[256] least
 
     def __init__(self, object lane, object quota):
@@ -35,12 +36,21 @@ cdef class Track:
         self.shelf = Shelf(lane.history.table)
         self.trimmer = Trimmer(lane.history)
         self.quota = quota if self.form == SOURCE else None
+        self.domain = lane.form == "recipient_domain"
+        self.field = FIELD_NUMBERS.get("recipient" if self.domain else lane.form, NO_FIELD)
         self.heavy = len(lane.history.table) > 0
         self.counting, self.completing, self.unless = [None] * 256, [None] * 256, [()] * 256
+        self.conditions_ = [()] * 256
         for kind in lane.who:
             self.counting[kind] = [watchers[id(watch)] for watch in lane.counting[kind]]
             self.least[kind] = lane.least[kind]
             self.unless[kind] = lane.unless[kind]
+            self.conditions_[kind] = tuple(
+                [
+                    (bit, tuple([(FIELD_NUMBERS[name], value.encode("utf-8", "surrogatepass")) for name, value in unless]))
+                    for bit, unless in lane.unless[kind]
+                ]
+            )
         for kind, watches in lane.completing.items():
             self.completing[kind] = [watchers[id(watch)] for watch in watches]
 
@@ -59,6 +69,12 @@ cdef class Track:
             shard[0] = who.network_shard(self.shelf)
             return who.network()
         if self.form == OTHER:
+            if event.heard != NULL and self.field != NO_FIELD:
+                number = event.key(self.field, self.domain)
+                if number == 0:
+                    return None
+                shard[0] = self.shelf.narrow(number)
+                return number
             key = self.lane.key_of(event.event())
             if key is not None:
                 shard[0] = self.shelf.narrow(key)  # a hash: always below 2**64
@@ -106,8 +122,6 @@ cdef class Track:
                         key, event.event(), kind, flags, event.record.log, event.record.rule, clock
                     )
                 )
-                if self.live is not None and fired:
-                    self.live.add(key)
                 return fired or None
         if flags & HEAVY:
             self.heavy = True
@@ -138,9 +152,6 @@ cdef class Track:
                 if time_at(data, size - watcher.least) < event.record.time - watcher.within:
                     continue
             if watcher.may_fire(key, data, size, event.record.time, True):
-                if self.live is not None:
-                    self.live.add(key)
-                    return None
                 if self.foresight is not None and self.foresight.free:
                     self.foresight.look(watcher, event, key, data, size)
                 found = watcher.watch.look(key, View(made), size - 1)
@@ -154,8 +165,13 @@ cdef class Track:
     cdef uint8_t conditions(self, Happening event) except? 0:
         """The flags of those `unless` that hold for the event."""
         cdef uint8_t flags = 0
+        if event.heard != NULL:
+            for bit, unless in <tuple>self.conditions_[event.record.kind]:
+                if event.shows(unless):
+                    flags |= <uint8_t>bit
+            return flags
         for bit, unless in <tuple>self.unless[event.record.kind]:
-            if event.holds(unless, self.numbers[unless] if event.prepared else 0):
+            if event.holds(unless):
                 flags |= <uint8_t>bit
         return flags
 

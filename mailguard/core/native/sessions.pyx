@@ -9,11 +9,16 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memchr, memcpy
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr, memcpy, memset
 
-from ...model import HOSTILE, Event
-from ..rules import IGNORE, SessionUse
+from ...model import FIELDS, HOSTILE, KINDS, Event
+from ...notation import V6
+from ..detectors import SCOPES
+from ..items import Draft
+from ..rules import IGNORE, SessionUse, decode
 from ..scanner import MOST_ATTEMPTS
 
 cdef extern from "Python.h":
@@ -22,13 +27,22 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 4
+INTERFACE = 5
 
 include "kept.pxi"
 
 cdef object new_tuple = tuple.__new__
+cdef object V6_ = V6
+cdef tuple KINDS_ = tuple(KINDS), FIELDS_ = tuple(FIELDS), SCOPES_ = tuple(SCOPES)
+cdef dict KIND_NUMBERS = {name: number for number, name in enumerate(KINDS_)}
+cdef dict FIELD_NUMBERS = {name: number for number, name in enumerate(FIELDS_)}
+cdef uint8_t HOSTILE_KINDS = len(HOSTILE)  # they come first
 #: What this module knows of `SessionUse`; with other fields in it every draft goes back to Python.
 cdef tuple KNOWN = ("session", "action", "carry", "tally", "less", "otherwise", "once", "must")
+
+
+include "row.pxi"
+include "told.pxi"
 
 
 cdef class Open:
@@ -177,6 +191,8 @@ cdef class Use:
     """A `SessionUse`, its words made into numbers."""
 
     cdef bint opens, closes, once, must
+    cdef bint tally_, less_
+    cdef uint8_t otherwise_  # number of a kind
     cdef tuple carry
     cdef str tally, less, otherwise  # empty: none
     cdef Store store
@@ -185,6 +201,8 @@ cdef class Use:
         self.opens, self.closes = use.action == "open", use.action == "close"
         self.once, self.must = use.once, use.must
         self.carry, self.tally, self.less, self.otherwise = use.carry, use.tally, use.less, use.otherwise
+        self.tally_, self.less_ = bool(use.tally), bool(use.less)
+        self.otherwise_ = KIND_NUMBERS.get(use.otherwise, ROW_NO_KIND)
         self.store = store
 
 
@@ -318,3 +336,8 @@ cdef class Joiner:
                 told[11] if kind in HOSTILE else b"",
             ),
         )
+
+
+include "rowtexts.pxi"
+include "telling.pxi"
+include "gather.pxi"

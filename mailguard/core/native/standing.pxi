@@ -15,6 +15,10 @@ cdef enum:
 cdef double DAY = 86400.0
 cdef double AGE = 396 * 86400.0
 cdef double GRAIN = 600.0
+cdef double RIPE = 2 * 86400.0
+
+cdef enum:
+    DAYS = 2
 
 
 cdef inline double day_of(double time) noexcept:
@@ -215,6 +219,23 @@ cdef class Ledger:
                     key, shard, True, pack_login(first, time, <uint8_t>PyBytes_AS_STRING(value)[16]), True, place
                 )
         return 0
+
+    cdef bint good(self, Who who, double time) except *:
+        """`Book.source(...).good`."""
+        cdef Place place = NOWHERE
+        cdef Earned earned
+        cdef bytes value = self.sources.get(who.source, who.source_shard(self.sources), &place)
+        if value is None:
+            return False
+        if len(value) < RECORD_SIZE:
+            return self.book.source(who.address).good(time)
+        read_earned(PyBytes_AS_STRING(value), &earned)
+        if earned.flags & REVOKED:
+            return False
+        return (
+            earned.mail_days >= DAYS and earned.mail1 <= time - RIPE and earned.mail2 >= time - AGE
+            or earned.login_days >= DAYS and earned.login1 <= time - RIPE and earned.login2 >= time - AGE
+        )
 
     cdef bint known(self, uint64_t user, Who who, double time) except *:
         """`Book.known`."""

@@ -36,6 +36,12 @@ cdef class Who:
         self.narrow = False
         return True
 
+    cdef inline int tell(self, uint64_t low, bint narrow) except -1:
+        """The source of a row."""
+        self.mixed, self.network_, self.low, self.narrow = False, None, low, narrow
+        self.source = self.address = low if narrow else V6_ + (<object>low << SHIFT)
+        return 0
+
     cdef inline object network(self):
         """The key of its /24 or /48."""
         if self.network_ is None:
