@@ -141,6 +141,8 @@ def _outcome(arguments: list[str] | None) -> int:
         if _wants_json(arguments):
             write_json(refused.as_json())
         _say(text("error.guard", what=refused))
+        if refused.code == EXIT_UNAVAILABLE:
+            _say(text("error.guard-gone"))
         return refused.code
     except ProblemsError as wrong:
         from .wrongs import told

@@ -59,10 +59,16 @@ def show_(name: str) -> None:
 @command.command("copy")
 @click.argument("name", shell_complete=actions)
 @click.option(
-    "--to", type=click.Path(file_okay=False, path_type=Path), help="Copy it to this folder instead."
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Copy it to this folder instead.",
 )
 def copy_(name: str, to: Path | None) -> None:
-    """Copy the shipped definition NAME to where the administrator's own are."""
+    """Copy the shipped definition NAME, to be changed.
+
+    The copy goes where the administrator's own definitions are and is used instead of the shipped one.
+    """
     write_line(text("definition.copied-to" if to else "definition.copied", path=copy("actions", name, to)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mailguard.model import Network
-from mailguard.notation import format_network
+from mailguard.notation import format_network, parse_network
 
 from .arguments import network as network_of
 from .asked import report
@@ -29,7 +29,8 @@ def add(network: Network, reason: str, force: bool, socket: str, form: str) -> N
     """Never ban NETWORK; lift the bans inside it."""
     name = format_network(network)
     answer = question(socket, "allow", do="add", network=name, reason=reason, force=force or None)
-    report(form, answer, "allow.added", lifted=answer["lifted"])
+    lifted = answer["lifted"]
+    report(form, answer, "allow.added-lifted" if lifted else "allow.added", lifted=lifted)
 
 
 @command.command("del")
@@ -49,11 +50,18 @@ def list_(socket: str, form: str) -> None:
     answer = question(socket, "allow-list")
     rows = [(one["network"], one["reason"], text("allow.by-settings")) for one in answer["never"]]
     rows += [(one["network"], one["reason"], text("allow.by-command")) for one in answer["entries"]]
+    rows.sort(key=_order)
     if form == "json":
         write_json(*({"network": row[0], "reason": row[1], "origin": row[2]} for row in rows))
         return
     columns = [text(f"column.{name}") for name in ("network", "why", "origin")]
     write_table(form, "", columns, rows)
+
+
+def _order(row: tuple[str, str, str]) -> tuple[bool, int, int]:
+    """IPv4 before IPv6, each by its number."""
+    network = parse_network(row[0])
+    return (True, 0, 0) if network is None else (":" in row[0], network.address, network.prefix)
 
 
 @command.command("check")

@@ -15,10 +15,16 @@ from .arguments import moment, network
 from .client import question, socket_option
 from .completing import detectors
 from .messages import text
-from .moments import left, local
+from .moments import brief, left
 from .output import is_terminal, output_option, write_json, write_line, write_table
 
 PAGE = 1000  # bans in one answer of the guard
+
+
+def would_stand(socket: str, **asked: Any) -> list[dict[str, Any]]:
+    """The newest bans that are merely observed."""
+    found: list[dict[str, Any]] = question(socket, "bans", would=True, limit=PAGE, **asked)["bans"]
+    return found
 
 
 def standing(socket: str, **asked: Any) -> Iterator[dict[str, Any]]:
@@ -41,10 +47,11 @@ def standing(socket: str, **asked: Any) -> Iterator[dict[str, Any]]:
 )
 @click.option("--since", type=moment, metavar="TIME", help="Only bans that began then or later.")
 @click.option("--contains", type=network, metavar="ADDRESS", help="Only bans that keep this address out.")
+@click.option("--would", is_flag=True, help="The bans that would stand: those that are only observed.")
 @socket_option
 @output_option
 def command(
-    detector: str | None, since: float | None, contains: Network | None, socket: str, form: str
+    detector: str | None, since: float | None, contains: Network | None, would: bool, socket: str, form: str
 ) -> None:
     """List the bans that stand, and E-Post's own lock-outs.
 
@@ -56,16 +63,20 @@ def command(
         "since": since,
         "contains": None if contains is None else format_network(contains),
     }
+    given = {name: value for name, value in asked.items() if value is not None}
     bans: Iterable[dict[str, Any]] = ()
-    if detector != "epost":
-        bans = standing(socket, **{name: value for name, value in asked.items() if value is not None})
-    theirs = eposts.standing(contains, since) if detector in (None, "epost") else []
+    theirs: list[dict[str, Any]] = []
+    if would:
+        bans = would_stand(socket, **given)
+    else:
+        bans = standing(socket, **given) if detector != "epost" else ()
+        theirs = eposts.standing(contains, since) if detector in (None, "epost") else []
     if form == "json":
         for ban in (*bans, *theirs):
             write_json(as_json(ban))
     elif form == "auto" and is_terminal():
         if detector != "epost" or not theirs:
-            table(list(bans))
+            table(list(bans), "bans.would" if would else "bans.title")
         if theirs:
             table(theirs, "epost.title")
     else:
@@ -78,6 +89,7 @@ def command(
 def as_json(ban: dict[str, Any]) -> dict[str, Any]:
     """The ban with its times as text."""
     times = {name: ban.get(name) for name in ("since", "until", "first", "last")}
+    times |= {name: ban[name] for name in ("last_hit",) if name in ban}
     return ban | {name: None if at is None else format_time(at) for name, at in times.items()}
 
 
@@ -99,13 +111,13 @@ def table(bans: list[dict[str, Any]], title: str = "bans.title") -> None:
             ban["network"],
             ban["scope"],
             left(ban["until"]) if ban.get("ends_known", True) else text("epost.end-unknown"),
-            None if ban["since"] is None else local(ban["since"]),
+            None if ban["since"] is None else brief(ban["since"]),
             ban.get("packets"),
             reason(ban["text"]),
         )
         for ban in bans
     ]
-    write_table("auto", text(title, count=len(bans)), columns, rows)
+    write_table("auto", text(title, count=len(bans)), columns, rows, whole=len(columns) - 1)
 
 
 def reason(notation: str) -> str:

@@ -206,4 +206,9 @@ def remembered_lines(known: dict[str, Any]) -> Iterator[str]:
         yield text("impact.none")
     if known["spared"]:
         yield text("impact.spared", **known["spared"])
-    yield text("impact.verdict-none" if known["empty"] else "impact.verdict-some")
+    if not known["empty"]:
+        yield text("impact.verdict-some")
+    else:
+        near = any(known["network_standing"].get(name) for name in _STANDING)
+        own = any(known["standing"].get(name) for name in _STANDING)
+        yield text("impact.verdict-neighbours" if near and not own else "impact.verdict-none")

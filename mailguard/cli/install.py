@@ -221,7 +221,10 @@ def carry_out(step: Step, root: Path | None) -> None:
 @click.option("--no-start", is_flag=True, help="Enable the units but do not start them now.")
 @click.option("--config", default=CONFIG, show_default=True, metavar="FILE", help="The settings file to use.")
 @click.option(
-    "--root", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder; run nothing."
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write below this folder; run nothing.",
 )
 def command(dry_run: bool, enforce: bool, no_start: bool, config: str, root: Path | None) -> int:
     """Install the systemd units, with least privilege.

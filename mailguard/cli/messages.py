@@ -6,7 +6,7 @@ are made safe where they are written, not here.
 
 from __future__ import annotations
 
-from mailguard.locale import translated
+from mailguard.locale import counted, translated
 
 from .messages_epost import EPOST
 from .messages_replay import REPLAY
@@ -16,6 +16,9 @@ from .messages_tune import TUNE
 MESSAGES: dict[str, str] = {
     # errors
     "error.guard": "mailguard: {what}",
+    "error.guard-gone": (
+        "  instead: systemctl start mailguard; where it listens elsewhere, name that: --socket PATH"
+    ),
     "error.interrupted": "mailguard: interrupted",
     "error.file": "mailguard: {name}: {what}",
     "error.write": "mailguard: what was to be written cannot be: {what}",
@@ -45,6 +48,8 @@ MESSAGES: dict[str, str] = {
     "problem.instead": "  instead: {instead}",
     # times and lengths of time
     "time.moment": "{year}-{month}-{day} {clock}{offset}",
+    "time.brief": "{month}-{day} {clock}",
+    "time.brief-year": "{year}-{month}-{day} {clock}",
     "time.ever": "for ever",
     "time.over": "over",
     "time.ago": "{length} ago",
@@ -80,13 +85,15 @@ MESSAGES: dict[str, str] = {
     "column.knocks": "knocks",
     "column.why": "why",
     "bans.none": "no bans stand",
-    "bans.title": "{count} ban(s) stand",
+    "bans.would": "{count} ban(s) would stand; nobody is kept out",
+    "bans.title": "{count} ban(s) standing",
     "ban.done": "{network} is banned until {end}",
     "ban.for-ever": "{network} is banned for ever",
     "unban.which": "name networks, or a detector and a time, or --all",
     "unban.done": "{network} is no longer banned; what was counted against it is forgotten",
     "unban.still": "but {network} is banned and holds it",
-    "allow.added": "{network} is never banned from now on; {lifted} ban(s) inside it were lifted",
+    "allow.added": "{network} is never banned from now on",
+    "allow.added-lifted": "{network} is never banned from now on; lifted inside it: {lifted} ban(s)",
     "allow.deleted": "{network} is no longer on the list",
     "allow.yes": "{network} is never banned: {entry} is on the list ({reason})",
     "allow.part": "{network} is not on the list, only {entry} in it is ({reason})",
@@ -103,11 +110,12 @@ MESSAGES: dict[str, str] = {
     "ports.all": "all ports",
     # status
     "status.gone": "mailguard does not stand: {why}",
+    "status.start": "  to start it: systemctl start mailguard (or `mailguard run`, to watch it work)",
     "status.unknown": "it is not known whether mailguard stands: {why}",
     "status.standing": "mailguard stands",
     "status.warned": "mailguard stands, with a warning:",
     "status.lost": "mailguard runs, but its bans do not stand:",
-    "status.firewall-lost": "the firewall is lost; {owed} change(s) are due and tried again",
+    "status.firewall-lost": "the firewall is lost; {owed} change(s) due, tried again and again",
     "status.paused": "paused until {until}: nobody is kept out",
     "status.observing": "only observing; {would} ban(s) would stand (`mailguard enforce` switches them on)",
     "status.recording": "bans are only recorded, nothing is blocked",
@@ -148,7 +156,7 @@ MESSAGES: dict[str, str] = {
     "why.inside": "  Banned on their own inside it: {count} address(es) or network(s).",
     "why.counted": "What still counts in the windows:",
     "why.count": "  {key}: {count} {kind}{values} within {span}, the last {last}",
-    "why.values": " with {values} different values",
+    "why.values": " with {values} different value(s)",
     "why.lines": "The lines behind it (names that are nobody's are cut and hashed):",
     "why.earlier": "  ({count} earlier ones are left out; -o json has them)",
     "why.speaks": "What speaks for it:",
@@ -161,7 +169,7 @@ MESSAGES: dict[str, str] = {
     "why.before": "What happened ({times} ban(s) so far):",
     "why.undo": "To undo it:",
     # enforce and purge
-    "enforce.would": "{count} ban(s) that were only observed until now become real.",
+    "enforce.would": "{count} ban(s), only observed until now, will stand.",
     "enforce.trust": (
         "Any program on this host can write into shared log files, and so have an address banned. "
         'trust = "alert" in [log.NAME] makes a log alert only.'
@@ -257,4 +265,5 @@ MESSAGES |= TUNE
 
 def text(message: str, /, **arguments: object) -> str:
     """The sentence `message` in the language that is spoken, with its arguments filled in."""
-    return translated(message, MESSAGES[message], arguments.get("count")).format_map(arguments)
+    told = translated(message, MESSAGES[message], arguments.get("count"))
+    return counted(told, arguments).format_map(arguments)

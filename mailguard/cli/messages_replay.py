@@ -11,7 +11,7 @@ REPLAY: dict[str, str] = {
     "notice.log-twice": "{log} begins like {other} and was left out: its lines would count twice",
     "notice.folder-empty": "{log} holds no log",
     "notice.journals-left-out": (
-        "{count} journal file(s) were left out ({log}): beside log files they hold the same lines; "
+        "left out: {count} journal file(s) ({log}); beside log files they hold the same lines; "
         "name them to read them"
     ),
     "notice.log-years": "{log} spans more than one year without naming it; it begins in {year}",
@@ -20,10 +20,10 @@ REPLAY: dict[str, str] = {
         "be counted in a pipe; name the file itself, or the first year with --year"
     ),
     "notice.log-clock": (
-        "{log}: the clock was set back, by up to {span}, at {at}; {lines} event(s) after it count at "
+        "{log}: the clock was set back, by up to {span}, at {at}; {lines} event(s) after it counted at "
         "their own time"
     ),
-    "notice.log-disorder": "{log}: {lines} event(s) stand behind later ones, by up to {span}",
+    "notice.log-disorder": "{log}: {lines} event(s) behind later ones, by up to {span}",
     "notice.more": "and {count} more of the kind",
     "notice.eventfile-cut": "{log} ends in the middle; the events before that count",
     # replay
@@ -64,7 +64,7 @@ REPLAY: dict[str, str] = {
     ),
     "cluster.unreachable": (
         "mailguard: no Dask scheduler answers at {address}: {why}. "
-        "Name the address that `dask scheduler` prints, such as tcp://10.0.0.5:8786"
+        "Name the address that `dask scheduler` prints, such as tcp://192.0.2.5:8786"
     ),
     "cluster.idle": (
         "mailguard: the Dask cluster at {address} has no workers. Start some: dask worker {address}"
@@ -124,7 +124,7 @@ REPLAY: dict[str, str] = {
     "impact.logs": "the logs ({first} to {last})",
     "impact.guard": "what the guard remembers",
     "impact.mail": (
-        "  Mail: {messages} message(s) of {pairs} sender/recipient pair(s) were accepted, last at {last}."
+        "  Mail: {messages} message(s) of {pairs} sender/recipient pair(s) accepted, last at {last}."
     ),
     "impact.domains": "    Senders: {names}.",
     "impact.logins": "  Logins: {logins} of {accounts} account(s) succeeded, last at {last}.",
@@ -136,6 +136,9 @@ REPLAY: dict[str, str] = {
     "impact.verdict": "A ban would lock out: {who}.",
     "impact.verdict-some": "A ban would lock out somebody who is known.",
     "impact.verdict-none": "A ban would lock out nobody who is known.",
+    "impact.verdict-neighbours": (
+        "A ban would lock out nobody who is known; it is other addresses of that network that are."
+    ),
     "ban.sure": "Ban {network} all the same?",
     "ban.unsure": (
         "{network} was not banned: somebody known would be locked out, and nobody could be asked; "

@@ -26,6 +26,15 @@ def local(moment: float) -> str:
     return text("time.moment", **told, zone=when.tzname() or clock[8:])
 
 
+def brief(moment: float, now: float | None = None) -> str:
+    """`11-22 03:00` in this host's zone, for a column; with its year where that is not this one."""
+    when = datetime.fromtimestamp(int(moment)).astimezone()
+    year, month, day = when.date().isoformat().split("-")
+    told = {"year": year, "month": month, "day": day, "clock": f"{when:%H:%M}"}
+    this = datetime.fromtimestamp(time.time() if now is None else now).astimezone().year
+    return text("time.brief" if when.year == this else "time.brief-year", **told)
+
+
 def timed(answer: Any) -> Any:
     """An answer of the guard with its times as RFC 3339 text, as JSON shows them everywhere."""
     if isinstance(answer, dict):

@@ -82,10 +82,13 @@ def write_text(text: str) -> None:
     sys.stdout.write(safe(text, lines=True).rstrip("\n") + "\n")
 
 
-def write_table(form: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_table(
+    form: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], whole: int = 0
+) -> None:
     """Rows for people: a table on a terminal, tab-separated lines (no heading) elsewhere.
 
-    A cell None is an empty one. Tabs and line feeds inside cells are escaped, so that columns stay columns.
+    The first `whole` columns are short and never broken over lines; the others give way. A cell None is an
+    empty one. Tabs and line feeds inside cells are escaped, so that columns stay columns.
     """
     cells = [["" if cell is None else safe(cell) for cell in row] for row in rows]
     if form != "auto" or not is_terminal():
@@ -97,9 +100,11 @@ def write_table(form: str, title: str, columns: Sequence[str], rows: Iterable[Se
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = Table(
+        title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for at, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=at < whole)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

@@ -60,10 +60,14 @@ def show_(name: str) -> None:
 @click.option(
     "--to",
     type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
     help="Copy it to this folder instead.",
 )
 def copy_(name: str, to: Path | None) -> None:
-    """Copy the shipped definition NAME to where the administrator's own are."""
+    """Copy the shipped definition NAME, to be changed.
+
+    The copy goes where the administrator's own definitions are and is used instead of the shipped one.
+    """
     write_line(text("definition.copied-to" if to else "definition.copied", path=copy("parsers", name, to)))
 
 
@@ -71,7 +75,10 @@ def copy_(name: str, to: Path | None) -> None:
 @click.argument("name", shell_complete=parsers)
 @click.argument("log", shell_complete=files)
 @click.option(
-    "--to", type=click.Path(file_okay=False, path_type=Path), help="Write the copy to this folder instead."
+    "--to",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write the copy to this folder instead.",
 )
 def confirm(name: str, log: str, to: Path | None) -> int:
     """Let the guessed format NAME ban; LOG shows genuine lines of it.

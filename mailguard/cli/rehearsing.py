@@ -55,7 +55,12 @@ def _remember_cluster(context: click.Context, parameter: click.Parameter, value:
 #: How the lines of logs are read.
 reading_options = _all(
     parser_option,
-    click.option("--year", type=click.IntRange(1970, 9999), help="The year of the first line's stamp."),
+    click.option(
+        "--year",
+        type=click.IntRange(1970, 9999),
+        metavar="YEAR",
+        help="The year of the first line's stamp.",
+    ),
     click.option(
         "--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps."
     ),
@@ -70,7 +75,7 @@ reading_options = _all(
         metavar="ADDRESS",
         expose_value=False,
         callback=_remember_cluster,
-        help="Let a Dask cluster read lines, by its scheduler's address, such as tcp://10.0.0.5:8786.",
+        help="Let a Dask cluster read lines, by its scheduler's address, such as tcp://192.0.2.5:8786.",
     ),
 )
 #: Which part of them is judged.

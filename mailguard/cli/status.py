@@ -24,7 +24,8 @@ STANDING, WARNED, LOST = 0, 1, 2
 def command(socket: str, form: str) -> int:
     """Is the guard standing? Exit 0 yes, 1 with a warning, 2 no.
 
-    A warning: it only observes, is paused, may be blind, or cannot write its ledger.
+    A warning: it only observes, is paused, may be blind, cannot write its ledger, or a log or queue grows
+    beyond what is normal.
     """
     try:
         answer = question(socket, "status")
@@ -34,6 +35,8 @@ def command(socket: str, form: str) -> int:
         else:
             unknown = error.code == EXIT_PERMISSION
             write_line(text("status.unknown" if unknown else "status.gone", why=error))
+            if not unknown:
+                write_line(text("status.start"))
         return LOST
     code, warnings = verdict(answer)
     if form == "json":

@@ -61,6 +61,7 @@ LIMIT = 5000
 @click.option(
     "--most",
     type=click.IntRange(2, LIMIT),
+    metavar="N",
     default=MOST,
     show_default=True,
     help="Try at most so many settings.",

@@ -127,6 +127,8 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {local(one['time'])}  {one['rule']}  {one['log']}"
         if one["line"]:
             yield f"    {one['line']}"
+        elif one.get("fields"):  # a dialogue: what was said is not kept, but what was learned of it
+            yield "    " + ", ".join(f"{name} {value}" for name, value in sorted(one["fields"].items()))
 
 
 def _standing(answer: dict[str, Any]) -> Iterator[str]:

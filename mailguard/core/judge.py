@@ -19,9 +19,10 @@ from . import state
 from .engine import Engine
 from .growth import ALARMS, HOURS, Growth
 from .networks import without
-from .requests import Answer, Requests
+from .requests import Requests
 from .scanner import Draft
 from .table import Row
+from .wanted import Answer
 
 MOST_EVIDENCE = 50_000
 _SESSION, _SPOKEN = "session", "dialogue"

@@ -1,6 +1,7 @@
 """What an administrator asks of the running guard: verbs with arguments, answers as plain values.
 
-Owns: the verbs `ban` `unban` `allow` `disallow` `enforce` `observe` `panic` `bans` `why` `status`.
+Owns: the verbs `ban` `unban` `allow` `disallow` `enforce` `observe` `panic`; `bans` and `why` are answered in
+`answers`, arguments are read in `wanted`.
 Never: formats text. An answer is `{"ok": bool, "id": message id, "args": {...}, ...}`; whoever shows it
 finds the words by the id. Networks and times in answers are notation (`192.0.2.0/24`) and seconds since
 1970.
@@ -12,125 +13,20 @@ Message ids: `banned` `unbanned` `nothing-to-lift` `allowed` `not-allowed-before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ..model import Ban, Effect, Impose, Network
-from ..notation import V6, covers, format_network, network_of, parse_duration, parse_network
+from ..notation import V6, covers, format_network
+from .answers import Questions, ban_answer, detector_of, refused, standing_answer, standing_now
 from .bans import Held
-from .detectors import KIND_NAMES
 from .engine import Engine
-from .networks import source_network, wide_network
-from .standing import Standing
-from .window import View
+from .wanted import Answer, BadArgument, network_in, networks_in, one_source, seconds_in, since_in, text_in
 
-Answer = dict[str, Any]
 Result = tuple[list[Effect], Answer]
 #: Networks wider than these are refused without force: nobody means to ban them.
 WIDEST4, WIDEST6 = 8, 16
 WHOLE = ("0.0.0.0/0", "::/0")
-
-
-class BadArgument(Exception):
-    """An argument that cannot be read."""
-
-    def __init__(self, name: str, value: object):
-        super().__init__(name, value)
-        self.answer: Answer = {
-            "ok": False,
-            "id": "bad-argument",
-            "args": {"name": name, "value": str(value)[:200]},
-        }
-
-
-def _refused(network: Network, reason: str, entry: str = "") -> Answer:
-    return {
-        "ok": False,
-        "id": "refused",
-        "args": {"network": format_network(network), "reason": reason, "entry": entry},
-    }
-
-
-def _network(args: Mapping[str, Any], name: str = "network") -> Network:
-    value = args.get(name)
-    network = parse_network(value) if isinstance(value, str) else None
-    if network is None:
-        raise BadArgument(name, value)
-    return network
-
-
-def _networks(args: Mapping[str, Any]) -> list[Network]:
-    values = args.get("networks")
-    if values is None:
-        return [_network(args)] if "network" in args else []
-    if not isinstance(values, list):
-        raise BadArgument("networks", values)
-    return [_network({"networks": value}, "networks") for value in values]
-
-
-def _seconds(args: Mapping[str, Any], name: str) -> float | None:
-    """A duration: seconds or `10m`; None when it is not given."""
-    value = args.get(name)
-    if value is None:
-        return None
-    found = parse_duration(value) if isinstance(value, str) else value
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1e10:
-        raise BadArgument(name, value)
-    return float(found)
-
-
-def _text(args: Mapping[str, Any], name: str) -> str:
-    value = args.get(name, "")
-    if not isinstance(value, str):
-        raise BadArgument(name, value)
-    return "".join(char if char.isprintable() else "?" for char in value[:500])
-
-
-def _detector(ban: Ban) -> str:
-    return ban.offence.detector if ban.offence else "administrator"
-
-
-def one_source(network: Network) -> Network:
-    """A single IPv6 address stands for its /64."""
-    if network.address >= V6 and network.prefix > 64:
-        return network_of(network.address, 32, 64)
-    return network
-
-
-def ban_answer(held: Held) -> Answer:
-    """A ban as plain values."""
-    ban, offence = held.ban, held.ban.offence
-    return {
-        "network": format_network(ban.network),
-        "scope": ban.scope,
-        "since": ban.since,
-        "until": ban.until,
-        "ordinal": ban.ordinal,
-        "reason": ban.reason,
-        "detector": _detector(ban),
-        "key": offence.key if offence else "",
-        "count": offence.count if offence else 0,
-        "first": offence.first if offence else None,
-        "last": offence.last if offence else None,
-        "kinds": list(offence.kinds) if offence else [],
-        "hits": held.hits,
-        "last_hit": held.last_hit or None,
-        "simulated": held.simulated,
-    }
-
-
-def standing_answer(standing: Standing, now: float) -> Answer:
-    return {
-        "good": standing.good(now),
-        "revoked": standing.revoked,
-        "first_mail": standing.first_mail or None,
-        "last_mail": standing.last_mail or None,
-        "mail_days": standing.mail_days,
-        "first_login": standing.first_login or None,
-        "last_login": standing.last_login or None,
-        "login_days": standing.login_days,
-        "pairs": standing.pairs,
-    }
 
 
 class Requests:
@@ -138,6 +34,7 @@ class Requests:
 
     def __init__(self, engine: Engine):
         self.engine = engine
+        self._questions = Questions(engine)
         self._verbs: dict[str, Callable[[dict[str, Any], float], Result]] = {
             "ban": self._ban,
             "unban": self._unban,
@@ -164,28 +61,24 @@ class Requests:
 
     # ------------------------------------------------------------ bans
 
-    def _standing(self, now: float) -> list[Held]:
-        """Bans that stand at wall time `now`. The engine's clock is that of the logs, and may lag."""
-        return [held for held in self.engine.bans if held.until > now]
-
     def _ban(self, args: dict[str, Any], now: float) -> Result:
         engine = self.engine
-        network, seconds = one_source(_network(args)), None
+        network, seconds = one_source(network_in(args)), None
         if args.get("for") not in (None, "permanent"):
-            seconds = _seconds(args, "for")
+            seconds = seconds_in(args, "for")
         elif args.get("for") is None:
             seconds = 86400.0
-        reason, scope = _text(args, "reason"), args.get("scope", "mail")
+        reason, scope = text_in(args, "reason"), args.get("scope", "mail")
         if scope not in ("auth", "mail", "all"):
             raise BadArgument("scope", scope)
         if not args.get("force"):
             if network.prefix < (WIDEST6 if network.address >= V6 else WIDEST4):
-                return [], _refused(network, "too-wide")
+                return [], refused(network, "too-wide")
             spared = engine.policy.spared(network)
             if spared is not None:
-                return [], _refused(network, spared[1], format_network(spared[0]))
+                return [], refused(network, spared[1], format_network(spared[0]))
             if engine.book.network(network, now).good(now):
-                return [], _refused(network, "standing")
+                return [], refused(network, "standing")
         until = None if seconds is None else now + seconds
         ban = Ban(network, now, until, engine.ordinals.last(network, now) + 1, None, reason, scope)
         effects = engine.policy.impose(ban, now, asked=True)
@@ -200,17 +93,17 @@ class Requests:
 
     def _unban(self, args: dict[str, Any], now: float) -> Result:
         engine = self.engine
-        networks = [one_source(network) for network in _networks(args)]
-        detector, since, everything = _text(args, "detector"), args.get("since"), bool(args.get("all"))
+        networks = [one_source(network) for network in networks_in(args)]
+        detector, since, everything = text_in(args, "detector"), args.get("since"), bool(args.get("all"))
         if not (networks or detector or since is not None or everything):
             raise BadArgument("network", None)
-        begin = self._since(args, now)
+        begin = since_in(args, now)
         chosen: list[Held] = []
-        for held in self._standing(now):
+        for held in standing_now(engine, now):
             ban = held.ban
             if networks and not any(covers(network, ban.network) for network in networks):
                 continue
-            if detector and _detector(ban) != detector:
+            if detector and detector_of(ban) != detector:
                 continue
             if begin is not None and ban.since < begin:
                 continue
@@ -231,14 +124,6 @@ class Requests:
             "id": "unbanned" if lifted else "nothing-to-lift",
             "args": {"lifted": lifted, "still_inside": inside},
         }
-
-    def _since(self, args: Mapping[str, Any], now: float) -> float | None:
-        """`since`: an age (`2h`) or a time (seconds since 1970); the time it means."""
-        value = args.get("since")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        seconds = _seconds(args, "since")
-        return None if seconds is None else now - seconds
 
     def _pardon(self, network: Network, now: float) -> None:
         """Forget what led to a ban that was a mistake."""
@@ -267,7 +152,7 @@ class Requests:
             }
         if what == "del":
             return self._disallow(args, now)
-        network = _network(args)
+        network = network_in(args)
         if what == "check":
             spared = engine.policy.spared(network)
             args_ = {
@@ -287,8 +172,8 @@ class Requests:
         if what != "add":
             raise BadArgument("do", what)
         if format_network(network) in WHOLE and not args.get("force"):
-            return [], _refused(network, "too-wide")
-        engine.set_allow(network, _text(args, "reason") or "allowed by the administrator")
+            return [], refused(network, "too-wide")
+        engine.set_allow(network, text_in(args, "reason") or "allowed by the administrator")
         effects: list[Effect] = []
         for held in engine.bans.within(one_source(network), now):
             effects += engine.policy.lift(held, now, "allowed")
@@ -301,7 +186,7 @@ class Requests:
         }
 
     def _disallow(self, args: dict[str, Any], now: float) -> Result:
-        network = _network(args)
+        network = network_in(args)
         gone = self.engine.set_allow(network, None)
         return [], {
             "ok": gone,
@@ -316,7 +201,7 @@ class Requests:
         engine = self.engine
         before, engine.policy.enforcing = engine.policy.enforcing, True
         effects: list[Effect] = []
-        for held in self._standing(now):
+        for held in standing_now(engine, now):
             if held.simulated:
                 if engine.policy.spared(held.ban.network) is None:
                     engine.bans.make_real(held)
@@ -340,82 +225,14 @@ class Requests:
         engine = self.engine
         engine.policy.enforcing = False
         effects: list[Effect] = []
-        for held in self._standing(now):
+        for held in standing_now(engine, now):
             effects += engine.policy.lift(held, now, "unban")
         return effects, {"ok": True, "id": "panic", "args": {"lifted": len(effects)}}
 
     # ------------------------------------------------------------ questions
 
     def _bans(self, args: dict[str, Any], now: float) -> Result:
-        detector, begin = _text(args, "detector"), self._since(args, now)
-        contains = _network(args, "contains") if args.get("contains") is not None else None
-        found = []
-        for held in self._standing(now):
-            ban = held.ban
-            if detector and _detector(ban) != detector:
-                continue
-            if begin is not None and ban.since < begin:
-                continue
-            if contains is not None and not covers(ban.network, contains):
-                continue
-            found.append(ban_answer(held))
-        limit = args.get("limit")
-        total = len(found)
-        if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
-            found = found[len(found) - min(limit, len(found)) :]
-        return [], {"ok": True, "id": "bans", "args": {"total": total}, "bans": found}
+        return [], self._questions.bans(args, now)
 
     def _why(self, args: dict[str, Any], now: float) -> Result:
-        engine, network = self.engine, _network(args)
-        own = one_source(network)
-        around = {
-            held.key: held
-            for scope in ("auth", "mail", "all")
-            for held in engine.bans.around(own, scope, now)
-        }
-        inside = [held for held in engine.bans.within(own, now) if held.key not in around]
-        spared = engine.policy.spared(own)
-        return [], {
-            "ok": True,
-            "id": "why",
-            "args": {"network": format_network(network)},
-            "banned": bool(around),
-            "bans": [ban_answer(held) for held in around.values()],
-            "inside": [ban_answer(held) for held in inside[:100]],
-            "ordinal": engine.ordinals.last(own, now),
-            "spared": None if spared is None else {"network": format_network(spared[0]), "reason": spared[1]},
-            "standing": standing_answer(engine.book.network(own, now), now),
-            "network_standing": standing_answer(engine.book.network(wide_network(own.address), now), now),
-            "history": self._history(own),
-        }
-
-    def _history(self, network: Network) -> list[Answer]:
-        """What is still within some window, by key form and kind."""
-        told: list[Answer] = []
-        for lane in self.engine.lanes:
-            if lane.form == "source" and network == source_network(network.address):
-                key, text = network.address, format_network(network)
-            elif lane.form == "network":
-                key, text = (
-                    wide_network(network.address).address,
-                    format_network(wide_network(network.address)),
-                )
-            else:
-                continue
-            buffer = lane.history.table.get(key)
-            if buffer is None:
-                continue
-            view = View(buffer)
-            for number in sorted(set(view.kinds)):
-                places = [i for i in range(view.size) if view.kinds[i] == number]
-                told.append(
-                    {
-                        "key": text,
-                        "kind": KIND_NAMES[number],
-                        "count": sum(view.weights[i] for i in places),
-                        "first": view.times[places[0]],
-                        "last": view.times[places[-1]],
-                        "values": len({view.values[i] for i in places} - {0}),
-                    }
-                )
-        return told
+        return [], self._questions.why(args, now)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..core import native
-from ..core.requests import one_source
+from ..core.wanted import one_source
 from ..model import Alert, Effect, Impose, Item, Lift, Network, Notice, Request
 from ..notation import covers, format_effect, format_network, parse_network
 from ..replay import row
@@ -180,7 +180,9 @@ class Desk:
         if verb == "status":
             return self._status(now)
         if verb == "bans":
-            return self._bans(args, now)
+            return (
+                self.guard.judge.request(verb, args, now)[1] if args.get("would") else self._bans(args, now)
+            )
         if verb == "why":
             return self._why(args, now)
         if verb == "history":

@@ -242,7 +242,7 @@ class Guard:
         recorded = rotated_logs([(log, options_of(log, True)) for log in self.logs], now)
         if not recorded:
             return
-        self.printer.notice(Notice("learning", {"logs": f"{len(recorded)} rotated logs"}))
+        self.printer.notice(Notice("learning", {"count": len(recorded)}))
         self.desk.learning = True
         # A crash before its end begins anew: nothing is written as known before all of it was read.
         feed = Merged(recorded, self.judge, None, Summary())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import locale
-from ..locale import translated
+from ..locale import counted, translated
 from ..locale.said import said
 from ..model import Alert, Effect, Lift, Notice
 from ..notation import format_duration, format_effect
@@ -61,10 +61,10 @@ SENTENCES: dict[str, str] = {
     "paused": "paused until {until}: nobody is kept out",
     "resumed": "the pause is over: bans stand again",
     "heartbeat": "watching for {up}: {lines} lines, {events} events, {bans} bans stand{blind}",
-    "learning": "reading {logs} from before to learn who is normal here",
+    "learning": "reading {count} rotated log(s) to learn who is normal here",
     "learned": "{records} lines from before were read: {events} events, {would} reasons for a ban",
     "would": "would stand now: {effect}",
-    "would-more": "and {count} more; `mailguard bans` lists them",
+    "would-more": "and {count} more; `mailguard bans --would` lists them",
     "observing": "nobody is banned yet: `mailguard enforce` (or --enforce at the start) switches bans on",
     "privileges": "the judge runs as {who}",
     "firewall": "firewall: {words}",
@@ -113,7 +113,7 @@ def sentence(notice: Notice) -> str:
     template = SENTENCES.get(name)
     if template is None:
         return notice.id + "".join(f" {name}={value}" for name, value in arguments.items())
-    words = translated(f"notice.{name}", template).format_map(_Missing(arguments))
+    words = counted(translated(f"notice.{name}", template), arguments).format_map(_Missing(arguments))
     return _frame("blind.sentence", words=words) if notice.blind else words
 
 

@@ -27,6 +27,8 @@ ENGLISH = "en"
 #: What is English without a catalogue: the languages in which the code is written.
 _UNTRANSLATED = ("en", "C", "POSIX")
 _UNIT = re.compile(r"([0-9]+)([dhms])")
+#: A number, and behind it the word it counts.
+_COUNTED = re.compile(r"\{(\w+)\}([^{}()]*)\((e?s)\)")
 #: The lengths of time a catalogue writes in its own way, by the context of the text.
 LENGTHS = {f"length.{unit}": "{n}" + unit for unit in "dhms"}
 
@@ -85,6 +87,15 @@ def current() -> Catalogue | None:
 def translated(context: str, english: str, number: object = None) -> str:
     """`english`, the text named `context`, in the language that is spoken; `number` chooses a plural form."""
     return english if _spoken is None else _spoken.message(context, english, number)
+
+
+def counted(told: str, arguments: Mapping[str, object]) -> str:
+    """English: `{count} ban(s)` as the number wants it, 1 ban or 2 bans. Other languages lack such words."""
+    while found := _COUNTED.search(told):
+        name, word, ending = found.groups()
+        ending = "" if str(arguments.get(name)) == "1" else ending
+        told = f"{told[: found.start()]}{{{name}}}{word}{ending}{told[found.end() :]}"
+    return told
 
 
 def length(seconds: float) -> str:

@@ -139,7 +139,7 @@ def test_allow(guard: Any, run: Any) -> None:
     """add, del, list and check ask for what they say; check answers by its exit code."""
     guard.answers["allow"] = {"ok": True, "id": "allowed", "args": {"network": "192.0.2.0/24"}, "lifted": 2}
     said = run("allow", "add", "192.0.2.0/24", "--reason", "office")
-    assert said.out == "192.0.2.0/24 is never banned from now on; 2 ban(s) inside it were lifted\n"
+    assert said.out == "192.0.2.0/24 is never banned from now on; lifted inside it: 2 bans\n"
     assert guard.asked[-1] == ("allow", {"do": "add", "network": "192.0.2.0/24", "reason": "office"})
 
     guard.answers["disallow"] = {"ok": False, "id": "not-allowed-before", "args": {"network": "192.0.2.0/24"}}
@@ -175,7 +175,7 @@ def test_pause_and_panic(guard: Any, run: Any) -> None:
     guard.answers["pause"] = {"ok": True, "paused_until": None}
     assert run("pause", "0s").out == "no pause; the bans are in the firewall\n"
     guard.answers["panic"] = {"ok": True, "id": "panic", "args": {"lifted": 3}}
-    assert run("panic").out == "3 ban(s) lifted; only observing until `mailguard enforce`\n"
+    assert run("panic").out == "3 bans lifted; only observing until `mailguard enforce`\n"
     guard.answers["observe"] = {"ok": True, "id": "mode", "args": {"mode": "observe", "changed": True}}
     assert "only observing" in run("observe").out
 

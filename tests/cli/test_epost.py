@@ -158,10 +158,10 @@ def test_prepare_and_compact(site: Site, run: Any, monkeypatch: pytest.MonkeyPat
     assert refused.code == 64
     assert "--service-stopped" in refused.err
     done = run("epost", "prepare", "--reject", "3", "--allow", "1", "--service-stopped")
-    assert done.out.count("4 line(s) set aside (0 -> 288 bytes)") == 3
+    assert done.out.count("4 lines set aside (0 -> 288 bytes)") == 3
     assert run("epost", "compact").code == 64
     nothing = run("epost", "compact", "--service-stopped")
-    assert nothing.out.count("0 dead row(s) taken out (288 -> 288 bytes)") == 3
+    assert nothing.out.count("0 dead rows taken out (288 -> 288 bytes)") == 3
 
 
 def test_services_that_run_are_not_overtaken(site: Site, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_audit_asks_the_guard_for_partners(site: Site, nobody: Any, run: Any, tm
     assert said.code == 2
     (found,) = [one for one in said.objects if one["id"] == "partner"]
     assert found["where"].endswith("rejectsmtpip.dat:1")
-    assert "mail accepted on 12 day(s)" in found["text"]
+    assert "mail accepted on 12 days" in found["text"]
     assert "locked out 1m" in found["text"]
     assert [args["network"] for verb, args in nobody.asked] == ["198.51.100.9"]
     nobody.answers["why"]["standing"] = {"mail_days": 12, "login_days": 3, "revoked": True}

@@ -135,6 +135,6 @@ def test_the_doors_at_night(standing: Standing) -> None:
     assert standing("pause", "1h").code == 0
     assert "paused until" in standing("status").out
     assert standing("pause", "0s").out == "no pause; the bans are in the firewall\n"
-    assert standing("panic").out == "1 ban(s) lifted; only observing until `mailguard enforce`\n"
+    assert standing("panic").out == "1 ban lifted; only observing until `mailguard enforce`\n"
     (status,) = standing("status", "-o", "json").objects
     assert (status["exit"], status["mode"], status["bans"]) == (1, "observe", 0)

@@ -45,7 +45,7 @@ def test_purge_deletes_what_is_over(run: Any, state: Path) -> None:
     assert effects(state) == ["192.0.2.7", "192.0.2.8"]
     said = run("purge", "--state", str(state))
     assert (said.code, said.err) == (0, "")
-    assert said.out == "0 line(s) and 1 effect(s) were deleted\n"
+    assert said.out == "0 lines and 1 effect were deleted\n"
     assert effects(state) == ["192.0.2.8"]
 
 

@@ -165,7 +165,7 @@ def test_impact_from_the_guard(run: Any, guard: FakeGuard) -> None:
     """What the guard remembers, in words and as JSON."""
     assert "nobody who is known" in run("impact", "192.0.2.7").out
     guard.answers["why"] = {"ok": True, "standing": STANDING, "bans": []}
-    assert "3 day(s)" in run("impact", "192.0.2.7").out
+    assert "3 days" in run("impact", "192.0.2.7").out
     (said,) = run("impact", "192.0.2.7", "-o", "json").objects
     assert (said["empty"], said["from"], said["standing"]["login_days"]) == (False, "guard", 3)
 

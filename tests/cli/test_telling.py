@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailguard.cli import output
+from mailguard.cli import messages, output
 
 STATUS: dict[str, Any] = {
     "ok": True,
@@ -63,12 +63,12 @@ def changed(**values: Any) -> dict[str, Any]:
     ("answer", "code", "says"),
     [
         (changed(), 0, "mailguard stands\n"),
-        (changed(mode="observe", would=7), 1, "only observing; 7 ban(s) would stand"),
+        (changed(mode="observe", would=7), 1, "only observing; 7 bans would stand"),
         (changed(paused_until=1795317000.0), 1, "paused until"),
         (changed(blind=["log-silent /var/log/mail.log"]), 1, "it may be blind: log-silent"),
         (changed(ledger={"failing": True}), 1, "cannot be written"),
         (changed(firewall={"name": "recording"}), 1, "nothing is blocked"),
-        (changed(firewall={"lost": True, "owed": 4}), 2, "the firewall is lost; 4 change(s)"),
+        (changed(firewall={"lost": True, "owed": 4}), 2, "the firewall is lost; 4 changes due"),
     ],
 )
 def test_status_tells_monitors(guard: Any, run: Any, answer: dict[str, Any], code: int, says: str) -> None:
@@ -128,7 +128,7 @@ def test_bans_is_a_table_on_a_terminal(guard: Any, run: Any, monkeypatch: pytest
     monkeypatch.setenv("COLUMNS", "160")
     guard.answers["bans"] = {"ok": True, "bans": [BAN | {"until": time.time() + 600}]}
     said = run("bans")
-    assert "1 ban(s) stand" in said.out
+    assert "1 ban standing" in said.out
     assert "password-guessing: 5 auth_failure in 4m" in said.out
     assert "10m" in said.out
     guard.answers["bans"] = {"ok": True, "bans": []}
@@ -174,12 +174,12 @@ def test_why_explains(guard: Any, run: Any) -> None:
         "192.0.2.7 is banned from the ports for logins until",
         "password-guessing found 5 auth_failure in 4m",
         "It is the 2. ban of this network",
-        "3 more event(s) came from it since",
+        "3 more events came from it since",
         "192.0.2.7: 5 auth_failure with 4 different values within 4m",
         "dovecot/auth-failed  /var/log/mail.log",
         "    user=<in\u2026#1234>",
-        "Mail from its network was accepted on 3 day(s)",
-        "What happened (2 ban(s) so far)",
+        "Mail from its network was accepted on 3 days",
+        "What happened (2 bans so far)",
         "  mailguard unban 192.0.2.7",
         '  mailguard allow add 192.0.2.7 --reason "..."',
     ]
@@ -228,3 +228,23 @@ def test_enforce_in_a_script_asks_nothing(guard: Any, run: Any) -> None:
     said = run("enforce")
     assert (said.code, said.out) == (0, "bans are on; 2 that were observed stand now\n")
     assert guard.asked == [("enforce", {})]
+
+
+def test_bans_that_would_stand(guard: Any, run: Any) -> None:
+    """--would asks for the bans that are only observed, and shows them like the others."""
+    times = dict.fromkeys(("since", "first", "last", "last_hit"), 1e9)
+    words = "ban 192.0.2.7 for ever"
+    ban = {"network": "192.0.2.7", "scope": "auth", "until": None, "text": words, **times}
+    guard.answers["bans"] = {"ok": True, "id": "bans", "args": {"total": 1}, "bans": [ban]}
+    assert run("bans", "--would").out == "192.0.2.7 auth until permanent: ban 192.0.2.7 for ever\n"
+    verb, asked = guard.asked[-1]
+    assert verb == "bans"
+    assert asked["would"] is True
+    [told] = run("bans", "--would", "-o", "json").objects
+    assert told["last_hit"] == told["since"] == "2001-09-09T01:46:40+00:00"
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 bans"), (1, "1 ban"), ("1", "1 ban"), (2, "2 bans")])
+def test_words_agree_with_their_numbers(number: object, said: str) -> None:
+    """English words that are counted stand in the number that is right."""
+    assert messages.text("bans.title", count=number) == f"{said} standing"

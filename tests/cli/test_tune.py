@@ -108,7 +108,7 @@ def test_a_table_for_people(run: Any, log: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr("mailguard.cli.frontiers.is_terminal", lambda: True)
     said = tune(run, log, *GRID)
-    for words in ("Recommended: count 3, within 1", "It stops", "count = 3", "! Only 0 login(s)"):
+    for words in ("Recommended: count 3, within 1", "It stops", "count = 3", "! Only 0 logins"):
         assert words in said.out
 
 

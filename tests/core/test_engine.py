@@ -16,7 +16,7 @@ from mailguard.core.engine import Engine, Setup
 from mailguard.core.policy import Rules
 from mailguard.core.requests import Requests
 from mailguard.core.window import LATENESS
-from mailguard.model import Alert, Effect, Event, Impose, Lift, Network
+from mailguard.model import Alert, Ban, Effect, Event, Impose, Lift, Network
 from mailguard.notation import format_effect, parse_address, parse_network
 
 pytestmark = pytest.mark.usefixtures("both_cores")
@@ -770,6 +770,21 @@ def test_requests_survive_a_restart() -> None:
     Requests(new).request("disallow", {"network": "192.0.2.0/24"}, T)
     store(rows, new)
     assert not [key for key in rows if key[0] == "allow"]
+
+
+def test_bans_that_would_stand_are_told_apart() -> None:
+    """`bans` answers all, the real ones, or those that are merely observed; each with its notation."""
+    engine = made()
+    requests = Requests(engine)
+    requests.request("ban", {"network": "203.0.113.7", "for": "1h"}, T)
+    engine.bans.put(Ban(network("192.0.2.7"), T, T + 600, 1, None, "", "auth"), True)
+
+    def told(**asked: object) -> list[str]:
+        return [ban["text"] for ban in requests.request("bans", asked, T)[1]["bans"]]
+
+    assert told(would=True) == ["ban 192.0.2.7 for 10m"]
+    assert told(would=False) == ["ban 203.0.113.7 for 1h"]
+    assert told() == ["ban 203.0.113.7 for 1h", "ban 192.0.2.7 for 10m"]
 
 
 def test_an_attacked_colleague_does_not_cost_the_office_its_standing() -> None:

@@ -200,12 +200,12 @@ def test_plural_forms_follow_the_rule_of_the_language(tmp_path: Path) -> None:
     path = tmp_path / "xx.po"
     path.write_text(
         'msgid ""\nmsgstr ""\n"Plural-Forms: nplurals=2; plural=n>1;\\n"\n\n'
-        'msgctxt "bans.title"\nmsgid "{count} ban(s) stand"\nmsgid_plural "{count} ban(s) stand"\n'
+        'msgctxt "bans.title"\nmsgid "{count} ban(s) standing"\nmsgid_plural "{count} ban(s) standing"\n'
         'msgstr[0] "{count} un"\nmsgstr[1] "{count} plusieurs"\n',
         encoding="utf-8",
     )
     catalogue = Catalogue(path, "xx")
-    said = [catalogue.message("bans.title", "{count} ban(s) stand", number) for number in (0, 1, 2)]
+    said = [catalogue.message("bans.title", "{count} ban(s) standing", number) for number in (0, 1, 2)]
     assert said == ["{count} un", "{count} un", "{count} plusieurs"]
     assert catalogue.message("bans.title", "something new", 2) == "something new"
 
