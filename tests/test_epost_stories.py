@@ -7,12 +7,14 @@ Each is played twice: with all logs, and with acceptlog and imap4log alone, whic
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mailguard.model import Impose
+from mailguard.model import Event, Impose
 from mailguard.notation import format_address, format_effect
+from tests.epost_server.server import Server
 from tests.epost_server.theatre import BEGIN, DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre, encoded
 
 OFFICE, PARTNER, ATTACKER = "198.51.100.10", "198.51.100.25", "203.0.113.9"
@@ -202,7 +204,11 @@ def test_much_mail_from_a_new_place(logs: frozenset[str], tmp_path: Path) -> Non
 
 def test_bounces_that_nothing_else_tells(tmp_path: Path) -> None:
     """faillog alone does not know from where a message came; whose it was, it does."""
-    theatre = Theatre(tmp_path, frozenset({"faillog"}), remote={"gone.example": "550 5.1.1 User unknown"})
+    theatre = Theatre(
+        tmp_path,
+        frozenset({"faillog"}),
+        remote={"gone.example": "550 5.1.1 no", "partner.example": "198.51.100.25 mx"},
+    )
     for number in range(30):
         to = [f"victim{number}@gone.example"]
         theatre.at(3 * HOUR + 10 * number, theatre.submits, "192.0.2.66", "sato", to)
@@ -373,3 +379,43 @@ def test_nobody_who_did_nothing(logs: frozenset[str], tmp_path: Path) -> None:
     assert theatre.kept_out == 0
     assert theatre.notices == []
     assert theatre.judge.engine.counts["events"] > 500
+
+
+def test_two_servers_in_one_share(tmp_path: Path) -> None:
+    """MAIL1 and MAIL2 write side by side, under one domain, with the same message numbers and contexts: what
+    one says is never laid to a client of the other, and each try counts once."""
+    theatre = Theatre(
+        tmp_path, remote={"gone.example": "550 5.1.1 no", "partner.example": "198.51.100.25 mx"}
+    )
+    ordinary(theatre, 1)
+    options = replace(theatre.server.options, computer="MAIL2")
+    (tmp_path / "other").mkdir()
+    second = Server(tmp_path / "other" / "spool", tmp_path / "other" / "program", theatre.clock, options)
+    second.logs.spool = theatre.server.spool
+    for name in options.logs:
+        second.logs.folder(name).mkdir(parents=True, exist_ok=True)
+
+    def other(act: str, *arguments: object) -> None:
+        first, theatre.server = theatre.server, second
+        try:
+            getattr(theatre, act)(*arguments)
+        finally:
+            theatre.server = first
+
+    for number in range(12):
+        at = 10 * HOUR + 40 * number
+        theatre.at(at, theatre.submits, OFFICE, "sato", ["a@gone.example"])
+        theatre.at(at + 0.2, other, "mails", ATTACKER, "a@example.org", ["ito@example.jp"])
+        theatre.at(at + 0.4, other, "guesses", ATTACKER, "admin")
+    heard: list[Event] = []
+    theatre.judge.observer = heard.append
+    theatre.play()
+    second.close()
+    assert innocents(theatre) == []
+    assert {network for network, _ in theatre.banned} == {ATTACKER}
+    failed = [one for one in heard if one.kind == "mail_bounced"]
+    assert len(failed) == 12
+    assert {one.source and format_address(one.source) for one in failed} == {OFFICE}
+    guesses = [one for one in heard if one.kind == "auth_failure" and "MAIL2" in one.log]
+    assert {format_address(one.source or 0) for one in guesses} == {ATTACKER}
+    assert len(guesses) == len({one.time for one in guesses})

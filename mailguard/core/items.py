@@ -5,11 +5,20 @@ A scanner's answer is a list of events and drafts; see `scanner`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..model import Event
 
+#: What rotation puts into a file's name: how it is packed, its number, its day (and hour, or second).
+_PACKED = re.compile(r"\.(?:gz|xz|bz2|zst|Z)\Z")
+_TURN = re.compile(r"\.\d{1,5}\Z")
+_DATE = re.compile(
+    r"(?:(?:\A|[-_.])20\d\d[-_]?(?:0[1-9]|1[0-2])[-_]?(?:0[1-9]|[12]\d|3[01])"
+    r"|\A\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:\d\d){0,3}(?![0-9A-Za-z])(?:[-_T]\d+)*"
+)
 LINE_LIMIT = 8192  # bytes; a longer line is cut there
 MOST_ATTEMPTS = 65535
 AHEAD = 60.0  # seconds; a live entry further ahead than this counts as now
@@ -70,9 +79,11 @@ def time_of(item: Item) -> float:
     return item.event.time if isinstance(item, Draft) else item.time
 
 
+@lru_cache(maxsize=1024)
 def family(log: str) -> bytes:
-    """What stands for the host where lines name none: the log's path without the digits of its file name, so
-    that day-named and rotated files of one log are one, and two logs are two."""
+    """What stands for the host where lines name none: the log's path without the date and the number of its
+    file, so that day-named and rotated files of one log are one, and two logs are two: `mail1.log` and
+    `mail2.log`, the folders `acceptlog/MAIL1` and `acceptlog/MAIL2`."""
     folder, slash, base = log.rpartition("/")
-    kept = "".join(char for char in base if not char.isdigit())
-    return (folder + slash + kept.removesuffix(".gz").rstrip(".")).encode()
+    kept = _DATE.sub("", _TURN.sub("", _PACKED.sub("", base)))
+    return (folder + slash + kept.rstrip("-_.")).encode()

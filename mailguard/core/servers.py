@@ -38,7 +38,7 @@ class Servers:
     def _find(self, parser: str, log: str) -> bytes:
         whole = family(log)
         for name in self._logs[parser]:
-            before, found, behind = whole.rpartition(name.encode())
-            if found:
-                return before + behind
+            at = whole.lower().rfind(name.encode())  # as the administrator of a Windows host made the folder
+            if at >= 0:
+                return whole[:at] + whole[at + len(name) :]
         return whole

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from mailguard.core.items import Draft
+from mailguard.core.items import Draft, family
 from mailguard.core.joined import WAIT, Joined
 from mailguard.core.judge import Judge
 from mailguard.core.scanner import Scanner
+from mailguard.core.servers import Servers
 from mailguard.definitions.parsers import load_parser
 from mailguard.model import Block, Effect, Event
 from mailguard.notation import format_address
@@ -246,3 +247,33 @@ def test_the_guard_wakes_up_for_what_waits() -> None:
     judge.tick(now + WAIT)
     assert failures(engine.events) == 1
     assert judge.next_deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("/s/acceptlog/MAIL1", "/s/acceptlog/MAIL2", False),
+        ("/s/acceptlog/MAIL1/261212.log", "/s/acceptlog/MAIL1/261213.log", True),
+        ("/s/acceptlog/MAIL1/261212.log", "/s/acceptlog/MAIL2/261212.log", False),
+        ("/s/acceptlog/261212.log", "/s/acceptlog/26121307.log", True),
+        ("/s/acceptlog/SV-100101", "/s/acceptlog/SV-100102", False),
+        ("/s/acceptlog/mx1.example.jp", "/s/acceptlog/mx2.example.jp", False),
+        ("/var/log/maillog", "/var/log/maillog.3.xz", True),
+        ("/var/log/maillog-20261005", "/var/log/maillog-2026100612-1760000000.gz", True),
+        ("/var/log/mail.2026-10-05.log", "/var/log/mail.log.12.gz", True),
+        ("/var/log/mail1.log", "/var/log/mail2.log", False),
+    ],
+)
+def test_files_of_one_log_and_of_two(one: str, other: str, same: bool) -> None:
+    """Days and turns make no other log; servers do."""
+    assert (family(one) == family(other)) is same
+
+
+@pytest.mark.parametrize("folder", ["%s", "%s/MAIL1"])
+def test_logs_of_one_server_are_found_together(folder: str) -> None:
+    """Live, the log is the folder; on Windows its name may be written in any way."""
+    servers = Servers(PARSERS)
+    accept, receive = "/s/" + folder % "AcceptLog", "/s/" + folder % "receivelog"
+    one, other = servers.named("epost-acceptlog", accept), servers.named("epost-receivelog", receive)
+    assert one == other
+    assert one != servers.named("epost-receivelog", receive.replace("MAIL1", "MAIL2").replace("/s/", "/t/"))
