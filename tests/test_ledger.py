@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -599,3 +600,32 @@ def test_bans_written_down_by_a_clock_that_was_ahead(path: Path) -> None:
     ledger.record([Lift(network("192.0.2.1"), 1100.0, "unban")])
     assert network("192.0.2.1") not in {found.network for found in ledger.due(1101.0)}
     ledger.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_file_is_said_in_words(path: Path, seed: int) -> None:
+    """Whatever is asked of it: the file, what is wrong with it, and what to do."""
+    ledger = Ledger(path)
+    for number in range(40):
+        ledger.record([impose(f"192.0.2.{number}", T)])
+        ledger.checkpoint([("history", b"%d" % number, b"value" * 300)], {f"log{number}": b"here" * 300})
+    ledger.close()
+    data = bytearray(path.read_bytes())
+    spoilt = range(4096 * (1 + seed), len(data), 4096 * (1 + seed))
+    for at in spoilt:
+        data[at : at + 100] = bytes((at * 7 + n * 31) % 256 for n in range(100))
+    path.write_bytes(data)
+    said = []
+    try:
+        ledger = Ledger(path)
+    except LedgerError as error:
+        said.append(str(error))
+    else:
+        asks: list[Any] = [ledger.positions, lambda: list(ledger.restore()), lambda: ledger.due(T)]
+        for ask in asks:
+            try:
+                ask()
+            except LedgerError as error:
+                said.append(str(error))
+    assert said
+    assert all(str(path) in words and "put a backup in its place" in words for words in said)

@@ -131,7 +131,7 @@ class Guard:
         self.loop = Loop(
             self.feed, self.judge, self.door, self.writer, self.clock, self.desk,
             pace=self._pace,
-            firewall_errors=(FirewallError, OSError),
+            firewall_errors=(FirewallError, OSError, LedgerError),
         )  # fmt: skip
         self._watch_hosts()
         self._server.open(self.feed.wait)
@@ -249,7 +249,7 @@ class Guard:
         loop = Loop(
             feed, self.judge, self.door, self.writer, self.clock, self.desk,
             pace=Pace(checkpoint_every=float("inf"), checkpoint_bytes=1 << 62),
-            firewall_errors=(FirewallError, OSError),
+            firewall_errors=(FirewallError, OSError, LedgerError),
         )  # fmt: skip
         patience = 0.0
         while loop.step():

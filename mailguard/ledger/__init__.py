@@ -43,16 +43,20 @@ class Ledger:
         Raises LedgerError when it cannot be opened or is of another version.
         """
         self._store = Store(path, readonly=readonly)
-        self._db = self._store.db
-        key = self._store.get("hash-key")
-        self.redactor = Redactor(key if isinstance(key, bytes) else b"", full=evidence == "full")
-        self._lines = Lines(self._db, self.redactor)
-        self._keep_lines = evidence != "none"
-        # Questions have a connection of their own, so that they neither wait for a writing thread nor see
-        # what it has not committed.
-        self._reader = self._store if self._store.memory or readonly else Store(path, readonly=True)
-        self.answers = Answers(self._reader.db, self._lines)
-        self._merger = None if readonly else Merger(self._db, self._store.path)
+        try:
+            self._db = self._store.db
+            key = self._store.get("hash-key")
+            self.redactor = Redactor(key if isinstance(key, bytes) else b"", full=evidence == "full")
+            self._lines = Lines(self._db, self.redactor)
+            self._keep_lines = evidence != "none"
+            # Questions have a connection of their own, so that they neither wait for a writing thread nor see
+            # what it has not committed.
+            self._reader = self._store if self._store.memory or readonly else Store(path, readonly=True)
+            self.answers = Answers(self._reader.db, self._lines)
+            self._merger = None if readonly else Merger(self._db, self._store.path)
+        except sqlite3.Error as error:
+            self._store.close()
+            raise LedgerError(words(str(path), error)) from error
         self._lock = threading.RLock()
         self._tidied = 0.0
         self._positions: dict[str, bytes] | None = None  # as they stand in the file; None: not known
@@ -137,34 +141,44 @@ class Ledger:
         """The engine's rows of the last checkpoint, in no order that means anything."""
         db = self._reader.db
         try:
-            if not self._store.memory:
-                db.execute("BEGIN")  # what is merged meanwhile must not be seen twice, or not at all
-            yield from known(db)
-        except (sqlite3.Error, ValueError) as error:
-            raise LedgerError(words(self._store.path, error)) from error
+            with self._reading():
+                if not self._store.memory:
+                    db.execute("BEGIN")  # what is merged meanwhile must not be seen twice, or not at all
+                yield from known(db)
         finally:
             if db.in_transaction:
                 db.execute("COMMIT")
 
     def positions(self) -> dict[str, bytes]:
-        """The feeds' positions of the last checkpoint."""
-        return {
-            log if isinstance(log, str) else log.decode("utf-8", "surrogateescape"): value
-            for log, value in self._reader.db.execute("SELECT log, value FROM positions")
-        }
+        """The feeds' positions of the last checkpoint. LedgerError when they cannot be read."""
+        with self._reading() as db:
+            return {
+                log if isinstance(log, str) else log.decode("utf-8", "surrogateescape"): value
+                for log, value in db.execute("SELECT log, value FROM positions")
+            }
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Says in words what is wrong with a file that cannot be read."""
+        try:
+            yield self._reader.db
+        except (sqlite3.Error, ValueError) as error:
+            raise LedgerError(words(self._store.path, error)) from error
 
     def due(self, now: float) -> list[Ban]:
         """Every ban that stands at `now`: what the kernel must hold.
 
         These are `Due` values, which have of a ban only what a firewall asks for: network, end and scope.
+        LedgerError when they cannot be read.
         """
         new, unpacked = tuple.__new__, unpack
         collecting = gc.isenabled()
         gc.disable()  # 100,000 new objects would set it off a hundred times, and none of them is garbage
         try:
-            rows = self._reader.db.execute(
-                "SELECT address, prefix, until, scope FROM bans WHERE until IS NULL OR until > ?", (now,)
-            ).fetchall()
+            with self._reading() as db:
+                rows = db.execute(
+                    "SELECT address, prefix, until, scope FROM bans WHERE until IS NULL OR until > ?", (now,)
+                ).fetchall()
             due = [
                 new(Due, (new(Network, (a if a.__class__ is int else unpacked(a), p)), until, scope))
                 for a, p, until, scope in rows
@@ -188,8 +202,8 @@ class Ledger:
     # ------------------------------------------------------------ named values
 
     def get(self, key: str) -> Any:
-        """A named value of the daemon (mode, pause), or None."""
-        with self._lock:
+        """A named value of the daemon (mode, pause), or None. LedgerError when it cannot be read."""
+        with self._lock, self._reading():
             return self._store.get("daemon:" + key)
 
     def put(self, key: str, value: str | float | bytes | None) -> None:
