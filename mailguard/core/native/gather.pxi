@@ -198,7 +198,7 @@ cdef class Gatherer:
                 continue
             foreign = None
             length = read.length
-            if not plain(read.text, length):
+            if not printable(read.text, length):
                 foreign = decode(PyBytes_FromStringAndSize(<const char *>read.text, length)).encode("utf-8", "surrogatepass")
                 if len(foreign) > 0xFFFF:
                     raise OverflowError("a field of more than 64 KiB")

@@ -55,14 +55,14 @@ cdef dict fields_at(Facts facts, Keys *read):
     cdef Py_ssize_t number
     for number in range(facts.fields):
         if next_text(read):
-            if plain(read.text, read.length):
+            if printable(read.text, read.length):
                 found[facts.names[number]] = PyUnicode_DecodeASCII(<const char *>read.text, read.length, NULL)
             else:
                 found[facts.names[number]] = decode(PyBytes_FromStringAndSize(<const char *>read.text, read.length))
     return found
 
 
-cdef inline bint plain(const unsigned char *text, Py_ssize_t length) noexcept:
+cdef inline bint printable(const unsigned char *text, Py_ssize_t length) noexcept:
     """Nothing but printable ASCII."""
     cdef Py_ssize_t at = 0
     cdef uint64_t word
