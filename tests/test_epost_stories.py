@@ -393,6 +393,8 @@ def test_two_servers_in_one_share(tmp_path: Path) -> None:
 
     def other(act: str, *arguments: object) -> None:
         first, theatre.server = theatre.server, second
+        number = int((first.spool / "temp" / "number").read_bytes()) - 1
+        (second.spool / "temp" / "number").write_bytes(str(number).encode())
         try:
             getattr(theatre, act)(*arguments)
         finally:
