@@ -150,6 +150,11 @@ class Gate:
         if self.retry.worked():
             self._say(Notice("firewall-back", {"made_good": len(owed)}))
 
+    @property
+    def waits(self) -> bool:
+        """`tick` may have something to do."""
+        return self.paused_until is not None or self.retry.at is not None
+
     def tick(self, now: float, monotonic: float) -> None:
         """End a pause that is over, and try again what is due to be tried."""
         if self.paused_until is not None:

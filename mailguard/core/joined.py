@@ -171,13 +171,19 @@ class Joined(Sessions):
 
     def release(self, now: float) -> list[Event]:
         """Held events that count now: wall time is `now`."""
-        return self._alone(self._due(now)) if self._acts or self._heard or self._early else []
+        for one in self._waits:
+            if one.due <= now and one:
+                return self._alone(self._due(now))
+        return []
 
     def next_release(self) -> float | None:
         """Wall time of the next held event, live; None: nothing waits."""
         if self.now is None:
             return None
-        due = min((one.due for one in self._waits if one), default=_NEVER)
+        due = _NEVER
+        for one in self._waits:
+            if one.due < due and one:
+                due = one.due
         return None if due == _NEVER else due
 
     def flush(self) -> list[Event]:

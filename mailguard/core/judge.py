@@ -96,7 +96,8 @@ class Judge:
         for item in items:
             if type(item) is Readings:
                 effects += growth.read(item)
-        effects += self.engine.feed_many(self._noted(growth.take()))
+        if grown := growth.take():
+            effects += self.engine.feed_many(self._noted(grown))
         return effects
 
     def _alone(self, item: Item) -> Iterable[Event]:
@@ -109,19 +110,21 @@ class Judge:
         found = self.scanner.scan(item)
         if not found:
             return ()
-        latest = max([(one if type(one) is Event else one.event).time for one in found])  # type: ignore[union-attr]
+        latest = max([one[1] if type(one) is Event else one.event[1] for one in found])  # type: ignore[union-attr]
         self._running[item.log] = max(latest, self._running.get(item.log, latest))
         events = self.sessions.join(found)
         if self.observer is not None:
             return self._noted(events)
         if self._keep:
-            self._keep_lines([event for event in events if event.kind in HOSTILE])
+            self._keep_lines([event for event in events if event[0] in HOSTILE])
         return events
 
     def _keep_lines(self, hostile: list[Event]) -> None:
         room = MOST_EVIDENCE - len(self._evidence)
-        self._evidence += hostile[:room]
-        self.evidence_dropped += max(0, len(hostile) - room)
+        if len(hostile) > room:
+            self.evidence_dropped += len(hostile) - room
+            hostile = hostile[:room]
+        self._evidence += hostile
 
     def events(self, items: Iterable[Item]) -> Iterator[Event]:
         """The events of a batch in the order in which they count."""

@@ -104,7 +104,8 @@ class Loop:
             self._answer(request, now)
         monotonic = self.clock.monotonic()
         self._monotonic, self._offset = monotonic, monotonic - now
-        self.gate.tick(now, monotonic)
+        if self.gate.waits:
+            self.gate.tick(now, monotonic)
         notes.tick(self.judge, self.feed, monotonic)
         for notice in self.teller.watch(items, now):
             self.teller.notice(notice)

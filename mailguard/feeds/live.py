@@ -51,6 +51,9 @@ class LiveFeed:
         self._last = 0.0
         self._credit = BURST  # wake-ups that may come at once; one more every `spacing` seconds
         self._closed = False
+        self._calm = (
+            False  # no source has a backlog, none has ended, and nothing was called since that was so
+        )
         # It reads the system's clock by itself, so with another one it is of no use.
         usable = compiled and type(self._clock) is SystemClock and self.wait.epoll >= 0
         self._module: Any = native.load() if usable else None
@@ -63,11 +66,13 @@ class LiveFeed:
 
     def add(self, source: Source) -> None:
         """Begin to read a source."""
+        self._calm = False
         source.open(self.wait, self._watchers)
         self._sources.append(source)
 
     def remove(self, source: Source) -> None:
         """Stop reading a source and close it."""
+        self._calm = False
         self._sources.remove(source)
         source.close()
 
@@ -101,19 +106,23 @@ class LiveFeed:
         spacing = self._spacing
         arena.reset()
         while True:
-            backlog, ended = False, bool(sources)
-            for source in sources:
-                if source.backlog:
-                    backlog = True
-                if not source.ended:
-                    ended = False
-            if ended:
-                return items or None
+            backlog = False
+            if not self._calm:
+                ended = bool(sources)
+                for source in sources:
+                    if source.backlog:
+                        backlog = True
+                    if not source.ended:
+                        ended = False
+                if ended:
+                    return items or None
             timeout, last_wait = self._timeout(deadline, backlog)
             near = None if backlog else self._shortest()
             if near is not None:
                 ready, arrival = self._wait_near(near, timeout, items)
+                self._calm = not ready
             else:
+                self._calm = False
                 ready = wait.poll(timeout)
                 arrival = clock.now()
                 if ready and not backlog and spacing:
@@ -124,10 +133,12 @@ class LiveFeed:
                         arrival, credit = clock.now(), 1.0
                     self._credit = min(BURST, credit) - 1.0
                 self._last = arrival
-            wait.dispatch(ready, items)
-            for source in sources:
-                if source.backlog:
-                    source.read(arena, items, arrival)
+            if wait.dispatch(ready, items):
+                self._calm = False
+            if not self._calm:
+                for source in sources:
+                    if source.backlog:
+                        source.read(arena, items, arrival)
             if backlog and len(sources) > 1:
                 sources.append(sources.pop(0))  # another one first when the arena is short
             if items:
@@ -152,9 +163,9 @@ class LiveFeed:
         arena = self._arena
         found = near.wait(-1.0 if timeout is None else timeout, arena.data, arena.top)
         arrival: float = near.arrival
-        if type(found) is tuple:  # lines of one file, in the arena already
-            call, count = found
-            call.follow.quickly(call.tail, count, arena, items, arrival)
+        if type(found) is tuple:  # lines of one file
+            call, lines = found
+            call.follow.quickly(call.tail, len(lines), lines, 0, items, arrival)
             return _NOTHING, arrival
         assert self._inotify is not None
         self._inotify.told = near.notices

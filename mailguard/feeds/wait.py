@@ -88,8 +88,10 @@ class Wait:
             return self._poll.poll(timeout)  # type: ignore[no-any-return]
         return self._poll.poll(None if timeout is None else timeout * 1000)  # type: ignore[no-any-return]
 
-    def dispatch(self, ready: list[tuple[int, int]], items: list[Item]) -> None:
-        """Run the callbacks of ready descriptors and of due timers; append what they return."""
+    def dispatch(self, ready: list[tuple[int, int]], items: list[Item]) -> bool:
+        """Run the callbacks of ready descriptors and of due timers; append what they return. False: none was
+        run."""
+        called = bool(ready)
         for fd, events in ready:
             call = self._calls.get(fd)
             if call is not None and (said := call(events)):
@@ -97,9 +99,11 @@ class Wait:
         if self._timers:
             now = self._clock.monotonic()
             while self._timers and self._timers[0].when <= now:
+                called = True
                 call = heapq.heappop(self._timers).call
                 if call is not None and (said := call(0)):
                     items += said
+        return called
 
     @property
     def epoll(self) -> int:

@@ -34,7 +34,7 @@ cdef extern from "<errno.h>" nogil:
     int errno
     int EINTR
 
-INTERFACE = 1
+INTERFACE = 2
 
 cdef enum:
     MOST = 32           # descriptors told at once; the others are told again
@@ -72,8 +72,8 @@ cdef class Near:
     def wait(self, double seconds, bytearray data, Py_ssize_t top):
         """Wait at most so many seconds (negative: for ever), longer than asked by less than a millisecond.
 
-        What was called for: `(call, count)` where whole lines of one file came, which lie in `data` from `top`
-        plus 256 on and are taken into its tail; else a list of (descriptor, events) to be handled, with what
+        What was called for: `(call, lines)` where whole lines of one file came, which are taken into its tail
+        (`data` from `top` on is only written over); else a list of (descriptor, events) to be handled, with what
         inotify told already in `notices`. Raises OSError.
         """
         cdef epoll_event told[MOST]
@@ -106,10 +106,10 @@ cdef class Near:
         if ready == 1 and told[0].data.fd == self._inotify and told[0].events == EPOLLIN:
             call = self._told()
             if call is not None:
-                count = _quick(call.tail, data, top) if call.follow.current is call.tail else 0
-                if count:
+                lines = _quick(call.tail, data, top) if call.follow.current is call.tail else None
+                if lines is not None:
                     self.notices = None
-                    return call, count
+                    return call, lines
         return [(told[at].data.fd, told[at].events) for at in range(max(ready, 0))]
 
     cdef object _told(self):
@@ -136,8 +136,8 @@ cdef class Near:
         return None
 
 
-cdef Py_ssize_t _quick(tail, bytearray data, Py_ssize_t top) except -1:
-    """See `Tail.quick`: how many bytes of whole lines were appended; 0 where it is another case."""
+cdef bytes _quick(tail, bytearray data, Py_ssize_t top):
+    """See `Tail.quick`: the whole lines that were appended; None where it is another case."""
     cdef char first[HEAD]
     cdef bytes last = tail.last, head = tail.head
     cdef int fd = tail.raw.fd
@@ -150,23 +150,23 @@ cdef Py_ssize_t _quick(tail, bytearray data, Py_ssize_t top) except -1:
         PyBytes_GET_SIZE(last) != HEAD or PyBytes_GET_SIZE(head) != HEAD or tail.skipping or offset < HEAD
         or top < 0 or top > PyByteArray_GET_SIZE(data) - HEAD - PIECE
     ):
-        return 0
+        return None
     text = PyByteArray_AS_STRING(data) + top
     count = pread(fd, text, HEAD + PIECE, offset - HEAD) - HEAD
     if not 0 < count < PIECE or text[HEAD + count - 1] != 10 or memcmp(text, PyBytes_AS_STRING(last), HEAD):
-        return 0
+        return None
     begin, end = text + HEAD, text + HEAD + count
     if memchr(begin, 0, count) is not NULL:
-        return 0
+        return None
     if count > LIMIT:
         while begin < end:
             text = <char *> memchr(begin, 10, end - begin)
             if text - begin > LIMIT:
-                return 0
+                return None
             begin = text + 1
     # Looked at after reading: what was read before the file was cut is whole.
     if pread(fd, first, HEAD, 0) != HEAD or memcmp(first, PyBytes_AS_STRING(head), HEAD):
-        return 0
+        return None
     tail.offset = offset + count
     tail.last = PyBytes_FromStringAndSize(end - HEAD, HEAD)
-    return count
+    return PyBytes_FromStringAndSize(end - count, count)
