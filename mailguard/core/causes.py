@@ -61,6 +61,11 @@ class Causes:
             if len(counts) > 2 * MOST:
                 _forget(counts)
 
+    def restart(self) -> None:
+        """Forget who was busy: the clock was set back."""
+        self._spans = [{} for _ in range(SPANS)]
+        self._turn = float("-inf")
+
     def _turn_over(self, time: float) -> None:
         passed = SPANS if self._turn == float("-inf") else int((time - self._turn) // self._span) + 1
         for _ in range(min(passed, SPANS)):

@@ -27,7 +27,7 @@ __all__ = ["ALARMS", "BYTES", "HOURS", "MESSAGES", "Growth", "Rules", "thing_of"
 BYTES, MESSAGES = "bytes", "messages"
 HOURS, ALARMS = "growth/hours", "growth/alarms"
 DETECTOR = "growth"
-MOST_THINGS = 200
+MOST_THINGS, MOST_BEYOND = 200, 100_000
 #: Live, between two readings: so many events are all looked at, then one of `STRIDE` (no pattern of a log has
 #: its length), `TOGETHER` at once; nobody asks before the reading, and lines that decide must not wait.
 ASKED, STRIDE, TOGETHER = 512, 7, 64
@@ -45,7 +45,7 @@ class Growth:
     def __init__(self, rules: Rules, exists: Callable[[str], bool]):
         """`exists`: is this a login name of somebody here?"""
         self.rules = rules
-        self.left_out = 0
+        self._beyond: set[str] = set()  # names that are not watched, because there are so many
         self._told: list[Event] = []
         self._things: dict[str, Thing] = {}
         self._calendar = Calendar(rules.zone)
@@ -62,6 +62,11 @@ class Growth:
         self._step_at = float("inf")
         self._changed: set[str] = set()  # alarms that a checkpoint does not have yet
 
+    @property
+    def left_out(self) -> int:
+        """How many logs and folders are not watched."""
+        return len(self._beyond)
+
     def _name(self, log: str) -> str:
         name = self._names.get(log)
         if name is None:
@@ -74,7 +79,8 @@ class Growth:
         thing = self._things.get(name)
         if thing is None:
             if len(self._things) >= MOST_THINGS:
-                self.left_out += 1
+                if len(self._beyond) < MOST_BEYOND:
+                    self._beyond.add(name)
                 return None
             thing = self._things[name] = Thing(unit)
         return thing
@@ -173,34 +179,55 @@ class Growth:
     def read(self, readings: Readings) -> list[Effect]:
         """The sizes of logs and how many messages wait, as of now."""
         time, effects = readings.time, list[Effect]()
+        if self._clock == float("-inf") and any((one.since or 0.0) > time for one in self._things.values()):
+            self._set_back(time)  # while the guard was away
         self._count_later()
         self._passed, self._times, self._offset = 0, 1, (self._offset + 1) % STRIDE
         if self._places is not None and readings.bytes:
             self._places = None
             self._gap()
-        elif time < self._clock:  # the clock was set back
-            self._gap()
+        elif time < self._clock:
+            self._set_back(time)
         self._clock = time
         self._turn_hour(time)
-        for name, size in readings.bytes.items():
-            thing = self._thing(self._name(name), BYTES)
+        for log, size in readings.bytes.items():
+            if log in self._beyond:
+                continue
+            name = self._name(log)
+            thing = self._thing(name, BYTES)
             if thing is None:
                 continue
-            known = thing.value is not None and size >= thing.value
-            if not known or time - thing.read > 3 * self.rules.every:
-                thing.cut()
-            else:
-                assert thing.value is not None
-                thing.moved(time, size - thing.value, self.rules.within)
-                effects += self._judge(self._name(name), thing, time)
+            before, last = thing.value, thing.read
             thing.value, thing.read = float(size), time
+            if last and time - last > 3 * self.rules.every:
+                # The guard slept, or could not read it: what came meanwhile may still be being read.
+                thing.cut()
+            elif before is None or size < before:
+                thing.cut()
+                thing.value = float(size)
+            else:
+                thing.moved(time, size - before, self.rules.within)
+                effects += self._judge(name, thing, time)
         for name, count in readings.messages.items():
             thing = self._thing(name, MESSAGES)
             if thing is None:
                 continue
+            if 0.0 < time - thing.read <= HOUR:
+                thing.seen += time - thing.read  # a slow folder is counted when it can be
             thing.amount, thing.read = float(count), time
             effects += self._judge(name, thing, time)
         return effects
+
+    def _set_back(self, time: float) -> None:
+        """The clock was set back: what is noted of the time after it never was."""
+        self._gap()
+        self._causes.restart()
+        for name, thing in self._things.items():
+            thing.read = min(thing.read, time)
+            thing.calm = None
+            if thing.since is not None:
+                thing.since, thing.told = min(thing.since, time), min(thing.told, time)
+                self._changed.add(name)
 
     def take(self) -> list[Event]:
         """What grew since the last call, as events."""
@@ -275,9 +302,10 @@ class Growth:
         placed = self._places is not None
         for name, thing in self._things.items():
             samples = self._hour_steps if placed and thing.unit == BYTES else thing.samples
-            if before is not None and samples * self.rules.every >= HOUR * WHOLE:
+            seen = thing.seen if thing.unit == MESSAGES else samples * self.rules.every
+            if before is not None and samples and seen >= HOUR * WHOLE:
                 self._learn(thing, before[1], thing.total / samples)
-            thing.samples, thing.total, thing.peak = 0, 0.0, 0.0
+            thing.samples, thing.total, thing.peak, thing.seen = 0, 0.0, 0.0, 0.0
             thing.grew = thing.since is not None
             if not placed and thing.read and time - thing.read > HOUR:  # it is not there any more
                 thing.cut()
@@ -335,5 +363,5 @@ class Growth:
         if table == HOURS:
             thing.hours.restore(slot, value)
         elif len(value) == _TIME.size:
-            thing.since = thing.told = _TIME.unpack(value)[0]
+            thing.since = thing.told = _TIME.unpack(value)[0]  # put right by the first reading
             thing.grew = True

@@ -65,6 +65,7 @@ class Thing:
     began: float | None = None  # when the window began to fill
     samples: int = 0
     total: float = 0.0
+    seen: float = 0.0  # messages: seconds of the hour that is not over yet for which it was counted
     peak: float = 0.0
     grew: bool = False  # in this hour, beyond what is normal
     since: float | None = None  # it grows beyond what is normal since then

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -24,6 +25,7 @@ POSTFIX = ("incoming", "active", "deferred", "hold", "maildrop")
 POSTFIX_QUEUE = "/var/spool/postfix"
 MOST = 1_000_000  # entries of a folder that are counted; a queue with more is as good as endless
 DEEPEST = 8  # folders below a folder
+REST, LONGEST_REST = 4.0, 300.0  # times as long as counting took, and seconds
 
 Sizes = Callable[[], dict[str, int]]
 Counted = tuple[dict[str, int], dict[str, str]]  # messages by folder; why a folder was not counted
@@ -99,8 +101,10 @@ class Meter:
         self._every = every
         self._wait: Wait | None = None
         self._timer: Timer | None = None
+        self._spools: dict[str, frozenset[str]] = {}  # what was last counted, by root
         self._asked = threading.Event()
         self._ended = False
+        self._end = threading.Event()
         self._counted: deque[Counted] = deque(maxlen=1)
         self._pipe: tuple[int, int] | None = None
         self._thread: threading.Thread | None = None
@@ -139,17 +143,36 @@ class Meter:
             if self._ended:
                 os.close(writing)
                 return
-            self._counted.append(count_all(self.roots))
+            begun = time.monotonic()
+            self._counted.append(self._whole(count_all(self.roots)))
             try:
                 os.write(writing, b".")
-            except BlockingIOError:  # full: it is awake
-                continue
+            except BlockingIOError:
+                pass  # full: it is awake
+            except OSError:  # nobody reads any more
+                os.close(writing)
+                return
+            # What takes long is done more seldom: four fifths of the time are left to others.
+            self._end.wait(min(REST * (time.monotonic() - begun), LONGEST_REST))
+
+    def _whole(self, counted: Counted) -> Counted:
+        """What was counted. A spool whose folders are all gone is no empty queue: its share was unmounted."""
+        messages, why = counted
+        for root in self.roots:
+            inside = frozenset(name for name in messages if name.startswith(root.rstrip("/") + "/"))
+            if inside or root in why:
+                self._spools[root] = inside or self._spools.get(root, inside)
+            elif self._spools.get(root) and messages.get(root) == 0:
+                del messages[root]
+                why[root] = "its folders are gone; is the share mounted?"
+        return messages, why
 
     def close(self) -> None:
         """Measure no more. May be repeated. A thread that hangs on a dead share ends with the program."""
         if self._ended:
             return
         self._ended = True
+        self._end.set()
         if self._timer is not None:
             self._timer.cancel()
         if self._pipe is not None and self._wait is not None:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -234,6 +235,84 @@ def test_a_clock_that_was_set_back() -> None:
     watched.run(BEGIN + 2 * WEEK + 12 * HOUR)
     watched.time -= 3 * HOUR
     assert watched.run(BEGIN + 2 * WEEK + 18 * HOUR) == []
+
+
+def test_a_clock_that_was_a_year_ahead() -> None:
+    """What grew by the wrong clock, told or being watched whether it is over, keeps nothing from being told
+    by the right one; and who was busy is who is busy now."""
+    watched = Watched(growth(), office)
+    watched.run(BEGIN + 2 * WEEK + 11 * HOUR)
+    watched.time += 52 * WEEK
+    watched.run(watched.time + 2 * HOUR)
+    watched.rate = lambda time: 20 * office(time)
+    assert len(watched.run(watched.time + HOUR)) == 1
+    watched.rate = office
+    watched.growth.saw([event("auth_success", watched.time, OFFICE, user="sato")] * 500)
+    watched.run(watched.time + 4 * MINUTE)  # it is calm, and not yet for long
+    watched.time -= 52 * WEEK
+    assert watched.run(BEGIN + 2 * WEEK + DAY + 11 * HOUR) == []
+    watched.rate = lambda time: 20 * office(time)
+    (found,) = watched.run(watched.time + HOUR)
+    assert "sato" not in found[1]
+    stored = [(table, key, value) for table, key, value in rows(watched.growth, full=True) if value]
+    again = growth()
+    for row in stored:
+        again.restore(*row)
+    late = Watched(again, watched.rate)
+    late.time = watched.time - 20 * DAY  # the guard starts with a clock that is behind
+    assert len(late.run(late.time + DAY + 2 * HOUR)) <= 2
+
+
+def test_a_backlog_after_a_gap_is_no_flood() -> None:
+    """A share was away for hours: what is read at once when it is back came over hours, also where the first
+    reading comes in the middle of it."""
+    watched = Watched(growth(), office)
+    watched.run(BEGIN + 2 * WEEK + 9 * HOUR)
+    missed = 0.0
+    for _ in range(5 * 60):
+        watched.time += MINUTE
+        missed += office(watched.time)
+    watched.size += 0.3 * missed
+    watched.growth.read(Readings(watched.time, {LOG: int(watched.size)}, {}))
+    watched.size += 0.7 * missed
+    assert watched.run(BEGIN + 2 * WEEK + 16 * HOUR) == []
+
+
+def test_a_folder_that_is_counted_seldom_is_learned() -> None:
+    """Its count takes minutes: every seventh reading has it, and a flood is told all the same."""
+    made = growth()
+    time = BEGIN
+    said: list[Effect] = []
+    while time < BEGIN + 2 * WEEK:
+        time += 7 * MINUTE
+        said += made.read(Readings(time, {}, {QUEUE: 40}))
+    assert said == []
+    assert made.status()[QUEUE]["learning"] is False
+    assert len(made.read(Readings(time + 7 * MINUTE, {}, {QUEUE: 5000}))) == 1
+
+
+def test_a_folder_that_vanishes_and_returns() -> None:
+    """Nothing is told of the time in between; what lies there when it is back is."""
+    watched = Watched(growth(), office)
+    watched.run(BEGIN + 2 * WEEK, messages=lambda time: 20)
+    assert watched.run(BEGIN + 2 * WEEK + 9 * HOUR) == []
+    assert watched.run(BEGIN + 2 * WEEK + 10 * HOUR, messages=lambda time: 25) == []
+    assert watched.run(BEGIN + 2 * WEEK + 12 * HOUR) == []
+    (found,) = watched.run(BEGIN + 2 * WEEK + 13 * HOUR, messages=lambda time: 900)
+    assert QUEUE in found[1]
+    assert "900" in found[1]
+
+
+def test_very_many_logs() -> None:
+    """So many are watched; the others are counted once each, and cost next to nothing."""
+    made = growth()
+    sizes = {f"/var/log/x{number}.log": 5 for number in range(100_000)}
+    for minute in range(3):
+        made.read(Readings(BEGIN + minute * MINUTE, sizes, {}))
+    assert made.left_out == 100_000 - 200
+    begun = process_time()
+    made.read(Readings(BEGIN + 3 * MINUTE, sizes, {}))
+    assert process_time() - begun < 0.5
 
 
 def test_one_bad_week_does_not_become_normal() -> None:

@@ -156,6 +156,50 @@ def test_nobody_waits_for_a_share_that_hangs(tmp_path: Path, monkeypatch: pytest
     stand.meter.close()
 
 
+def test_a_share_that_is_unmounted_is_no_empty_queue(tmp_path: Path) -> None:
+    """Where the spool was there is an empty folder: that is said, and nothing is counted until it is back. An
+    empty folder that never was anything else is an empty queue."""
+    spool, plain = tmp_path / "spool", tmp_path / "plain"
+    touch(spool, "incoming/B1.MSG", "domains/B2.MSG")
+    plain.mkdir()
+    stand = Stand(spool, plain)
+    assert len(stand.counted().messages) == 3
+    spool.rename(tmp_path / "away")
+    spool.mkdir()
+    for _ in range(2):
+        stand.take(60)
+        assert stand.counted().messages == {str(plain): 0}
+        assert stand.meter.unreadable == {str(spool): "its folders are gone; is the share mounted?"}
+    spool.rmdir()
+    (tmp_path / "away").rename(spool)
+    stand.take(60)
+    assert len(stand.counted().messages) == 3
+    assert stand.meter.unreadable == {}
+    stand.meter.close()
+
+
+def test_what_takes_long_is_done_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting leaves most of the time to others, however often it is asked for; and closing waits for no
+    rest."""
+    begun: list[float] = []
+
+    def slow(roots: object) -> object:
+        begun.append(time.monotonic())
+        time.sleep(0.1)
+        return {"x": 1}, {}
+
+    monkeypatch.setattr(growth, "count_all", slow)
+    stand = Stand(Path("/nowhere"))
+    for _ in range(2):
+        stand.take(60)
+        stand.counted()
+        stand.meter._asked.set()
+    assert begun[1] - begun[0] >= 0.45
+    end = time.monotonic()
+    stand.meter.close()
+    assert time.monotonic() - end < 0.9
+
+
 def test_without_folders_there_is_no_thread() -> None:
     before = threading.active_count()
     stand = Stand()
