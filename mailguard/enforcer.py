@@ -407,9 +407,13 @@ def _keep(driver: Driver, line: socket.socket) -> None:
         if code == 0:
             return
         time.sleep(_APART)
-        with contextlib.suppress(BlockingIOError):
+        try:
             line.recv(1)  # a judge says nothing here: it has gone
-            return
+        except BlockingIOError:
+            continue
+        except OSError:  # it went without having taken the last connection
+            pass
+        return
 
 
 def _serve(driver: Driver, judge: socket.socket) -> None:

@@ -509,3 +509,13 @@ def test_a_ban_that_was_begun() -> None:
     assert error.value.lost
     assert [notice.id for notice in firewall.notices()] == ["firewall-lost"]
     served.end()
+
+
+def test_a_judge_that_never_comes(capfd: pytest.CaptureFixture[str]) -> None:
+    """A guard that cannot stand ends without having taken the connection: the processes beside it end without
+    a word."""
+    firewall = spawn(Recording())
+    firewall.close(keep=True)
+    assert firewall.pid is not None
+    assert os.waitstatus_to_exitcode(os.waitpid(firewall.pid, 0)[1]) == 0
+    assert capfd.readouterr().err == ""
