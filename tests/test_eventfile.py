@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ pytest.importorskip("pyarrow")
 
 texts = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12
-) | st.sampled_from(["", '"', ",", '"",', "\n", "a\r\nb", "=1+1", '""'])
+) | st.sampled_from(["", '"', ",", '"",', "\n", "a\r\nb", "=1+1", "'=1", "''-", "'a", "\t=", "＝1", '""'])
 addresses = st.integers(0, (1 << 32) - 1) | st.integers(V6 + (1 << 33), V6 + (1 << 128) - 1)
 events = st.builds(
     Event,
@@ -147,3 +148,61 @@ def test_broken_files_are_told(tmp_path: Path) -> None:
     pq.write_table(pa.table({"kind": ["connect"]}), path)
     with pytest.raises(EventFileError, match="column time"):
         list(read(str(path)))
+
+
+def test_no_cell_of_csv_is_a_formula(tmp_path: Path) -> None:
+    """Names are chosen by strangers, and CSV is opened in spreadsheets: an apostrophe stands before what they
+    would compute, and is gone when the file is read."""
+    names = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "＝1", "'=1"]
+    found = [
+        Event("auth_failure", 1.0, 7, "a/b", 1, {"user": name, "sender": name}, "=log", n)
+        for n, name in enumerate(names)
+    ]
+    path = written(tmp_path / "e.csv", "csv", found)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["user"] for row in rows] == [f"'{name}" for name in names]
+    assert rows[0]["log"] == "'=log"
+    (columns,) = read(str(path))
+    assert columns.events() == found
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "coffee"}, "'coffee' is no kind"),
+        ({"scope": "moon"}, "'moon' is no scope"),
+        ({"time": float("nan")}, "time"),
+        ({"time": float("inf")}, "time"),
+        ({"proved": frozenset({"moon"})}, "proved"),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_what_cannot_be_is_refused(tmp_path: Path, form: str, change: dict[str, Any], words: str) -> None:
+    """In each form, also where the file itself is whole."""
+    one = Event("auth_failure", 1.0, 7, "a/b", 1, {}, "l", 0)
+    path = written(tmp_path / "e", form, [one, one._replace(**change)])
+    for fields in (None, ["user"]):
+        with pytest.raises(EventFileError, match=words):
+            list(read(str(path), fields=fields))
+
+
+@pytest.mark.parametrize("weight", [-1, 1 << 40])
+def test_weights_beyond_all_bounds_are_refused(tmp_path: Path, weight: int) -> None:
+    """A number that no column holds is told with its line."""
+    path = tmp_path / "e.jsonl"
+    written(path, "jsonl", [Event("connect", 1.0, 7, "a/b", 1, {}, "l", 0)])
+    path.write_text(path.read_text().replace('"weight": 1', f'"weight": {weight}'))
+    with pytest.raises(EventFileError, match=":1: no event: time, weight or position"):
+        list(read(str(path)))
+
+
+def test_a_reader_that_asks_for_little_gets_little(tmp_path: Path) -> None:
+    """Only the captured fields that were named are there; where a line stood is not read."""
+    one = Event("auth_failure", 1.5, 7, "a/b", 1, {"user": "anna", "method": "PLAIN"}, "l", 9)
+    (columns,) = read(str(written(tmp_path / "e", "parquet", [one] * 3)), fields=["user"])
+    user, method = columns.field("user"), columns.field("method")
+    assert user is not None
+    assert user.decoded(0, 3) == ["anna"] * 3
+    assert method is None
+    assert len(columns.rule.codes) == len(columns.position) == 0

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mailguard.control": WORDS | {"mailguard.clock"},
     "mailguard.daemon": ALL_BUT_CLI,
     "mailguard.replay": ALL_BUT_CLI,
-    "mailguard.tuning": DEFINITIONS | {"mailguard.replay", "mailguard.tuning"},
+    "mailguard.tuning": DEFINITIONS | {"mailguard.eventfile", "mailguard.replay", "mailguard.tuning"},
     "mailguard.report": WORDS | {"mailguard.replay", "mailguard.report"},
     "mailguard.cli": ALL_BUT_CLI | {"mailguard.tuning", "mailguard.report", "mailguard.cli"},
     "mailguard.__main__": {"mailguard.cli"},

@@ -54,8 +54,11 @@ def writer(form: str, file: IO[bytes]) -> Writer:
     return JsonWriter(file) if form == "jsonl" else CsvWriter(file)
 
 
-def read(path: str, rows: int = 1 << 16) -> Iterator[EventColumns]:
+def read(path: str, rows: int = 1 << 16, fields: Iterable[str] | None = None) -> Iterator[EventColumns]:
     """The events of a file, in order, a stretch at a time: of Parquet a row group, of text `rows`.
+
+    `fields`: the only captured fields that will be asked for; no events can be made of the columns then, for
+    `rule`, `log` and `position` may be missing.
 
     Raises EventFileError, ImportError (Parquet without pyarrow) and OSError."""
     with open(path, "rb") as file:
@@ -63,7 +66,7 @@ def read(path: str, rows: int = 1 << 16) -> Iterator[EventColumns]:
     if form == "parquet":
         from .parquet import read_parquet
 
-        yield from read_parquet(path)
+        yield from read_parquet(path, None if fields is None else tuple(fields))
     elif form is not None:
         from .text import read_csv, read_json
 

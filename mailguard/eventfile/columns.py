@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from socket import AF_INET, inet_pton
 from typing import Any, NamedTuple
 
-from ..model import FIELDS, Event
+from ..model import FIELDS, KINDS, Event
 from ..notation import format_address, parse_address
 
 _new = tuple.__new__
@@ -193,6 +193,22 @@ def packed_address(text: str | None) -> int | None:
     if address is None:
         raise ValueError(f"{text[:60]!r} is no address")
     return address
+
+
+SCOPES = frozenset({"auth", "mail", "all"})
+
+
+def check_words(kinds: Iterable[Any], scopes: Iterable[Any], proved: Iterable[frozenset[str]] = ()) -> None:
+    """ValueError for a word that this program does not know, and for names of fields that are none."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is no kind of event")
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise ValueError(f"{scope!r} is no scope")
+    for names in proved:
+        if not names <= FIELDS.keys():
+            raise ValueError("proved names fields")
 
 
 def proved_text(names: frozenset[str]) -> str:

@@ -4,10 +4,13 @@ asks for."""
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..model import Event
@@ -17,6 +20,7 @@ from .columns import (
     EventColumns,
     Facts,
     address_text,
+    check_words,
     encoded,
     packed_address,
     proved_names,
@@ -40,6 +44,8 @@ _SCHEMA = pa.schema(
     ]
 )  # fmt: skip
 _NEEDED = ("kind", "time", "source", "rule", "weight", "log", "position", "scope", "may_ban", "proved")
+_ORIGIN = frozenset({"rule", "log", "position"})  # where an event comes from decides nothing
+_NONE = array("i")
 
 
 class ParquetWriter:
@@ -140,18 +146,26 @@ def parquet_facts(path: str) -> Facts:
         return facts
 
 
-def read_parquet(path: str) -> Iterator[EventColumns]:
-    """The row groups of a file as columns. Captured fields are read when they are asked for, while the file
-    is there."""
+def read_parquet(path: str, fields: tuple[str, ...] | None = None) -> Iterator[EventColumns]:
+    """The row groups of a file as columns; each is read while whoever asked is busy with the one before.
+
+    `fields`: see `eventfile.read`; without it captured fields are read when they are asked for, while the
+    file is there."""
     from . import EventFileError
 
     known = _Addresses()
-    with _opened(path) as file:
-        for group in range(file.num_row_groups):
+    with _opened(path) as file, ThreadPoolExecutor(1) as ahead:
+        groups = file.num_row_groups
+        coming = ahead.submit(_columns, path, file, 0, known, fields) if groups else None
+        for group in range(groups):
+            assert coming is not None
             try:
-                yield _columns(path, file, group, known)
+                columns = coming.result()
             except (pa.ArrowException, ValueError) as error:
                 raise EventFileError(f"{path} cannot be read: {error}") from error
+            if group + 1 < groups:
+                coming = ahead.submit(_columns, path, file, group + 1, known, fields)
+            yield columns
 
 
 class _Addresses(dict[str, int | None]):
@@ -164,33 +178,60 @@ class _Addresses(dict[str, int | None]):
         return found
 
 
-def _columns(path: str, file: Any, group: int, known: _Addresses) -> EventColumns:
-    """The columns of a row group. The arrays are views of its memory."""
+def _columns(
+    path: str, file: Any, group: int, known: _Addresses, fields: tuple[str, ...] | None
+) -> EventColumns:
+    """The columns of a row group. The arrays are views of its memory.
+
+    Raises ValueError for what is no event."""
+    wanted = [name for name in _NEEDED if fields is None or name not in _ORIGIN]
     names = set(file.schema_arrow.names)
-    table = file.read_row_group(group, columns=list(_NEEDED))
+    captured = {
+        name: FIELD_COLUMNS[name]
+        for name in fields or ()
+        if FIELD_COLUMNS[name] in names and not _empty(file, group, FIELD_COLUMNS[name])
+    }
+    table = file.read_row_group(group, columns=[*wanted, *captured.values()])
 
     def field_of(name: str) -> Codes | None:
         column = FIELD_COLUMNS[name]
-        if column not in names or _empty(file, group, column):
+        if name in captured:
+            found = _whole(table.column(column))
+        elif fields is not None or column not in names or _empty(file, group, column):
             return None
-        with _opened(path) as again:
-            found = _whole(again.read_row_group(group, columns=[column]).column(0))
+        else:
+            with _opened(path) as again:  # the reader may have gone on, to its end
+                found = _whole(again.read_row_group(group, columns=[column]).column(0))
         return _codes(found) if found.null_count < len(found) else None
 
     def column(name: str) -> Any:
         return _whole(table.column(name))
 
+    def told(name: str, value: Any = None) -> Codes:
+        """A column in which every row has a value."""
+        if name not in wanted:
+            return Codes(_NONE, [])
+        found = column(name)
+        if found.null_count:
+            raise ValueError(f"{name} is missing in a row")
+        return _codes(found, value)
+
+    time = column("time")
+    if not pc.all(pc.is_finite(time)).as_py():
+        raise ValueError("time is no moment in a row")
+    kind, scope, proved = told("kind"), told("scope"), told("proved", proved_names)
+    check_words(kind.values, scope.values, proved.values)
     return EventColumns(
-        _codes(column("kind")),
-        _numbers(column("time"), pa.float64(), "d"),
+        kind,
+        _numbers(time, pa.float64(), "d"),
         _codes(column("source"), known.__getitem__),
-        _codes(column("rule")),
+        told("rule"),
         _numbers(column("weight"), pa.int32(), "i"),
-        _codes(column("log")),
-        _numbers(column("position"), pa.int64(), "q"),
-        _codes(column("scope")),
+        told("log"),
+        _numbers(column("position"), pa.int64(), "q") if "position" in wanted else _NONE,
+        scope,
         _numbers(column("may_ban").cast(pa.uint8()), pa.uint8(), "B"),
-        _codes(column("proved"), proved_names),
+        proved,
         field_of,
     )
 

@@ -16,6 +16,7 @@ from ..core.networks import NetworkMap, source_network, wide_network
 from ..core.quota import Quota
 from ..core.table import Table
 from ..core.window import needs_of
+from ..eventfile import EventColumns
 from ..model import Event
 from .measures import Measures, people
 
@@ -70,11 +71,26 @@ class Quick:
         if self._events is not None:
             self._events.add(events)
 
+    def fields(self) -> list[str]:
+        """Captured fields that `take_columns` asks for."""
+        return [] if self._events is None else list(self._events.fields_wanted())
+
+    def take_columns(self, columns: EventColumns) -> Sequence[int]:
+        """The next batch as columns, where `why_not` is empty; how many there are of each kind, by number."""
+        counts: Sequence[int] = self._events.add_columns(columns)
+        return counts
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The earliest and the latest stamp of all that came; infinite where nothing came."""
+        return self._events.earliest, self._events.latest
+
     def close(self) -> None:
         """The last batch has come: find out who can matter, and whether all can be remembered."""
         events = self._events
         if events is None:
             return
+        events.link()
         if events.count and events.latest - events.earliest > _LONGEST:
             self.why_not = "year"
             return

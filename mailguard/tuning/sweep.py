@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.engine import Engine, Setup
 from ..model import Event
+from ..replay import written
 from ..replay.rehearsal import Rehearsal, calm
 from ..replay.shutouts import Shutouts
 from ..replay.sources import STDIN
@@ -60,14 +61,28 @@ class Sweep:
         self._kept = None if again and not quick.why_not else []
         try:
             with calm():
-                for events in self.rehearsed.batches():
-                    quick.take(events)
-                    if self._kept is not None:
-                        self._kept.append(events)
+                if not quick.why_not and written.can_be_taken(self.rehearsed):
+                    self._take_columns(quick)
+                else:
+                    self._take_events(quick)
         except KeyboardInterrupt:
             self.interrupted = True
         quick.close()
         return self.rehearsed.summary
+
+    def _take_events(self, quick: Quick) -> None:
+        for events in self.rehearsed.batches():
+            quick.take(events)
+            if self._kept is not None:
+                self._kept.append(events)
+
+    def _take_columns(self, quick: Quick) -> None:
+        """Of a file of events no event is made."""
+        written.take(self.rehearsed, quick.fields(), quick.take_columns)
+        summary = self.rehearsed.summary
+        if summary.events:
+            for stamp in quick.span:
+                summary.span(stamp)
 
     def run(self) -> None:
         """Try every setting, in order; `read` was called. Ctrl-C sets `interrupted`: what is done stays."""

@@ -11,6 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailguard.core import native
+from mailguard.core.detectors import KIND_NUMBER
+from mailguard.eventfile.columns import from_events
 from mailguard.model import HOSTILE, Event
 from mailguard.notation import V6
 from mailguard.tuning.measures import Measures, peak
@@ -150,6 +152,27 @@ def test_measures_are_those_of_the_timeline(seed: int) -> None:
     assert found.own == (timeline.scores[DETECTOR].bans if DETECTOR in timeline.scores else 0)
     delays = [delay for score in timeline.scores.values() for delay in score.delays]
     assert found.median == (median(delays) if delays else None)
+
+
+@pytest.mark.compiled
+@compiled
+@given(st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_columns_are_as_good_as_events(seed: int) -> None:
+    """What a file of events gives is taken without making an event, and is the same."""
+    events, setups = story(seed), policies(seed)
+    of_columns = Quick([*setups])
+    counted: Counter[str] = Counter()
+    for start in range(0, len(events), NEXT):
+        counts = of_columns.take_columns(from_events(events[start : start + NEXT]))
+        counted.update(dict(zip(KIND_NUMBER, counts, strict=True)))
+    of_columns.close()
+    of_events = quick(events, [*setups])
+    assert +counted == Counter(event.kind for event in events)
+    assert of_columns.span == of_events.span == (min(e.time for e in events), max(e.time for e in events))
+    assert of_columns.why_not == of_events.why_not
+    for setup in setups:
+        assert of_columns.measure(setup, DETECTOR) == of_events.measure(setup, DETECTOR)
 
 
 @pytest.mark.compiled

@@ -28,9 +28,10 @@ from ..policy import FORGIVEN, SLOW
 
 cdef int LOCKED_OUT = KIND_NUMBER["locked_out"]
 
-INTERFACE = 2
+INTERFACE = 3
 
 include "trying_rows.pxi"
+include "trying_columns.pxi"
 include "trying_state.pxi"
 include "trying_policy.pxi"
 include "trying_run.pxi"

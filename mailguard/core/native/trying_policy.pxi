@@ -153,12 +153,12 @@ cdef class Book:
         self.forget = rules.forget
         for i in range(self.sources):
             self.source[i].spared = spared_sources[i] != 0
-            self.first[<Py_ssize_t>events.network_of[i] + 2] += 1
+            self.first[<Py_ssize_t>events.network_at[i] + 2] += 1
         for i in range(self.networks):
             self.network[i].spared = spared_networks[i] != 0
             self.first[i + 2] += self.first[i + 1]
         for i in range(self.sources):
-            network = events.network_of[i]
+            network = events.network_at[i]
             self.members[self.first[network + 1]] = <int32_t>i
             self.first[network + 1] += 1
 

@@ -2,6 +2,8 @@
 
 cdef enum:
     NONE = 0xFFFFFFFF  # no source
+    UNKNOWN = 0xFFFFFFFF  # not worked out yet
+    NOTHING = 0xFFFFFFFE  # an empty text
     MAIL_KIND = 1  # what a row is for standing and for the timeline
     LOGIN_KIND = 2
     HOSTILE_KIND = 4
@@ -62,7 +64,6 @@ cdef class Numbers:
 cdef struct Slot:
     uint64_t key
     uint32_t number  # 0: nothing is here
-    uint32_t alias, short  # numbers of other pairs, once they are known
 
 cdef struct Name:
     uint32_t user, other, short  # numbers among the users: the name, without its domain or as it is, the short one
@@ -82,8 +83,17 @@ cdef class Slots:
     def __dealloc__(self):
         PyMem_Free(self.slots)
 
-    cdef Slot *of(self, uint64_t key) except NULL:
-        """The key's place, which holds until the next key comes."""
+    cdef uint32_t find(self, uint64_t key) noexcept:
+        """The key's number, 0 for none."""
+        cdef uint64_t at = self.first(key)
+        if self.slots == NULL:
+            return 0
+        while self.slots[at].number and self.slots[at].key != key:
+            at = at + 1 & self.mask
+        return self.slots[at].number
+
+    cdef uint32_t of(self, uint64_t key) except 0:
+        """The key's number, a new one for a new key."""
         cdef uint64_t at
         if 4 * <uint64_t>self.count >= 3 * self.mask:
             self.grow()
@@ -93,7 +103,7 @@ cdef class Slots:
         if not self.slots[at].number:
             self.count += 1
             self.slots[at].key, self.slots[at].number = key, self.count
-        return self.slots + at
+        return self.slots[at].number
 
     cdef inline uint64_t first(self, uint64_t key) noexcept:
         key *= <uint64_t>0x9E3779B97F4A7C15
@@ -128,13 +138,15 @@ cdef class Events:
     cdef readonly int64_t quiet  # hostile sources whose rows were left out
     cdef readonly bint suspicious  # some event may not ban
     cdef readonly list source_keys, network_keys  # by number
-    cdef list network_of
-    cdef bytearray valued
+    cdef uint32_t *network_at  # of each source
+    cdef uint8_t *valued_at
+    cdef Py_ssize_t sources_room
     cdef list four_places  # of each IPv4 source its number
     cdef dict places, network_numbers, domains
     cdef dict names  # -> place in `named`
     cdef Name *named
     cdef Py_ssize_t naming, names_room
+    cdef bint linked
     cdef Slots pairs, fours  # pairs of user and network; IPv4 sources
     cdef object proof  # the proved names that were seen last, and whether the user is one of them
     cdef bint proves
@@ -145,16 +157,21 @@ cdef class Events:
     cdef readonly dict per48, per32
     cdef uint8_t[32] roles
     cdef uint32_t[8] condition_kinds
+    cdef int conditioned  # how many conditions there are
+    cdef uint32_t value_is_user  # a bit for each kind
+    cdef Py_ssize_t[32] tally
     cdef uint32_t[EXTRAS] extra_kinds
     cdef Py_ssize_t pairs_kept
 
     def __cinit__(self):
-        self.rows, self.hot, self.named = NULL, NULL, NULL
+        self.rows, self.hot, self.named, self.network_at, self.valued_at = NULL, NULL, NULL, NULL, NULL
 
     def __dealloc__(self):
         PyMem_Free(self.rows)
         PyMem_Free(self.hot)
         PyMem_Free(self.named)
+        PyMem_Free(self.network_at)
+        PyMem_Free(self.valued_at)
 
     def __init__(self, dict conditions, dict extras, wanted):
         """`wanted`: kinds that some detector counts; `conditions`: every `unless`, `extras`: the forms of key besides
@@ -165,12 +182,13 @@ cdef class Events:
         if len(KIND_NUMBER) > 32:
             raise ValueError("more kinds than a mask has bits")
         self.conditions, self.extras = tuple(conditions), tuple(extras)
+        self.conditioned = len(self.conditions)
         for at, kinds in enumerate(conditions.values()):
             self.condition_kinds[<int>at] = mask_of(kinds)
         for at, kinds in enumerate(extras.values()):
             self.extra_kinds[<int>at] = mask_of(kinds)
         self.clock, self.earliest, self.latest = -INFINITY, INFINITY, -INFINITY
-        self.source_keys, self.network_keys, self.network_of, self.valued = [], [], [], bytearray()
+        self.source_keys, self.network_keys = [], []
         self.four_places = []
         self.places, self.network_numbers, self.names, self.domains = {}, {}, {}, {}
         self.kinds, self.scopes = KIND_NUMBER, SCOPE_NUMBER
@@ -179,6 +197,8 @@ cdef class Events:
         self.people.exactly(("",))  # is NO_DOMAIN
         self.extra_numbers = [Numbers() for _ in extras]
         self.value_fields = [VALUE_FIELD.get(kind) for kind in KIND_NUMBER]
+        for at, field in enumerate(self.value_fields):
+            self.value_is_user |= <uint32_t>(field == "user") << <int>at
         self.per48, self.per32 = {}, {}
         for kind, number in KIND_NUMBER.items():
             self.roles[<int>number] = (
@@ -201,21 +221,51 @@ cdef class Events:
         return len((<Numbers>self.extra_numbers[self.extras.index(form)]).known) + 1
 
     def add(self, list events):
-        """More events. ValueError once `keep` was called."""
-        cdef Py_ssize_t room
-        cdef void *grown
-        if self.hot != NULL:
-            raise ValueError("nothing more can come")
-        if self.count + len(events) > self.room:
-            room = max(1 << 16, 2 * self.room, self.count + <Py_ssize_t>len(events))
-            grown = PyMem_Realloc(self.rows, room * sizeof(Row))
-            if grown == NULL:
-                raise MemoryError
-            self.rows, self.room = <Row *>grown, room
+        """More events. ValueError once `link` was called."""
+        self.make_room(len(events))
         for event in events:
             if not isinstance(event, tuple) or len(<tuple>event) != 12:
                 raise TypeError("an Event is wanted")
             self.one(<tuple>event)
+
+    def add_columns(self, object columns):
+        """The same for events as columns; how many there are of each kind, by number. ValueError too for columns
+        that are none."""
+        memset(self.tally, 0, sizeof(self.tally))
+        take(self, columns)
+        return [self.tally[number] for number in range(len(self.kinds))]
+
+    cdef int make_room(self, Py_ssize_t more) except -1:
+        cdef Py_ssize_t room
+        cdef void *grown
+        if self.linked:
+            raise ValueError("nothing more can come")
+        if self.count + more > self.room:
+            room = max(1 << 16, 2 * self.room, self.count + more)
+            grown = PyMem_Realloc(self.rows, room * sizeof(Row))
+            if grown == NULL:
+                raise MemoryError
+            self.rows, self.room = <Row *>grown, room
+        return 0
+
+    def fields_wanted(self):
+        """Names of the captured fields that rows are made of."""
+        return dict.fromkeys(
+            ["user", "sender", *[name for name in self.value_fields if name]]
+            + ["recipient" if form == "recipient_domain" else form for form in self.extras]
+            + [name for unless in self.conditions for name, _ in unless]
+        )
+
+    cdef uint32_t proof_of(self, object proved) except? 0:
+        """Bits for what is proved: the user, the fields of each condition (from 1), that of each extra (from 9)."""
+        cdef uint32_t bits = 1 if "user" in proved else 0
+        for at, unless in enumerate(self.conditions):
+            if all([name in proved for name, _ in unless]):
+                bits |= <uint32_t>2 << <int>at
+        for at, form in enumerate(self.extras):
+            if ("recipient" if form == "recipient_domain" else form) in proved:
+                bits |= <uint32_t>1 << 9 + <int>at
+        return bits
 
     cdef int one(self, tuple event) except -1:
         cdef Row *row
@@ -274,13 +324,13 @@ cdef class Events:
         """Numbers of the source and its network."""
         cdef uint32_t number
         if source < V6:
-            number = self.fours.of(source).number
+            number = self.fours.of(source)
             if number > len(self.four_places):
                 self.four_places.append(self.fresh(source))
             row.source = self.four_places[number - 1]
         else:
             row.source = self.wide_place(source)
-        row.network, row.valued = self.network_of[row.source], self.valued[row.source]
+        row.network, row.valued = self.network_at[row.source], self.valued_at[row.source]
         return 0
 
     cdef uint32_t wide_place(self, object source) except? 0:
@@ -296,6 +346,8 @@ cdef class Events:
 
     cdef uint32_t fresh(self, object key) except? 0:
         """The number of a source that was not seen before."""
+        cdef Py_ssize_t number
+        cdef void *grown
         wide = network_key(key)
         network = self.network_numbers.get(wide)
         if network is None:
@@ -304,10 +356,21 @@ cdef class Events:
         if key >= V6:
             for counts, shift in ((self.per48, 80), (self.per32, 96)):
                 counts[key >> shift] = counts.get(key >> shift, 0) + 1
+        number = len(self.source_keys)
+        if number == self.sources_room:
+            self.sources_room = max(1 << 12, 2 * self.sources_room)
+            grown = PyMem_Realloc(self.network_at, self.sources_room * sizeof(uint32_t))
+            if grown == NULL:
+                raise MemoryError
+            self.network_at = <uint32_t *>grown
+            grown = PyMem_Realloc(self.valued_at, self.sources_room)
+            if grown == NULL:
+                raise MemoryError
+            self.valued_at = <uint8_t *>grown
+        self.network_at[number] = network
+        self.valued_at[number] = 1 if key < V6 else source_value(key) != 0
         self.source_keys.append(key)
-        self.network_of.append(network)
-        self.valued.append(1 if key < V6 else int(source_value(key) != 0))
-        return len(self.source_keys) - 1
+        return number
 
     cdef Py_ssize_t name_of(self, str user) except -1:
         """The place of a name in `named`."""
@@ -337,8 +400,6 @@ cdef class Events:
         """Numbers of the name, and of what it is for short or in full, with the network; `counts`: it is what
         counts as different."""
         cdef Name *name = self.named + place
-        cdef Slot *slot
-        cdef uint32_t alias, short
         if counts:
             row.value = name.value
         if row.role & LOGIN_KIND:
@@ -346,14 +407,30 @@ cdef class Events:
         if not proved:
             return 0
         row.user = name.user
-        slot = self.pairs.of(<uint64_t>name.user << 32 | row.network)
-        if not slot.alias:
-            alias = self.pairs.of(<uint64_t>name.other << 32 | row.network).number
-            short = self.pairs.of(<uint64_t>name.short << 32 | row.network).number
-            slot = self.pairs.of(<uint64_t>name.user << 32 | row.network)
-            slot.alias, slot.short = alias, short
-        row.both, row.both_alias, row.both_short = slot.number, slot.alias, slot.short
+        row.both = self.pairs.of(<uint64_t>name.user << 32 | row.network)
+        row.both_alias = <uint32_t>place  # until `link`
         return 0
+
+    def link(self):
+        """All have come: pairs under the other forms of their names, where a login speaks for those."""
+        cdef Py_ssize_t i
+        cdef Row *row
+        cdef Name *name
+        cdef bytearray logged = bytearray(len(self.users.known) + 1)
+        if self.linked:
+            return
+        self.linked = True
+        for i in range(self.count):
+            row = self.rows + i
+            if row.role & LOGIN_KIND and row.user:
+                name = self.named + row.both_alias
+                row.both_short = self.pairs.of(<uint64_t>name.short << 32 | row.network)
+                logged[name.user] = logged[name.short] = 1
+        for i in range(self.count):
+            row = self.rows + i
+            if row.user:
+                name = self.named + row.both_alias
+                row.both_alias = self.pairs.find(<uint64_t>name.other << 32 | row.network) if logged[name.other] else 0
 
     cdef uint32_t domain(self, str sender) except? 0:
         """The number of a sender's domain."""
@@ -368,9 +445,11 @@ cdef class Events:
         cdef str form = self.extras[at]
         cdef str field = "recipient" if form == "recipient_domain" else form
         text = fields.get(field)
-        if not text or field not in proved:
-            return 0
-        if form == "recipient_domain":
+        return self.extra_of(at, text) if text and field in proved else 0
+
+    cdef uint32_t extra_of(self, int at, str text) except? 0:
+        """The same of the text of its field."""
+        if self.extras[at] == "recipient_domain":
             text = text.rpartition("@")[2]
         return (<Numbers>self.extra_numbers[at]).of(text) if text else 0
 
