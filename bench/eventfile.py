@@ -6,8 +6,8 @@ The events are made up, of 40,000 sources and 5,000 users, as a busy server's; o
 is read. `columns`: kind, time, source, rule, weight, log, position, scope and what was proved, with every
 address parsed. `tune`: the rows that a sweep of settings walks, made of the columns; no event is made (where
 the core is compiled, of a single file without --from and --until). `replay`: the events themselves, as a
-replay judges them. Each by the clock, and by the processor time of all threads: the clock is the smaller figure
-on a machine that others keep busy, and the greater one on two free cores.
+replay judges them. Each by the clock, and by the processor time of all threads: the clock gives the smaller
+figure on a machine that others keep busy, and the greater one on two free cores.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ def main() -> None:
                 return found
 
             def rows(path: str = path) -> int:
-                quick = Quick([SETUP])
+                quick, found = Quick([SETUP]), 0
                 for batch in read(path, fields=quick.fields()):
-                    quick.take_columns(batch)
-                return len(some)
+                    found += sum(quick.take_columns(batch))
+                return found
 
             print(f"{form}: {len(some):,} events, {size:.1f} bytes an event")
             print(f"  written  {len(some) / wall:12,.0f}/s ({len(some) / processor:,.0f} by CPU)")
