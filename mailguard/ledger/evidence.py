@@ -119,12 +119,15 @@ class Lines:
     def write(self) -> None:
         """Write what waits; the caller holds the transaction and calls `written` after it."""
         db, values = self.db, list[Any]()
+        redact, last, log = self.redactor.line, None, ""
         for source, queue in self._waiting.items():
             address = pack(source)
-            for *plain, fields in map(self._kept, queue):
-                values.append(address)
-                values += plain
-                values.append(json.dumps(fields, ensure_ascii=False) if fields else "{}")
+            for kind, time, _, rule, weight, fields, name, position, _, _, _, raw in queue:
+                if name is not last:
+                    last, log = name, storable(name)
+                line = redact(raw, fields)
+                shown = "{}" if line else json.dumps(self.redactor.fields(fields), ensure_ascii=False)
+                values += (address, time, kind, rule, log, position, weight, line, shown)
         whole = TOGETHER * _COLUMNS
         for at in range(0, len(values), whole):
             part = values[at : at + whole]

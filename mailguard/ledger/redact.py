@@ -165,7 +165,8 @@ def secrets_out(text: str) -> str:
                 break
     at = text.find("=", 16)
     while at >= 0:
-        if _LETTERS64.issuperset(text[at - 16 : at]):
+        before = text[at - 16 : at]
+        if " " not in before and _LETTERS64.issuperset(before):  # nearly always there is a blank
             return _BASE64.sub(HIDDEN, text)
         at = text.find("=", at + 1)
     return text
