@@ -96,8 +96,9 @@ def event_of(found: Explanation, sessions: Sessions) -> Event | None:
 
 
 def nearest(found: Explanation) -> list[Tried]:
-    """The rules that fit furthest without taking the line."""
-    return sorted((one for one in found.tried if not one.takes), key=lambda one: -one.fits)[:NEAREST]
+    """The rules that fit furthest without taking the line; one where none fits at all."""
+    best = sorted((one for one in found.tried if not one.takes), key=lambda one: -one.fits)[:NEAREST]
+    return [one for one in best if one.fits] or best[:1]
 
 
 def as_json(line: bytes, found: Explanation, event: Event | None) -> dict[str, Any]:
@@ -153,7 +154,8 @@ def as_lines(
     yield text("explain.no-rule", parsers=", ".join(found.parsers))
     for one in nearest(found):
         yield text("explain.nearest", rule=one.rule, fits=one.fits, size=len(found.message))
-        yield "           " + found.message[: one.fits].decode("utf-8", "replace")
+        if one.fits:
+            yield "           " + found.message[: one.fits].decode("utf-8", "replace")
         rest = found.message[one.fits :].decode("utf-8", "replace") or text("explain.end")
         wanted = expected(patterns[one.rule], found.message, one.fits)
         yield text("explain.stops", rest=rest)

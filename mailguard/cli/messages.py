@@ -213,7 +213,8 @@ MESSAGES: dict[str, str] = {
     "explain.no-source": "event      none: it has no certain source",
     # replay
     "replay.summary": (
-        "{records} records over {span}: {events} events, {imposed} bans, {alerts} alerts ({seconds} seconds)"
+        "{records} record(s) over {span}: {events} event(s), {imposed} ban(s), {alerts} alert(s) "
+        "({seconds} seconds)"
     ),
     # actions
     "column.driver": "driver",

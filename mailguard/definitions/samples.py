@@ -3,6 +3,8 @@ sessions that live lines take."""
 
 from __future__ import annotations
 
+import re
+
 from ..core import pattern as patterns
 from ..core.joined import Joined
 from ..core.rules import IGNORE, Parser, Rule, Sample
@@ -12,6 +14,9 @@ from ..notation import format_address
 from ..problems import Problem
 from . import dialogues
 from .dialogues import ARRIVAL
+
+#: What a template's text holds when its author thought of regular expressions.
+_REGULAR = re.compile(r"\.[*+]|\\[dDsSwW]|\(\?")
 
 
 def run_samples(parser: Parser) -> list[Problem]:
@@ -100,7 +105,11 @@ def _taken(scanner: Scanner, rule: Rule, sample: Sample, what: str) -> list[Prob
     shown = explained.message[:far].decode("utf-8", "replace")
     rest = explained.message[far : far + 40].decode("utf-8", "replace")
     then = f"then comes {rest!r}" if rest else "and there more must follow"
-    return [Problem(sample.where, f"{about} does not fit", f"it fits as far as {shown!r}, {then}")]
+    wanted = patterns.expected(rule.pattern, explained.message, far)
+    instead = f"There the template wants {wanted}."
+    if _REGULAR.search(wanted):
+        instead += " It is no regular expression: what is not in {braces} is text."
+    return [Problem(sample.where, f"{about} does not fit", f"it fits as far as {shown!r}, {then}", instead)]
 
 
 def _run_sample(scanner: Scanner, parser: Parser, rule: Rule, sample: Sample) -> list[Problem]:

@@ -31,6 +31,12 @@ _TOML = (
     "of its own, each key once in its table."
 )
 
+#: What tomllib says -> what was probably meant.
+_MISTAKES = {
+    "Unescaped '\\' in a string": "Write templates in 'single quotes', in which a backslash is a backslash.",
+    "Illegal character '\\n'": "Close the text with its quote on the same line.",
+}
+
 Keys = tuple[str | int, ...]
 
 
@@ -140,7 +146,7 @@ def parse(text: str, path: str, settings: bool = False) -> Document:
                 Problem(
                     f"{path}:{line}",
                     f"is not TOML: {what[:1].lower()}{what[1:]}",
-                    instead=_TOML,
+                    instead=_MISTAKES.get(what, _TOML),
                     settings=settings,
                 )
             ]

@@ -190,7 +190,9 @@ def _middle_fits(middle: Sequence[Node], refuse: Callable[[int, str, str, str], 
                 part.column,
                 f"the {part.type.name} slot stands between two foreign slots",
                 "there, only literal text can be found in linear time",
-                "make it {:foreign} as well, or leave it to the slot before it",
+                "give what comes before or behind it a bounded type, or write two rules"
+                if part.name
+                else "make it {:foreign} as well, or leave it to the slot before it",
             )
             good = False
     return good
