@@ -34,6 +34,9 @@ SENTENCES: dict[str, str] = {
     "syslog-clock": "{log}: the clock of {sender} is {seconds} {way}; its stamps are put right by that much",
     "syslog-clock-right": "{log}: the clock of {sender} is right again",
     "syslog-refused": "{log}: {sender} is not among the senders; what it sends is dropped ({count} so far)",
+    "syslog-packed": (
+        "{log}: {sender} puts several messages into one datagram; all but the first only alert (use TCP)"
+    ),
     "syslog-lost": "{log}: messages came faster than they could be taken; {count} are lost so far",
     "syslog-full": "{log}: a connection was refused: {why}",
     "syslog-broken": "{log}: the connection of {sender} was ended: {why}",

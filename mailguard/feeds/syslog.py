@@ -14,33 +14,53 @@ listened is lost, and so is what waits unread when the guard is killed: nothing 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from mailguard.clock import Clock
 from mailguard.feeds.interface import LogOptions, LogStatus, Saved
 from mailguard.feeds.lines import Arena
-from mailguard.feeds.syslogframes import Frames
+from mailguard.feeds.syslogframes import Frames, packed
 from mailguard.feeds.syslogmessage import Line, Messages
 from mailguard.feeds.syslogsockets import CONNECTIONS, bound, inherited
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Block, Item, Network, Notice, Record, Records
-from mailguard.notation import Endpoint, covers, format_address, host_prefix, parse_address, parse_endpoint
+from mailguard.notation import (
+    Endpoint,
+    covers,
+    format_address,
+    host_prefix,
+    network_of,
+    parse_address,
+    parse_endpoint,
+)
 
 OF_ONE = 16  # connections of one sender; CONNECTIONS of all
 PATIENCE = 60.0  # seconds in which a message must become whole
 _MESSAGES = 1024  # of one batch and descriptor
 _BATCH = 1 << 20  # bytes of one batch
 _PIECE = 1 << 16  # bytes of one read; no datagram is longer
+_REST = 1.0  # seconds in which nobody is taken after files were out
 _RETRY = 5.0  # seconds until an address that cannot be bound is tried again
 _SAY = 3600.0  # seconds between two notices of one kind
 _LOGS = 64  # logs inside messages that get a name of their own
 _COUNTS = ("messages", "refused", "overflowed", "closed", "broken")
 _OVERFLOW = getattr(socket, "SO_RXQ_OVFL", 40)
 _COUNT = struct.Struct("=I")
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Sent = tuple[str, bytes, bool, bool]  # sender, message, whether it is cut, whether it is certainly one
+
+
+def _crowd_of(sender: str) -> Network | None:
+    """Whose connections are counted together."""
+    packed = parse_address(sender)
+    return None if packed is None else network_of(packed, 32, 64)
 
 
 class _Connection:
@@ -168,9 +188,12 @@ class SyslogSource:
                 taken, peer = listener.accept()
             except BlockingIOError:
                 return
-            except OSError as error:  # too many open files, or a peer that left at once
-                self._say("syslog-full", {"why": error.strerror or str(error)}, blind=True)
-                return
+            except OSError as error:
+                if error.errno in _FULL:  # who waits would be told of again and again meanwhile
+                    self._say("syslog-full", {"why": error.strerror or str(error)}, blind=True)
+                    self._rest(listener)
+                    return
+                continue  # a peer that left at once
             sender = self._sender(peer[0])
             if not sender or not self._room(sender):
                 taken.close()
@@ -185,17 +208,34 @@ class SyslogSource:
             if "idle" not in self._timers:
                 self._at("idle", PATIENCE / 4, self._look)
 
+    def _rest(self, listener: socket.socket) -> None:
+        """Take nobody for a moment; who knocks waits in the kernel."""
+        number = listener.fileno()
+        assert self._wait is not None
+        self._wait.remove(number)
+
+        def again(_events: int) -> None:
+            assert self._wait is not None
+            self._wait.add(number, lambda _events: self._accept(listener))
+
+        self._at(f"rest {number}", _REST, again)
+
     def _room(self, sender: str) -> bool:
-        """Is there room for one more connection of that sender? The one that has been silent longest gives
-        way when it has nothing unfinished."""
-        of_one = [one for one in self._connections.values() if one.sender == sender]
-        crowd = of_one if len(of_one) >= OF_ONE else list(self._connections.values())
-        if len(crowd) < (OF_ONE if crowd is of_one else CONNECTIONS):
+        """Is there room for one more connection of that sender (of IPv6: of its /64)? Where there is none, of
+        those who have most the one that has been silent longest gives way when it has nothing unfinished."""
+        mine, shares = _crowd_of(sender), Counter(_crowd_of(one.sender) for one in self._connections.values())
+        crowd = list(self._connections.values())
+        if shares[mine] >= OF_ONE:
+            crowd = [one for one in crowd if _crowd_of(one.sender) == mine]
+        elif len(crowd) < CONNECTIONS:
             return True
+        else:
+            most = max(shares.values())
+            crowd = [one for one in crowd if shares[_crowd_of(one.sender)] == most]
         idle = [one for one in crowd if not one.frames.pending and not one.ready]
         if not idle:
             self._counts["closed"] += 1
-            self._say("syslog-full", {"why": f"{len(crowd)} connections are open"}, blind=True)
+            self._say("syslog-full", {"why": f"{len(self._connections)} connections are open"}, blind=True)
             return False
         self._drop(min(idle, key=lambda one: one.since), [])
         return True
@@ -212,9 +252,9 @@ class SyslogSource:
         if self._connections:
             self._at("idle", PATIENCE / 4, self._look)
 
-    def _drop(self, one: _Connection, frames: list[tuple[str, bytes, bool]]) -> None:
+    def _drop(self, one: _Connection, frames: list[Sent]) -> None:
         """End a connection; what it left unfinished is a cut message."""
-        frames += [(one.sender, frame.data, True) for frame in one.frames.end()]
+        frames += [(one.sender, frame.data, True, True) for frame in one.frames.end()]
         self._status.dropped += one.frames.dropped
         number = one.socket.fileno()
         if self._wait is not None:
@@ -231,7 +271,7 @@ class SyslogSource:
 
     def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
         """Hand out up to about a thousand messages of each socket."""
-        found: list[tuple[str, bytes, bool]] = []
+        found: list[Sent] = []
         for number in list(self._ready):
             self._datagrams(self._udp[number], found)
         room = _BATCH
@@ -239,28 +279,33 @@ class SyslogSource:
             if room <= 0:
                 break
             room -= self._stream(one, found)
-        records: list[Record] = []
-        lines: dict[str, list[Line]] = {}
-        for sender, data, cut in found:
+        records: tuple[list[Record], list[Record]] = [], []
+        lines: dict[tuple[str, bool], list[Line]] = {}
+        for sender, data, cut, sure in found:
             one_message = self._messages.open(data, sender, arrival, cut, self._notices)
             if isinstance(one_message, Line):
-                lines.setdefault(self._log_name(sender, one_message.log), []).append(one_message)
+                lines.setdefault((self._log_name(sender, one_message.log), sure), []).append(one_message)
             elif one_message is not None:
-                records += [one_message] * self._messages.repeat
+                records[not sure].extend([one_message] * self._messages.repeat)
+        if not all(sure for *_, sure in found):
+            sender = next(sender for sender, _, _, sure in found if not sure)
+            self._say("syslog-packed", {"sender": sender}, sender)
         items += self._notices
         self._notices = []
         options, status = self.options, self._status
         if found:  # also without a record: who only sends lines of other logs is not silent
-            items.append(Records(self.name, records, arrival, True, options.may_ban, options.parsers))
-        for log, said in lines.items():
-            items.append(self._block(log, said, arrival))
+            items.append(Records(self.name, records[0], arrival, True, options.may_ban, options.parsers))
+            if records[1]:
+                items.append(Records(self.name, records[1], arrival, True, False, options.parsers))
+        for (log, sure), said in lines.items():
+            items.append(self._block(log, said, arrival, options.may_ban and sure))
         if found:
             status.last_line = arrival
-            status.bytes += sum(len(data) for _, data, _ in found)
-            status.cut += sum(cut for _, _, cut in found)
+            status.bytes += sum(len(data) for _, data, _, _ in found)
+            status.cut += sum(cut for _, _, cut, _ in found)
             self._counts["messages"] += len(found)
 
-    def _datagrams(self, taken: socket.socket, found: list[tuple[str, bytes, bool]]) -> None:
+    def _datagrams(self, taken: socket.socket, found: list[Sent]) -> None:
         number = taken.fileno()
         room = _BATCH
         for _ in range(_MESSAGES):
@@ -278,7 +323,12 @@ class SyslogSource:
                     self._overflowed(number, _COUNT.unpack(value[:4])[0])
             sender = self._sender(peer[0])
             if sender and data:
-                found.append((sender, data, bool(flags & socket.MSG_TRUNC)))
+                messages, sure = packed(data)
+                cut = bool(flags & socket.MSG_TRUNC)
+                found += [
+                    (sender, one, cut and at == len(messages), at <= sure)
+                    for at, one in enumerate(messages, 1)
+                ]
         else:
             return  # more may be there
         self._ready.discard(number)
@@ -291,7 +341,7 @@ class SyslogSource:
             self._counts["overflowed"] += lost
             self._say("syslog-lost", {"count": self._counts["overflowed"]}, blind=True)
 
-    def _stream(self, one: _Connection, found: list[tuple[str, bytes, bool]]) -> int:
+    def _stream(self, one: _Connection, found: list[Sent]) -> int:
         """One read of a connection; how many bytes it gave."""
         one.ready = False
         data = b""
@@ -304,7 +354,7 @@ class SyslogSource:
                 data = b""
         begins = not one.frames.pending
         frames = one.frames.feed(data) if data else []
-        found += [(one.sender, frame.data, frame.cut) for frame in frames]
+        found += [(one.sender, frame.data, frame.cut, True) for frame in frames]
         if one.frames.broken:
             self._counts["broken"] += 1
             args = {"sender": one.sender, "why": one.frames.broken}
@@ -323,7 +373,7 @@ class SyslogSource:
         self._logs.setdefault(name, 0)
         return name
 
-    def _block(self, log: str, lines: list[Line], arrival: float) -> Block:
+    def _block(self, log: str, lines: list[Line], arrival: float, may_ban: bool) -> Block:
         data = bytearray()
         cuts = []
         for line in lines:
@@ -335,7 +385,7 @@ class SyslogSource:
         self._logs[log] = position + len(data)
         options = self.options
         return Block(
-            log, data, 0, len(data), position, arrival, True, options.may_ban, tuple(cuts),
+            log, data, 0, len(data), position, arrival, True, may_ban, tuple(cuts),
             options.timezone, options.year, options.parsers,
         )  # fmt: skip
 

@@ -29,6 +29,27 @@ class Frame(NamedTuple):
     cut: bool = False
 
 
+_PACKED = re.compile(rb"\n(?=<\d{1,3}>)")
+MOST_PACKED = 64  # messages of one datagram
+
+
+def packed(data: bytes) -> tuple[list[bytes], int]:
+    """The messages of one datagram, and how many of them are certain. RFC 5426 wants one, and some senders
+    pack several: each behind its octet count, which is certain when the counts fit; or behind line ends.
+    There all but the first may be text that a client got into the first."""
+    if b"1" <= data[:1] <= b"9":
+        found: list[bytes] = []
+        at = 0
+        while (count := _COUNT.match(data, at)) is not None and len(found) < MOST_PACKED:
+            at = count.end() + int(count.group())
+            found.append(data[count.end() : at])
+        if found and at == len(data) and all(one[:1] == b"<" for one in found):
+            return found, len(found)
+    if b"\n<" not in data:
+        return [data], 1
+    return _PACKED.split(data, MOST_PACKED - 1), 1
+
+
 class Frames:
     """The messages of one connection. `broken` says why nothing more can be read from it; "" while it can."""
 

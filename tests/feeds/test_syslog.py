@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
+import select
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,9 @@ from mailguard.feeds.lines import LIMIT
 from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.feeds.syslog import SyslogSource
 from mailguard.feeds.syslogclock import SenderClock
-from mailguard.feeds.syslogframes import MOST_COUNT, Frame, Frames
+from mailguard.feeds.syslogframes import MOST_COUNT, Frame, Frames, packed
 from mailguard.feeds.syslogmessage import Line, Messages
+from mailguard.feeds.syslogsockets import CONNECTIONS
 from mailguard.model import Block, Item, Network, Notice, Record, Records
 from mailguard.notation import parse_endpoint, parse_network
 
@@ -443,6 +448,153 @@ def test_connections_are_bounded(receiver: Callable[..., Receiver]) -> None:
     assert one.counts()["connections"] == syslog.OF_ONE
     for each in (*held, more):
         each.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "messages", "sure"),
+    [
+        (b"<14>a: x", [b"<14>a: x"], 1),
+        (b"<14>a: x\n", [b"<14>a: x\n"], 1),
+        (b"<14>a: x\ny", [b"<14>a: x\ny"], 1),
+        (b"<14>a: x\n<15>b: y", [b"<14>a: x", b"<15>b: y"], 1),
+        (b"8 <14>a: x8 <15>b: y", [b"<14>a: x", b"<15>b: y"], 2),
+        (b"8 <14>a: x", [b"<14>a: x"], 1),
+        (b"8 <14>a: x9 <15>b: y", [b"8 <14>a: x9 <15>b: y"], 1),
+        (b"8 2026-01-01", [b"8 2026-01-01"], 1),
+        (b"99999999999 <14>", [b"99999999999 <14>"], 1),
+        (b"", [b""], 1),
+    ],
+)
+def test_several_messages_in_a_datagram(data: bytes, messages: list[bytes], sure: int) -> None:
+    """By octet counts that fit they are certain; behind line ends only the first is."""
+    assert packed(data) == (messages, sure)
+
+
+@given(st.binary(max_size=300))
+def test_nothing_of_a_datagram_is_lost(data: bytes) -> None:
+    found, sure = packed(data)
+    assert 1 <= sure <= len(found) <= 64
+    assert sum(map(len, found)) <= len(data)
+    assert sure > 1 or b"".join(found).replace(b"\n", b"") in (
+        data.replace(b"\n", b""),
+        data.partition(b" ")[2].replace(b"\n", b""),
+    )
+
+
+def test_a_forged_second_message_bans_nobody(receiver: Callable[..., Receiver]) -> None:
+    """Where UDP is trusted, text behind a line end still only alerts, and that is said once."""
+    one = receiver(may_ban=True, senders=(Network(0x7F000001, 32),))
+    for _ in range(2):
+        one.send(b"<14>smtpd: first\n<14>smtpd: forged", b"16 <14>smtpd: third17 <14>smtpd: fourth")
+    one.until(lambda: one.counts()["messages"] == 8)
+    found = {
+        item.may_ban: [record.message for record in item.records]
+        for item in one.items
+        if isinstance(item, Records)
+    }
+    assert set(found[True]) <= {b"first", b"third", b"fourth"}
+    assert set(found[False]) == {b"forged"}
+    assert one.said() == ["syslog-packed"]
+
+
+def test_nobody_pushes_others_out(receiver: Callable[..., Receiver]) -> None:
+    """Five senders open hundreds of connections: a sixth with one stays connected, though it is silent."""
+    one = receiver()
+    quiet = one.connect("127.0.0.9")
+    one.until(lambda: len(one.source._connections) == 1)
+    held = []
+    for number in range(300):
+        held.append(one.connect(f"127.0.0.{10 + number % 5}"))
+        one.until(lambda: not select.select([next(iter(one.source._tcp.values()))], [], [], 0)[0])
+    one.until(lambda: one.counts()["connections"] <= CONNECTIONS)
+    quiet.sendall(b"<14>smtpd: still here\n")
+    one.until(lambda: b"still here" in one.messages())
+    for each in (*held, quiet):
+        each.close()
+
+
+def test_a_thousand_connections(receiver: Callable[..., Receiver]) -> None:
+    """Of one host and half of them broken off: bounded, and who comes afterwards is heard."""
+    one = receiver()
+    for number in range(1000):
+        with one.connect() as sender:
+            if number % 2:
+                sender.sendall(b"<14>smtpd: half a mess")
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST
+        if number % 20 == 0:
+            one.until(lambda: True)
+            one.items += one.feed.next(time.monotonic() + 0.01) or []
+            assert one.counts()["connections"] <= syslog.OF_ONE
+    with one.connect() as sender:
+        sender.sendall(b"<14>smtpd: whole\n")
+        one.until(lambda: b"whole" in one.messages())
+    one.until(lambda: one.counts()["connections"] == 0)
+
+
+def test_no_files_left(receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, nothing spins meanwhile, and who waited is taken when there are files again."""
+    monkeypatch.setattr(syslog, "_REST", 0.05)
+    one = receiver()
+    one.feed.next(time.monotonic() + 0.01)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sender = one.connect()
+    calls = 0
+    accept = one.source._accept
+
+    def counting(listener: socket.socket) -> None:
+        nonlocal calls
+        calls += 1
+        accept(listener)
+
+    monkeypatch.setattr(one.source, "_accept", counting)
+    free_files = [os.dup(0)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free_files[0], hard))
+        one.until(lambda: "syslog-full" in one.said())
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            one.items += one.feed.next(time.monotonic() + 0.05) or []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(free_files[0])
+    assert calls <= 15
+    sender.sendall(b"<14>smtpd: in the end\n")
+    one.until(lambda: b"in the end" in one.messages())
+    sender.close()
+
+
+def test_a_scoped_and_a_mapped_sender(receiver: Callable[..., Receiver]) -> None:
+    """Link-local senders come with the name of an interface, IPv4 ones at an IPv6 socket mapped."""
+    one = receiver(senders=(parse_network("fe80::/10"), parse_network("192.0.2.0/24")))
+    assert one.source._sender("fe80::1%eth0") == "fe80::1"
+    assert one.source._sender("::ffff:192.0.2.7") == "192.0.2.7"
+    assert one.source._sender("::ffff:198.51.100.7") == ""
+    assert one.source._sender("2001:db8::1") == ""
+    assert one.source._sender("nonsense") == ""
+
+
+def test_a_nas_that_reboots(receiver: Callable[..., Receiver]) -> None:
+    """Its connection is never closed, the next one comes from the same address with a clock of 1970 until it
+    asks the time: what it says meanwhile is read and bans nobody in advance."""
+    one = receiver()
+    before = one.connect()
+    before.sendall(b"<14>1 2026-11-22T00:00:00Z nas smtpd 1 - - before the reb")
+    after = one.connect()
+    after.sendall(b"<14>1 1970-01-01T00:00:07Z nas smtpd 1 - - boots\n")
+    one.until(lambda: b"boots" in one.messages())
+    record = next(
+        record
+        for item in one.items
+        if isinstance(item, Records)
+        for record in item.records
+        if record.message == b"boots"
+    )
+    assert record.time < time.time() - 86400
+    stamp = datetime.now(UTC).isoformat().encode()
+    after.sendall(b"<14>1 %s nas smtpd 1 - - knows the time\n" % stamp)
+    one.until(lambda: b"knows the time" in one.messages())
+    before.close()
+    after.close()
 
 
 def test_a_broken_stream_is_ended_and_said(receiver: Callable[..., Receiver]) -> None:
