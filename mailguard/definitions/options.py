@@ -26,6 +26,12 @@ PRIVATE: tuple[tuple[str, str], ...] = (
     ("fc00::/7", "private use (RFC 4193)"),
     ("fe80::/10", "link-local"),
 )
+#: Where a /64 is not one customer's: a ban of it would keep strangers out.
+SHARED: tuple[tuple[str, str], ...] = (
+    ("64:ff9b::/96", "NAT64: all of IPv4 in one /64 (RFC 6052)"),
+    ("64:ff9b:1::/48", "NAT64 (RFC 8215)"),
+    ("2001::/32", "Teredo: all clients of a server in one /64 (RFC 4380)"),
+)
 LOOPBACK: tuple[tuple[str, str], ...] = (
     ("127.0.0.0/8", "this host"),
     ("::1", "this host"),
@@ -81,7 +87,7 @@ class Never:
         """What the settings say is never banned; own addresses and gateways, found at run time, come on
         top.
         """
-        fixed = LOOPBACK + (PRIVATE if self.private else ())
+        fixed = LOOPBACK + SHARED + (PRIVATE if self.private else ())
         told = [(network, reason) for text, reason in fixed if (network := parse_network(text)) is not None]
         return (*told, *self.networks)
 

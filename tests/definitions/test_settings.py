@@ -12,7 +12,7 @@ import pytest
 from mailguard.core.detectors import BanRule, run_case
 from mailguard.definitions.settings import DEFAULTS, Settings, load_settings
 from mailguard.model import Network
-from mailguard.notation import parse_network
+from mailguard.notation import covers, parse_network
 from mailguard.problems import ProblemsError
 
 FOLDER = Path(__file__).resolve().parent.parent / "broken" / "settings"
@@ -208,3 +208,12 @@ def test_problems_stand_in_the_order_of_the_file() -> None:
     lines = [int(problem.where.rpartition(":")[2]) for problem in caught.value.problems]
     assert lines == sorted(lines)
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::c000:207", "64:ff9b:1::5", "2001:0:4136:e378::1"])
+def test_a_64_that_strangers_share_is_never_banned(address: str) -> None:
+    """One guess through NAT64 would keep all of IPv4 out; no setting takes that off the list."""
+    listed = load("[never]\nprivate = false").never.listed()
+    found = network(address)
+    assert [reason for known, reason in listed if covers(known, found)]
+    assert not [reason for known, reason in listed if covers(known, network("2002:c000:207::1"))]
