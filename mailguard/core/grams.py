@@ -2,7 +2,7 @@
 
 Of a literal of five bytes or more, three neighbouring *grams* (pieces of three bytes) go into a table.
 Wherever the literal stands, one of the three stands at a place that is divisible by three; so the search
-looks at every third place only. A shorter literal is searched for by its rarest byte.
+looks at every third place only. A shorter literal is searched for by two of its bytes.
 
 Owns: the choice, so that the grams are rare in logs and few literals share one.
 """
@@ -37,10 +37,12 @@ _SHARED = 4.0  # how much dearer a gram is for each literal that has it already
 
 
 class Short(NamedTuple):
-    """A literal too short for grams: its number, and its rarest byte at its place."""
+    """A literal too short for grams: its number, and the rarest two bytes of it (-1: it has but one) at their
+    place."""
 
     number: int
     byte: int
+    next: int
     at: int
 
 
@@ -56,7 +58,7 @@ def rarity(text: bytes) -> float:
     price = 1.0
     for byte in text:
         price *= _RANK.get(byte, _RARE)
-    return price * _TELLS_NOTHING if text in _USUAL else price
+    return price * (1 + _TELLS_NOTHING * _USUAL.count(text))
 
 
 def grams(literals: Sequence[bytes]) -> Grams:
@@ -67,8 +69,9 @@ def grams(literals: Sequence[bytes]) -> Grams:
     prices: dict[bytes, float] = {}
     for number, text in sorted(enumerate(literals), key=lambda one: (len(one[1]), one)):
         if len(text) < LEAST:
-            at = min(range(len(text)), key=lambda place: _RANK.get(text[place], _RARE))
-            short.append(Short(number, text[at], at))
+            pairs = [text[at : at + 2] for at in range(max(1, len(text) - 1))]
+            rare = min(pairs, key=rarity)
+            short.append(Short(number, rare[0], rare[1] if len(rare) > 1 else -1, pairs.index(rare)))
             continue
 
         pieces = [text[at : at + GRAM] for at in range(len(text) - GRAM + 1)]

@@ -152,7 +152,8 @@ class Scanner:
         """Counts a block and makes it ready: who opens its lines, and where in which bytes they stand."""
         data, start, end = block.data, block.start, block.end
         cuts: frozenset[int] = frozenset(block.cuts)
-        if not isinstance(data, bytes):  # once for the block, so that no line is copied
+        plain = bytes if self._machine is None else bytes | bytearray
+        if not isinstance(data, plain):  # once for the block, so that no line is copied
             cuts = frozenset([cut - start for cut in cuts])
             with memoryview(data) as view:
                 data, start, end = view[start:end].tobytes(), 0, end - start
@@ -276,12 +277,12 @@ class Scanner:
                     self.taker.take(only, line, opened, cut, block, position, raw, found)
                     return
 
-    def _sample(self, block: Block, opener: Opener, data: bytes, start: int, end: int) -> None:
+    def _sample(self, block: Block, opener: Opener, data: bytes | bytearray, start: int, end: int) -> None:
         """Look at the first line of a block whether or not a literal hits: a change of wording shows here."""
         stop = data.find(b"\n", start, end)
         if stop < 0 or stop - start > LINE_LIMIT:
             return
-        line = data[start:stop]
+        line = bytes(data[start:stop])
         opened = opener.open(line, 0, len(line))
         if opened is None or not self.sampling:
             return

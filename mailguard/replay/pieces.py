@@ -28,7 +28,7 @@ from .span import Span
 
 #: So many drafts are scanned, joined and judged before the next: as many as fit into the processor's cache.
 #: Their lines are between LEAST and MOST bytes of a log.
-DRAFTS = 256
+DRAFTS = 1024
 LEAST, MOST = 1 << 15, 1 << 20
 ENTRIES = 16_384  # of a structured log in one piece
 _OPEN = 4  # logs read forwards that a process keeps open

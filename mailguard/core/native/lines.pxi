@@ -167,26 +167,37 @@ cdef class Lines:
 
     # ------------------------------------------------------------ blocks
 
-    def scan(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts, list found):
+    def scan(self, block, opener, data, Py_ssize_t start, Py_ssize_t end, cuts, list found):
         """The events of the lines in data[start:end], appended to `found`; `cuts`: begins of lines that were
         cut."""
         self.packed = None
-        self.run(block, opener, data, start, end, cuts, found)
+        self.hold(block, opener, data, start, end, cuts, found)
 
-    def pack(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts):
+    def pack(self, block, opener, data, Py_ssize_t start, Py_ssize_t end, cuts):
         """The same as rows, their texts, and the objects beside them."""
         cdef Packing packing = self.packing
         packing.rows.used = packing.texts.used = 0
         packing.objects = []
         self.packed = packing
         try:
-            self.run(block, opener, data, start, end, cuts, [])
+            self.hold(block, opener, data, start, end, cuts, [])
         finally:
             self.packed = None
         return packing.rows.take(), packing.texts.take(), packing.objects
 
-    cdef int run(self, block, opener, bytes data, Py_ssize_t start, Py_ssize_t end, cuts, list found) except -1:
-        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
+    cdef int hold(self, block, opener, data, Py_ssize_t start, Py_ssize_t end, cuts, list found) except -1:
+        """`run`, while nobody may move the bytes."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if not 0 <= start <= end <= view.len:
+                raise ValueError("a block outside its data")
+            return self.run(block, opener, <const unsigned char *> view.buf, start, end, cuts, found)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int run(self, block, opener, const unsigned char *text, Py_ssize_t start, Py_ssize_t end, cuts,
+                 list found) except -1:
         cdef Clock clock = Clock()
         cdef Envelope envelope = self.envelopes.get((opener.syslog, opener.epost))
         cdef Py_ssize_t base = block.position - start
@@ -196,8 +207,6 @@ cdef class Lines:
         cdef bint some = False
         cdef object cut = cuts if cuts else None
         cdef Totals totals
-        if not 0 <= start <= end <= PyBytes_GET_SIZE(data):
-            raise ValueError("a block outside its data")
         if envelope is None:
             envelope = self.envelopes[opener.syslog, opener.epost] = Envelope(opener.syslog, opener.epost, self.scale)
         memset(&totals, 0, sizeof(totals))
@@ -211,45 +220,44 @@ cdef class Lines:
                 number = self.finder.hits[hit] & (1 << SHIFT) - 1
                 if at > stop:
                     if some:
-                        self.line(block, opener, clock, envelope, data, begin, stop, base, mask, cut, found, &totals)
+                        self.line(block, opener, clock, envelope, text, begin, stop, base, mask, cut, found, &totals)
                     begin = line_begin(text, stop + 1, at)
                     stop = line_end(text, at, end)
                     memset(mask, 0, self.words * sizeof(unsigned long long))
                     some = True
                 mask[number >> 6] |= <unsigned long long> 1 << (number & 63)
             if some:
-                self.line(block, opener, clock, envelope, data, begin, stop, base, mask, cut, found, &totals)
+                self.line(block, opener, clock, envelope, text, begin, stop, base, mask, cut, found, &totals)
         finally:
             clock.push()
             self.count(&totals)
         return 0
 
-    cdef int line(self, block, opener, Clock clock, Envelope envelope, bytes data, Py_ssize_t begin,
-                  Py_ssize_t stop, Py_ssize_t base, unsigned long long *mask, cuts, list found,
+    cdef int line(self, block, opener, Clock clock, Envelope envelope, const unsigned char *text,
+                  Py_ssize_t begin, Py_ssize_t stop, Py_ssize_t base, unsigned long long *mask, cuts, list found,
                   Totals *totals) except -1:
         """One line on which literals were found; see `Scanner.line`."""
-        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
         cdef Prefix prefix
         cdef Plan plan = None
         cdef bint wanted
         if stop - begin > LINE_LIMIT or (cuts is not None and begin in cuts):
-            return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
+            return self.slow(block, opener, clock, text, begin, stop, base, mask, cuts, found)
         if not envelope.open(text, begin, stop, clock, &prefix):
-            return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
+            return self.slow(block, opener, clock, text, begin, stop, base, mask, cuts, found)
         wanted = meets(mask, &self.epost[0] if text[begin] == 91 else &self.named[0], self.words)
         if wanted:
             plan = self.plan(&prefix, mask)
             if not plan.covered:
-                return self.slow(block, opener, clock, data, begin, stop, base, mask, cuts, found)
+                return self.slow(block, opener, clock, text, begin, stop, base, mask, cuts, found)
         totals.hits += 1
         prefix.time = clock.settle(prefix.time)
         if not wanted:
             return 0
         if len(plan.rules):
-            if self.take(plan, data, begin, stop, base + begin, &prefix, found, totals):
+            if self.take(plan, text, begin, stop, base + begin, &prefix, found, totals):
                 return 0
         if plan.known:
-            self.unmatched(plan, data, &prefix)
+            self.unmatched(plan, text, &prefix)
         return 0
 
     # ------------------------------------------------------------ records
@@ -288,6 +296,7 @@ cdef class Lines:
     cdef int record(self, records, Py_ssize_t one, bytes data, Py_ssize_t begin, Py_ssize_t stop,
                     unsigned long long *mask, list found, Totals *totals) except -1:
         """One entry on which literals were found; see `Scanner.record`."""
+        cdef const unsigned char *text = <const unsigned char *> PyBytes_AS_STRING(data)
         cdef Prefix prefix
         cdef Plan plan
         entry = records.records[one]
@@ -311,10 +320,10 @@ cdef class Lines:
             self.scanner.record(records, entry, data, begin, stop, self.bits_of(mask), found)
             return 0
         totals.hits += 1
-        if len(plan.rules) and self.take(plan, data, begin, stop, entry.position, &prefix, found, totals):
+        if len(plan.rules) and self.take(plan, text, begin, stop, entry.position, &prefix, found, totals):
             return 0
         if plan.known:
-            self.unmatched(plan, data, &prefix)
+            self.unmatched(plan, text, &prefix)
         return 0
 
     # ------------------------------------------------------------ both
@@ -335,18 +344,19 @@ cdef class Lines:
                 bits |= self.bits[number]
         return bits
 
-    cdef int slow(self, block, opener, Clock clock, bytes data, Py_ssize_t begin, Py_ssize_t stop,
+    cdef int slow(self, block, opener, Clock clock, const unsigned char *text, Py_ssize_t begin, Py_ssize_t stop,
                   Py_ssize_t base, unsigned long long *mask, cuts, list found) except -1:
         """The line by the Python path."""
         clock.push()
-        self.scanner.line(block, opener, (data, begin, stop), base + begin, self.bits_of(mask),
+        line = text_bytes(text + begin, stop - begin)
+        self.scanner.line(block, opener, (line, 0, stop - begin), base + begin, self.bits_of(mask),
                           cuts is not None and begin in cuts, found)
         clock.pull(opener.stamps)
         if self.packed is not None and found:
             self.packed.add_objects(found)
         return 0
 
-    cdef int unmatched(self, Plan plan, bytes data, Prefix *prefix) except -1:
+    cdef int unmatched(self, Plan plan, const unsigned char *text, Prefix *prefix) except -1:
         """Count a line that no rule took; see `Taker.unmatched`."""
         cdef Reading on
         cdef Rule rule
@@ -356,40 +366,41 @@ cdef class Lines:
             prefix.time,
             text_bytes(prefix.host, prefix.host_length),
             text_bytes(prefix.program, prefix.program_length),
-            prefix.pid, prefix.start, prefix.end, style_name(prefix.style),
+            prefix.pid, 0, prefix.end - prefix.start, style_name(prefix.style),
         )
+        message = text_bytes(text + prefix.start, prefix.end - prefix.start)
         if plan.rest is None:
             rest = self.plans.plan(opened.style, opened.program, REST, self.names)
             plan.rest = tuple([self.machine.rule(entry) for entry in rest.entries])
             plan.rest_covered = all([(<Rule> one).covered for one in plan.rest])
             self.machine.pour()
         if not plan.rest_covered:
-            self.taker.unmatched(opened, data, False, self.names)
+            self.taker.unmatched(opened, message, False, self.names)
             return 0
-        self.ready(&on, data, prefix)
+        self.ready(&on, text, prefix)
         for rule in plan.rest:
             if reads(rule, &on, self.source):
                 return 0
-        self.taker.note(opened, data)
+        self.taker.note(opened, message)
         return 0
 
-    cdef bint take(self, Plan plan, bytes data, Py_ssize_t begin, Py_ssize_t stop, int64_t position,
+    cdef bint take(self, Plan plan, const unsigned char *text, Py_ssize_t begin, Py_ssize_t stop, int64_t position,
                    Prefix *prefix, list found, Totals *totals) except -1:
         """Ask the rules in order; the first that fits takes the line. False when none does."""
         cdef Reading on, second
         cdef Rule rule, other
         cdef Py_ssize_t number
-        self.ready(&on, data, prefix)
+        self.ready(&on, text, prefix)
         for number in range(len(plan.rules)):
             rule = <Rule> plan.rules[number]
             if not reads(rule, &on, self.source):
                 continue
             if len(rule.before):
-                self.ready(&second, data, prefix)
+                self.ready(&second, text, prefix)
                 for other in rule.before:
                     if reads(other, &second, self.other):
                         return True
-            if plan.check and self.doubtful(plan, rule, &on, data, prefix):
+            if plan.check and self.doubtful(plan, rule, &on, text, prefix):
                 totals.ambiguous += 1
                 return True
             rule.count += 1
@@ -398,18 +409,18 @@ cdef class Lines:
             if self.packed is not None and rule.packable and not self.keep_lines:
                 self.pack_line(rule, plan.scope_numbers, number, position, prefix, &on, totals)
             else:
-                self.make(rule, plan.scopes[number], data, begin, stop, position, prefix, &on, found, totals)
+                self.make(rule, plan.scopes[number], text, begin, stop, position, prefix, &on, found, totals)
             return True
         return False
 
-    cdef inline void ready(self, Reading *on, bytes data, Prefix *prefix) noexcept:
-        on.data = <const unsigned char *> PyBytes_AS_STRING(data)
+    cdef inline void ready(self, Reading *on, const unsigned char *text, Prefix *prefix) noexcept:
+        on.data = text
         on.start, on.end = prefix.start, prefix.end
         on.planes = <const unsigned char *> PyBytes_AS_STRING(self.machine._planes)
         on.texts = <const unsigned char *> PyBytes_AS_STRING(self.machine._texts)
         on.choices = <const int *> PyBytes_AS_STRING(self.machine._choices)
 
-    cdef bint doubtful(self, Plan plan, Rule first, Reading *on, bytes data, Prefix *prefix) except -1:
+    cdef bint doubtful(self, Plan plan, Rule first, Reading *on, const unsigned char *text, Prefix *prefix) except -1:
         """See `Taker.doubtful`."""
         cdef Reading second
         cdef Rule rule
@@ -417,7 +428,7 @@ cdef class Lines:
         if first.source < 0 or on.begins[first.source] < 0:
             return False
         length = on.ends[first.source] - on.begins[first.source]
-        self.ready(&second, data, prefix)
+        self.ready(&second, text, prefix)
         for rule in plan.rules:
             if rule.source < 0 or rule.parser == first.parser or (rule.guessed and not first.guessed):
                 continue
@@ -428,7 +439,7 @@ cdef class Lines:
                 return True
         return False
 
-    cdef int make(self, Rule rule, scope, bytes data, Py_ssize_t begin, Py_ssize_t stop, int64_t position,
+    cdef int make(self, Rule rule, scope, const unsigned char *text, Py_ssize_t begin, Py_ssize_t stop, int64_t position,
                   Prefix *prefix, Reading *on, list found, Totals *totals) except -1:
         """Append the event of a line that `rule` took, unless it makes none; see `Maker.make`."""
         cdef long weight = rule.weight
@@ -467,7 +478,7 @@ cdef class Lines:
         put(event, 8, scope)
         put(event, 9, False if rule.guessed else self.may_ban)
         put(event, 10, rule.proved)
-        put(event, 11, data[begin:stop] if self.keep_lines and rule.hostile else b"")
+        put(event, 11, text_bytes(text + begin, stop - begin) if self.keep_lines and rule.hostile else b"")
         if rule.stateful:
             event = new_draft(event, keys_of(rule, on, self.host_of(prefix), prefix.pid))
         found.append(event)

@@ -66,7 +66,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
-INTERFACE = 3
+INTERFACE = 4
 
 cdef enum:
     BITS = 16

@@ -1,5 +1,42 @@
 # Finds many literals in one pass. See core/grams.py for the tables and why every third place is enough.
 
+cdef extern from *:
+    """
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+    #endif
+    /* The first place in data[at:stop] where `one` stands before `two`, which may stand anywhere before `end`;
+       `stop` or more: there is none. */
+    static Py_ssize_t pair_at(const unsigned char *data, Py_ssize_t at, Py_ssize_t stop, Py_ssize_t end,
+                              int one, int two) {
+        if (stop > end - 1)
+            stop = end - 1;
+    #if defined(__SSE2__)
+        {
+            const __m128i ones = _mm_set1_epi8((char) one), twos = _mm_set1_epi8((char) two);
+            while (stop - at >= 16) {
+                __m128i here = _mm_loadu_si128((const __m128i *) (data + at));
+                __m128i next = _mm_loadu_si128((const __m128i *) (data + at + 1));
+                int found = _mm_movemask_epi8(
+                    _mm_and_si128(_mm_cmpeq_epi8(here, ones), _mm_cmpeq_epi8(next, twos)));
+                if (found)
+                    return at + __builtin_ctz((unsigned int) found);
+                at += 16;
+            }
+        }
+    #endif
+        while (at < stop) {
+            if (data[at] == one && data[at + 1] == two)
+                return at;
+            at++;
+        }
+        return end;
+    }
+    """
+    Py_ssize_t pair_at(const unsigned char *data, Py_ssize_t at, Py_ssize_t stop, Py_ssize_t end, int one,
+                       int two) nogil
+
+
 cdef enum:
     CHUNK = 512
     SHIFT = 12
@@ -16,7 +53,7 @@ cdef class Finder:
     cdef const int *slots  # gram, first in lists, how many; -1 -1 -1: free
     cdef const int *lists  # literal, place of the gram in it
     cdef const int *places  # of each literal: place in texts, length
-    cdef const int *short  # of each short literal: number, byte, place of the byte
+    cdef const int *short  # of each short literal: number, two bytes (the second -1: none), their place
     cdef unsigned int slot_mask
     cdef int shorts, words
     cdef unsigned long long *hits
@@ -108,7 +145,7 @@ cdef class Finder:
                 self.announced(data, start, end, look, value, (value * <unsigned int> 0x9E3779B1) >> (32 - BITS))
                 look += STRIDE
             for one in range(self.shorts):
-                self.search_short(data, start, end, at, stop, self.short + 3 * one)
+                self.search_short(data, start, end, at, stop, self.short + 4 * one)
             at = stop
         return 0
 
@@ -132,14 +169,19 @@ cdef class Finder:
 
     cdef int search_short(self, const unsigned char *data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t at,
                           Py_ssize_t stop, const int *short) except -1:
-        """Occurrences of a short literal whose rarest byte stands inside data[at:stop]."""
+        """Occurrences of a short literal whose rarest bytes begin inside data[at:stop]."""
         cdef const unsigned char *found
         while at < stop:
-            found = <const unsigned char *> memchr(data + at, short[1], stop - at)
-            if found == NULL:
-                return 0
-            at = found - data
-            self.compare(data, start, end, at - short[2], short[0])
+            if short[2] >= 0:
+                at = pair_at(data, at, stop, end, short[1], short[2])
+                if at >= stop:
+                    return 0
+            else:
+                found = <const unsigned char *> memchr(data + at, short[1], stop - at)
+                if found == NULL:
+                    return 0
+                at = found - data
+            self.compare(data, start, end, at - short[3], short[0])
             at += 1
         return 0
 
