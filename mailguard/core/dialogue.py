@@ -85,7 +85,7 @@ class Reader(Tagged):
         if log is None:
             machines = tuple(one for one in self.machines if not block.parsers or one.name in block.parsers)
             parts = parts_of(block.log)
-            named = tuple(one for one in machines if not parts.isdisjoint(one.parser.logs))
+            named = tuple(one for one in machines if not set(one.parser.logs).isdisjoint(parts))
             log = self._logs[block.log] = Log(named or machines, block.timezone, block.log)
             for context, row in self._restored.pop(block.log.encode("utf-8", "surrogateescape"), ()):
                 session = unpack(row, self._by_name)

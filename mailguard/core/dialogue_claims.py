@@ -18,9 +18,9 @@ _TELLING, _SILENT = _BEGINNING, 16  # so many blocks of that size without a stam
 _LOGS = 1024  # logs whose kind is remembered
 
 
-def parts_of(log: str) -> set[str]:
-    """Names of folders in a log's path, and of its file without what stands behind a dot."""
-    return {part.partition(".")[0] for part in re.split(r"[/\\]", log.lower())}
+def parts_of(log: str) -> tuple[str, ...]:
+    """Names of folders in a log's path, and of its file, without what stands behind a dot."""
+    return tuple(part.partition(".")[0] for part in re.split(r"[/\\]", log.lower()))
 
 
 class Claims:
@@ -77,6 +77,6 @@ class Claims:
 
     def _by_its_name(self, log: str) -> bool | None:
         parts = parts_of(log)
-        if any(not parts.isdisjoint(machine.parser.logs) for machine in self.machines):
+        if any(not set(machine.parser.logs).isdisjoint(parts) for machine in self.machines):
             return True
-        return None if parts.isdisjoint(self._others) else False
+        return None if self._others.isdisjoint(parts) else False

@@ -22,6 +22,7 @@ from . import native as compiled_core
 from . import prefilter as prefilters
 from .compiled import ALL, Plan, Plans, Search
 from .dialogue import Reader
+from .dialogue_claims import parts_of
 from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
 from .explaining import Explanation, Tried, explain, explain_spoken
 from .items import AHEAD, LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
@@ -34,6 +35,7 @@ __all__ = [
     "LINE_LIMIT", "MOST_ATTEMPTS", "Counters", "Draft", "Explanation", "Item", "Scanner", "Tried", "family",
 ]  # fmt: skip
 
+_NAMED = 4096  # logs whose parsers are remembered
 _SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
 _LITERAL = prefilters.MOST - 1
 _NATIVE = ("auto", "native")  # prefilters with which the compiled scan is used
@@ -84,6 +86,7 @@ class Scanner:
         #: lines without a literal are looked at, for who asks whether a format changed
         self.sampling = True
         self._sampled: dict[str, int] = {}
+        self._named: dict[str, tuple[str, ...]] = {}  # logs: the parsers that their names ask for
         self._restored: dict[str, float] = {}
         #: What rows of `pack` mean; every scanner with these definitions has an equal one.
         self.table = Table(entry for entries in self.plans.entries.values() for entry in entries)
@@ -126,6 +129,7 @@ class Scanner:
 
     def scan(self, block: Block) -> list[Item]:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
+        block = self._bound(block)
         if self.dialogues.claims(block):
             return self._dialogue(block)
         found: list[Item] = []
@@ -140,6 +144,7 @@ class Scanner:
 
     def pack(self, block: Block) -> Batch | list[Item]:
         """The same as rows, where there is a compiled scan and the log is no dialogue."""
+        block = self._bound(block)
         if self._machine is None or self.dialogues.claims(block):
             return self.scan(block)
         rows, texts, objects = self._native_lines(block.parsers).pack(block, *self._arrive(block))
@@ -147,6 +152,24 @@ class Scanner:
         if rows:
             self.counters.matched[block.log] = batch.last()
         return batch
+
+    def _bound(self, block: Block) -> Block:
+        """The block as its log's own parsers read it: a log whose path holds a name that a definition states
+        (`log`) is read by that definition alone. Others write into such logs, and may write lines of any
+        other."""
+        names = self._named.get(block.log)
+        if names is None:
+            if len(self._named) >= _NAMED:
+                self._named.clear()
+            names = self._named[block.log] = self._parsers_of(block.log)
+        return block._replace(parsers=names) if names and not block.parsers else block
+
+    def _parsers_of(self, log: str) -> tuple[str, ...]:
+        for part in reversed(parts_of(log)):
+            names = tuple(parser.name for parser in self.parsers if part in parser.logs)
+            if names:
+                return names
+        return ()
 
     def _arrive(self, block: Block) -> tuple[Opener, bytes, int, int, frozenset[int]]:
         """Counts a block and makes it ready: who opens its lines, and where in which bytes they stand."""

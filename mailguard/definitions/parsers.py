@@ -31,6 +31,7 @@ TOP = (
     "guessed",
     "guard",
     "log",
+    "unread",
     "dialogue",
     "session",
     "rule",
@@ -151,7 +152,17 @@ class _Loader:
         scope = rules.read_scope(read, data, (), "parser", "mail")
         kinds = sessions.read_kinds(read)
         dialogue = dialogues.read_dialogue(read)
-        found = rules.RuleReader(read, name, envelopes, programs, scope, kinds, dialogue).rules()
+        unread = read.get(data, "unread", str, "", (), "parser")
+        if unread and ("rule" in data or not self._logs(data, name)):
+            read.problem(
+                ("unread",),
+                "unread is for a log of which nothing is read",
+                "it keeps other parsers away from the logs of that name",
+                'Name the log (log = "..."), and write no [[rule]].',
+            )
+        found = []
+        if not unread:
+            found = rules.RuleReader(read, name, envelopes, programs, scope, kinds, dialogue).rules()
         unmatched = lines.read_lines(read, data, "unmatched", (), "", lines.LINE, programs)
         guessed = read.get(data, "guessed", bool, False, (), "parser")
         return Parser(

@@ -24,6 +24,9 @@ EPOST_LOGS: tuple[str, ...] = (
     "pop3log", "receivepop3", "imap4log", "receiveimap4",
 )  # fmt: skip
 
+#: Those of them that hold nothing for us: no stamps, no clients, and lines that other mail servers write.
+UNREAD_LOGS: tuple[str, ...] = ("senderlog",)
+
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:

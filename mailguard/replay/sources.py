@@ -21,7 +21,7 @@ from ..eventfile import form_of
 from ..feeds.archives import ARCHIVES, BROKEN, is_pipe, open_packed, pipe_error
 from ..feeds.exported import is_export
 from ..feeds.exports import is_table
-from ..feeds.interface import LogOptions
+from ..feeds.interface import EPOST_LOGS, UNREAD_LOGS, LogOptions
 from ..feeds.names import is_glob
 from ..feeds.recorded import arrival_of
 from ..model import Notice
@@ -141,9 +141,13 @@ def _expand(paths: Iterable[str], found: Found) -> Iterator[tuple[str, bool]]:
 
 
 def _inside(folder: str) -> Iterator[str]:
-    """The files below a folder; what begins with a dot is left out."""
+    """The files below a folder; what begins with a dot is left out. Of a mail server's spool only the logs: in
+    its queues are messages, and so whatever lines anybody sent."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
+        logs = [one for one in folders if one.lower() in EPOST_LOGS]
+        if len(logs) > 1:
+            folders[:], names = [one for one in logs if one.lower() not in UNREAD_LOGS], []
         for name in names:
             path = os.path.join(place, name)
             if not name.startswith(".") and os.path.isfile(path):

@@ -142,7 +142,7 @@ def test_accidents(parsers: list[Parser], lines: list[bytes], seed: int) -> None
         found += len(
             twins.scan(
                 data,
-                log=chance.choice(("/var/log/mail.log", "acceptlog/20171212.log")),
+                log=chance.choice(("/var/log/mail.log", "spool/20171212.log")),
                 cuts=(chance.choice(begins),) if chance.random() < 0.2 else (),
                 live=chance.random() < 0.3,
                 arrival=ARRIVAL + chance.choice((0.0, 0.0, 90_000.0, -90_000.0)),
