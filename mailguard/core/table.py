@@ -22,6 +22,7 @@ Row = tuple[str, bytes, bytes | None]
 
 #: Keys a full shard holds, about. A dictionary that loses and gains keys is made three times as large as what
 #: it holds, rounded up to a power of two: 1,365 keys have 4,096 places, one more would have 8,192.
+SIEVE = 18  # the sieve of a table has 2**18 bits
 SHARD_KEYS = 1365
 _AT_ONCE = 32  # weak keys that leave together: finding the oldest of a dictionary is not free
 _LOOKED_AT = 32  # strong keys compared before one of them gives way
@@ -30,6 +31,12 @@ _LOOKED_AT = 32  # strong keys compared before one of them gives way
 def pack_key(key: int) -> bytes:
     """A table key as the shortest big-endian bytes (at least one)."""
     return key.to_bytes((key.bit_length() + 7) // 8 or 1, "big")
+
+
+def sieve_place(key: int) -> int:
+    """The bit of a key in `Table.sieve`: of one below 2**64 by itself, else by its next 64 bits."""
+    low = key if key < 1 << 64 else key >> 64 & 0xFFFFFFFFFFFFFFFF
+    return (low * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 64 - SIEVE
 
 
 class Table:
@@ -55,6 +62,9 @@ class Table:
         #: called with each key that comes new, and with each that leaves
         self.on_enter: Callable[[int], None] | None = None
         self.on_leave: Callable[[int], None] | None = None
+        #: a bit for each key that ever came, so that of nearly all that never did one look says so; the
+        #: compiled engine asks it
+        self.sieve = bytearray(1 << SIEVE - 3)
         #: what `changes` asks, where the compiled engine put it: the rows of the keys that changed
         self.rows: Callable[[], list[Row]] | None = None
 
@@ -90,6 +100,7 @@ class Table:
             strong_keys[key] = value
         elif strong:
             known = weak_keys.pop(key, None) is not None
+            self._mark(key)
             if not known and self.on_enter is not None:
                 self.on_enter(key)
             if len(strong_keys) >= self._strong_room:
@@ -100,11 +111,17 @@ class Table:
         elif key in weak_keys:
             weak_keys[key] = value
         else:
+            self._mark(key)
             if self.on_enter is not None:
                 self.on_enter(key)
             if len(strong_keys) + len(weak_keys) >= self._room:
                 self._evict_weak(weak_keys, strong_keys)
             weak_keys[key] = value
+
+    def _mark(self, key: int) -> None:
+        """Note in the sieve that the key came."""
+        place = sieve_place(key)
+        self.sieve[place >> 3] |= 1 << (place & 7)
 
     def drop(self, key: int) -> bytes | None:
         """Forget `key`; its value, or None where it was not kept."""

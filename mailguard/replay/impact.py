@@ -33,9 +33,9 @@ class Impact:
             if source is None or source >> shift != place or (source >= V6) != six:
                 continue
             if kind == "mail_accepted":
-                self.friendly.mail(time, fields)
+                self.friendly.mail(time, fields.get("sender", ""), fields.get("recipient", ""))
             elif kind == "auth_success":
-                self.friendly.login(time, fields)
+                self.friendly.login(time, fields.get("user", ""))
             elif kind in HOSTILE:
                 self.hostile[kind] += 1
                 self.last_hostile = max(self.last_hostile, time)

@@ -72,21 +72,23 @@ class Closely(Tally):
     users: dict[str, int] = field(default_factory=dict)  # account: logins
     domains: dict[str, int] = field(default_factory=dict)  # of senders: messages
 
-    def mail(self, time: float, fields: dict[str, str]) -> None:
+    def mail(self, time: float, sender: str, recipient: str) -> None:
+        """A message was accepted; "" for who is not known."""
         self.messages += 1
-        self.last_mail = max(self.last_mail, time)
-        sender = fields.get("sender", "")
+        if time > self.last_mail:
+            self.last_mail = time
         if len(self.seen) < self.most:
-            self.seen.add(hash((sender, fields.get("recipient", ""))))
+            self.seen.add(hash((sender, recipient)))
             self.pairs = len(self.seen)
         domain = sender.rpartition("@")[2].lower() if "@" in sender else ""
         if domain in self.domains or len(self.domains) < self.most:
             self.domains[domain] = self.domains.get(domain, 0) + 1
 
-    def login(self, time: float, fields: dict[str, str]) -> None:
+    def login(self, time: float, user: str) -> None:
+        """Somebody logged in."""
         self.logins += 1
-        self.last_login = max(self.last_login, time)
-        user = fields.get("user", "")
+        if time > self.last_login:
+            self.last_login = time
         if user in self.users or len(self.users) < self.most:
             self.users[user] = self.users.get(user, 0) + 1
             self.accounts = len(self.users)

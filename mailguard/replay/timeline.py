@@ -216,9 +216,9 @@ class Timeline:
             else:
                 continue  # the ban leaves these ports alone
             if role == _MAIL:
-                tally.mail(time, fields)
+                tally.mail(time, fields.get("sender", ""), fields.get("recipient", ""))
             else:
-                tally.login(time, fields)
+                tally.login(time, fields.get("user", ""))
 
     # ------------------------------------------------------------ effects
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailguard.core.quota import Quota
-from mailguard.core.table import Table, pack_key
+from mailguard.core.table import Table, pack_key, sieve_place
 from mailguard.notation import V6, parse_address
 
 
@@ -170,3 +170,18 @@ def test_ipv4_has_no_quota() -> None:
     quota = Quota(Table("t", 16))
     assert all(quota.key(number) == number for number in range(1000))
     assert quota.key(V6 - 1) == V6 - 1
+
+
+@given(st.lists(st.integers(0, (1 << 130) - 1), max_size=50), st.lists(st.integers(0, (1 << 130) - 1)))
+def test_the_sieve_knows_every_key_that_came(keys: list[int], others: list[int]) -> None:
+    """Weak or strong, put back or not: the bit of a key that is there is set."""
+    table = Table("t", 16)
+    for number, key in enumerate(keys):
+        table.put(key, b"x", number % 3 == 0)
+    table.restore(b"\x07", b"\1x")
+    for key in (*keys, 7):
+        place = sieve_place(key)
+        assert table.sieve[place >> 3] >> (place & 7) & 1
+    marked = sum(byte.bit_count() for byte in table.sieve)
+    assert marked <= len({*keys, 7})
+    assert all(0 <= sieve_place(key) >> 3 < len(table.sieve) for key in others)

@@ -22,7 +22,7 @@ from ..detectors import SCOPES
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
 
-INTERFACE = 2
+INTERFACE = 3
 
 include "told.pxi"
 

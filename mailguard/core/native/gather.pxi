@@ -150,8 +150,9 @@ cdef class Gatherer:
                     merged = True
                 if use.carry:
                     if fields is None:
-                        fields = self.fields(facts, row, texts)
-                    carried = {name: fields[name] for name in use.carry if name in fields}
+                        carried = self.some(facts, row, texts, use.carry)
+                    else:
+                        carried = {name: fields[name] for name in use.carry if name in fields}
                     if carried:
                         session.fields = carried if session.fields is None else session.fields | carried
                         session.proved |= proved & carried.keys()
@@ -251,6 +252,18 @@ cdef class Gatherer:
         read.at = <const unsigned char *>PyBytes_AS_STRING(texts) + row.text
         read.end = <const unsigned char *>PyBytes_AS_STRING(texts) + len(texts)
         return fields_at(facts, &read)
+
+    cdef dict some(self, Facts facts, const Row *row, bytes texts, tuple names):
+        """The fields of a row that have these names."""
+        cdef Keys read
+        cdef dict found = {}
+        cdef int number
+        read.at = <const unsigned char *>PyBytes_AS_STRING(texts) + row.text
+        read.end = <const unsigned char *>PyBytes_AS_STRING(texts) + len(texts)
+        for number in range(facts.fields):
+            if next_text(&read) and facts.names[number] in names:
+                found[facts.names[number]] = text_in(&read)
+        return found if len(found) < 2 else {name: found[name] for name in names if name in found}
 
     cdef object draft(self, Facts facts, const Row *row, Keys *read, object log):
         """The draft that a row stands for."""

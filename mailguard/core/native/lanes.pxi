@@ -85,6 +85,18 @@ cdef class Track:
         shard[0] = self.shelf.narrow(number)
         return number
 
+    cdef bint absent(self, Happening event) except *:
+        """Nothing is known here under the event's key, if it has one; True is certain."""
+        if self.form == SOURCE:
+            return self.shelf.never(event.who.low)
+        if self.form == NETWORK:
+            return self.shelf.never(event.who.wide())
+        if self.form == OTHER:
+            return False
+        if not event.has_user():
+            return True
+        return self.shelf.never(event.user() if self.form == USER else event.who.with_user(event.user()))
+
     cdef inline bint nameable(self) noexcept:
         """Events without a source have a key here."""
         return self.form == OTHER or self.form == USER
@@ -183,7 +195,7 @@ cdef class Track:
         cdef object key
         cdef bytes buffer
         cdef Watcher watcher
-        if self.completing[event.record.kind] is None:
+        if self.completing[event.record.kind] is None or self.absent(event):
             return False
         key = self.key(event, &shard, &narrow)
         if key is None:
@@ -203,10 +215,13 @@ cdef class Track:
         cdef Py_ssize_t shard = 0, index, size
         cdef bint narrow = True, one = False, two = False
         cdef Place place = NOWHERE
-        cdef object key = self.key(event, &shard, &narrow)
+        cdef object key
         cdef bytes buffer
         cdef const char *data
         cdef uint64_t value
+        if self.absent(event):
+            return 0
+        key = self.key(event, &shard, &narrow)
         if key is None:
             return 0
         buffer = self.shelf.get(key, shard, &place)

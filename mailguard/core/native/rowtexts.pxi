@@ -55,11 +55,15 @@ cdef dict fields_at(Facts facts, Keys *read):
     cdef Py_ssize_t number
     for number in range(facts.fields):
         if next_text(read):
-            if printable(read.text, read.length):
-                found[facts.names[number]] = PyUnicode_DecodeASCII(<const char *>read.text, read.length, NULL)
-            else:
-                found[facts.names[number]] = decode(PyBytes_FromStringAndSize(<const char *>read.text, read.length))
+            found[facts.names[number]] = text_in(read)
     return found
+
+
+cdef inline object text_in(Keys *read):
+    """The latest text, as a field has it."""
+    if printable(read.text, read.length):
+        return PyUnicode_DecodeASCII(<const char *>read.text, read.length, NULL)
+    return decode(PyBytes_FromStringAndSize(<const char *>read.text, read.length))
 
 
 cdef inline bint printable(const unsigned char *text, Py_ssize_t length) noexcept:

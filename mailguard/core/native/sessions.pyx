@@ -45,6 +45,9 @@ include "row.pxi"
 include "told.pxi"
 
 
+@cython.no_gc  # what it holds is text, numbers and containers of these: nothing leads back to it
+@cython.freelist(256)
+@cython.final
 cdef class Open:
     """One open session."""
 

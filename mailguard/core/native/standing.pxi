@@ -224,7 +224,10 @@ cdef class Ledger:
         """`Book.source(...).good`."""
         cdef Place place = NOWHERE
         cdef Earned earned
-        cdef bytes value = self.sources.get(who.source, who.source_shard(self.sources), &place)
+        cdef bytes value
+        if self.sources.never(who.low):
+            return False
+        value = self.sources.get(who.source, who.source_shard(self.sources), &place)
         if value is None:
             return False
         if len(value) < RECORD_SIZE:
@@ -241,8 +244,11 @@ cdef class Ledger:
         """`Book.known`."""
         cdef Place place = NOWHERE
         cdef uint64_t number = who.with_user(user)
-        cdef bytes value = self.logins.get(number, self.logins.narrow(number), &place)
+        cdef bytes value
         cdef double first, last
+        if self.logins.never(number):
+            return False
+        value = self.logins.get(number, self.logins.narrow(number), &place)
         if value is None:
             return False
         if len(value) != LOGIN_SIZE:

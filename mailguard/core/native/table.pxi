@@ -3,6 +3,7 @@
 # so there is one account of who gives way to whom. Included by engine.pyx.
 
 cdef object V6_ = V6
+cdef object TWO64_ = 1 << 64
 
 cdef enum Place:
     NOWHERE = 0
@@ -10,11 +11,17 @@ cdef enum Place:
     STRONG = 2
 
 
+cdef enum:
+    SIEVE = 18  # as table.SIEVE
+
+
 cdef class Shelf:
     """Sees into one `Table`: the very same dictionaries."""
 
     cdef object table
     cdef list weak, strong
+    cdef bytearray sieve_
+    cdef uint8_t *sieve
     cdef set dirty  # None: nobody asks for changes
     cdef uint64_t salt, count, wide, step
     cdef Py_ssize_t room, strong_room
@@ -25,6 +32,10 @@ cdef class Shelf:
         self.table = table
         self.weak, self.strong, self.dirty = table._weak, table._strong, table._dirty
         self.salt, self.count = table._salt, table._count
+        self.sieve_ = table.sieve
+        if len(self.sieve_) != 1 << SIEVE - 3:
+            raise ValueError("the sieve of a table has another size")
+        self.sieve = <uint8_t *>PyByteArray_AS_STRING(self.sieve_)  # nobody makes it longer or shorter
         self.wide, self.step = (1 << 128) % table._count, (1 << 64) % table._count
         self.room, self.strong_room = table._room, table._strong_room
         self.told = hook is not None
@@ -39,6 +50,16 @@ cdef class Shelf:
         return <Py_ssize_t>(
             (self.wide + (high % self.count) * self.step + self.salt % self.count) % self.count
         )
+
+    cdef inline bint never(self, uint64_t low) noexcept:
+        """No such key ever came; of a key of an IPv6 network `low` is its upper half."""
+        cdef uint64_t place = low * <uint64_t>0x9E3779B97F4A7C15 >> 64 - SIEVE
+        return not self.sieve[place >> 3] >> (place & 7) & 1
+
+    cdef inline void came(self, object key) noexcept:
+        """Note that the key came."""
+        cdef uint64_t place = sieve_low(key) * <uint64_t>0x9E3779B97F4A7C15 >> 64 - SIEVE
+        self.sieve[place >> 3] |= <uint8_t>(1 << (place & 7))
 
     cdef bytes get(self, object key, Py_ssize_t shard, Place *place):
         """The value, None where there is none; `place` says where it was."""
@@ -71,6 +92,7 @@ cdef class Shelf:
             and not (self.told_narrow if narrow else self.told)
             and len(firm) + len(weak) < self.room
         ):
+            self.came(key)
             weak[key] = value
         else:
             self.table.put(key, value, strong)
@@ -102,6 +124,15 @@ cdef class Shelf:
                 memcpy(into + 1, PyBytes_AS_STRING(value), len(value))
             rows.append((name, pack_key(key), made))
         return rows
+
+
+cdef inline uint64_t sieve_low(object key) noexcept:
+    """The 64 bits of a key that `table.sieve_place` looks at."""
+    cdef int beyond = 0
+    PyLong_AsLongLongAndOverflow(key, &beyond)
+    if beyond == 0 or key < TWO64_:
+        return PyLong_AsUnsignedLongLongMask(key)
+    return PyLong_AsUnsignedLongLongMask(key >> SHIFT)
 
 
 cdef bytes pack_key(object key):

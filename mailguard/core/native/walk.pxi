@@ -64,8 +64,7 @@ cdef class Walk:
             bans = self.around(key, <long long>heard[place].low, heard[place].bits & TOLD_NARROW != 0)
             if heard[place].kind >= HOSTILE_KINDS:
                 if bans is not None:
-                    event = events.event(place)
-                    self.timeline._watched(bans, self.roles[event[0]], time, event[8], event[5])
+                    self.watched(bans, time, &heard[place], text)
                 if heard[place].kind == MAIL:
                     self.mailed(key, time, &heard[place], text)
                 else:
@@ -206,6 +205,26 @@ cdef class Walk:
             record[LAST_LOGIN] = time
         if record[ACCOUNTS] < self.most and self.fresh(self.users, (key, fields.get("user"))):
             record[ACCOUNTS] = record[ACCOUNTS] + 1
+        return 0
+
+    cdef int watched(self, list bans, object time, const Heard *heard, const uint8_t *texts) except -1:
+        """`Timeline._watched`, of a row."""
+        cdef object one = None, other = None, tally
+        for ban in bans:
+            if heard.time >= <double>ban.until:
+                tally = ban.after
+            elif SCOPES_[heard.scope] in ban.covers:
+                tally = ban.during
+            else:
+                continue  # the ban leaves these ports alone
+            if one is None:
+                one = words_of(heard, texts, SENDER if heard.kind == MAIL else USER) or ""
+            if heard.kind != MAIL:
+                tally.login(time, one)
+                continue
+            if other is None:
+                other = words_of(heard, texts, RECIPIENT) or ""
+            tally.mail(time, one, other)
         return 0
 
     cdef int mailed(self, object key, object time, const Heard *heard, const uint8_t *texts) except -1:

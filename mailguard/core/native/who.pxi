@@ -42,6 +42,10 @@ cdef class Who:
         self.source = self.address = low if narrow else V6_ + (<object>low << SHIFT)
         return 0
 
+    cdef inline uint64_t wide(self) noexcept:
+        """`low` of its network's key."""
+        return self.low & ~<uint64_t>0xFF if self.narrow else self.low & ~<uint64_t>0xFFFF
+
     cdef inline object network(self):
         """The key of its /24 or /48."""
         if self.network_ is None:
