@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -123,17 +124,24 @@ def say(what: str, seconds: float, lines: int, note: str = "") -> None:
 
 
 def ground(output: str, tries: dict[str, int]) -> str:
-    """Who was caught and who was banned in error."""
-    banned = set()
+    """Who was caught, by a ban of the address or of the network it lives in, and who was banned in error."""
+    banned: set[str] = set()
     for row in output.splitlines():
         found = json.loads(row)
         if found.get("effect") == "impose":
             banned.add(found["network"])
+    single = {name for name in banned if "/" not in name}
+    wide = {ip_network(name) for name in banned - single}
+    sizes = {network.prefixlen for network in wide}
     sure = {name for name, count in tries.items() if count >= SURE}
-    innocent = [name for name in banned if "/" not in name and name not in tries]
+    within = {
+        name
+        for name in sure - single
+        if any(ip_network((name, size), strict=False) in wide for size in sizes)
+    }
     return (
-        f"caught {len(sure & banned)} of {len(sure)} who tried {SURE} times or more; "
-        f"{len(innocent)} innocent banned"
+        f"caught {len(sure & single) + len(within)} of {len(sure)} who tried {SURE} times or more "
+        f"({len(within)} by a ban of their network alone); {len(single - tries.keys())} innocent banned"
     )
 
 
