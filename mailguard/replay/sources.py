@@ -141,8 +141,8 @@ def _expand(paths: Iterable[str], found: Found) -> Iterator[tuple[str, bool]]:
 
 
 def _inside(folder: str) -> Iterator[str]:
-    """The files below a folder; what begins with a dot is left out. Of a mail server's spool only the logs: in
-    its queues are messages, and so whatever lines anybody sent."""
+    """The files below a folder; what begins with a dot is left out. Of a mail spool only the logs: in its
+    queues are messages, and so whatever lines anybody sent."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         logs = [one for one in folders if one.lower() in EPOST_LOGS]
