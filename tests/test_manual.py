@@ -92,6 +92,21 @@ def test_defaults_are_in_the_manual(name: str) -> None:
             assert str(parameter.default) in body, f"{name} {parameter.opts[0]}: {parameter.default}"
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_values_of_options_have_the_names_of_the_manual(name: str) -> None:
+    """What stands behind an option in `--help` stands behind it in the manual."""
+    told = {
+        tag.split()[-2].rstrip(","): tag.split()[-1] for tag in tags(MANUAL[name]) if len(tag.split()) > 1
+    }
+    for parameter in COMMANDS[name].params:
+        if isinstance(parameter, click.Option) and not (
+            parameter.is_flag or isinstance(parameter.type, click.Choice)
+        ):
+            context = click.Context(COMMANDS[name])
+            shown = parameter.make_metavar(context).strip("[]")
+            assert told[parameter.opts[-1]] in (shown, parameter.metavar), parameter.opts
+
+
 def test_every_command_helps_itself() -> None:
     """Each command and each of its options has a help text that ends like a sentence."""
     for name, command in COMMANDS.items():
@@ -107,6 +122,43 @@ def test_every_exit_code_is_in_the_manual() -> None:
     told = {int(tag.split()[-1]) for tag in tags(sections("mailguard.8")["EXIT STATUS"])}
     have = {value for name, value in vars(problems).items() if name.startswith("EXIT_")}
     assert told == have | {1, 2, 130}
+
+
+#: Of other programs: read only to see in which language and character set to speak.
+ELSEWHERE = {"LC_CTYPE", "PATH", "HOME", "PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8"}
+
+
+def test_every_variable_is_in_the_manual() -> None:
+    """The variables of the environment that the program asks for are those that mailguard(8) tells."""
+    asked = re.compile(r"""environ(?:ment)?(?:\.get\(|\[)"([A-Z_]+)\"""")
+    names = re.compile(r'"((?:LC|LANG|SSH)[A-Z_]*)"')
+    have = {"NO_COLOR"}  # asked for by rich
+    for path in (ROOT / "mailguard").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        have |= set(asked.findall(text))
+        if "environ" in text:
+            have |= set(names.findall(text))
+    told = {
+        name
+        for tag in tags(sections("mailguard.8")["ENVIRONMENT"])
+        for name in re.findall(r"[A-Z_]{4,}", tag)
+    }
+    assert told == have - ELSEWHERE
+
+
+def test_every_room_is_in_the_manual() -> None:
+    """Each package of the program stands among the rooms of mailguard-design(7)."""
+    told = {tag.split()[-1] for tag in tags(sections("mailguard-design.7")["Rooms"])}
+    rooms = {f"mailguard/{path.parent.name}" for path in (ROOT / "mailguard").glob("*/__init__.py")}
+    assert rooms <= told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_told_twice(page: Path) -> None:
+    """No tagged paragraph stands twice in one section."""
+    for heading, body in sections(page.name).items():
+        told = tags(body)
+        assert sorted(set(told)) == sorted(told), heading
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

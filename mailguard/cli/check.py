@@ -33,11 +33,13 @@ class Checked:
         from mailguard.definitions.actions import load_actions
         from mailguard.definitions.parsers import load_parsers
         from mailguard.definitions.settings import load_settings
+        from mailguard.firewall.actions import self_test
 
         self.problems: list[Problem] = []
         self.settings: Settings | None = self._try(lambda: load_settings(config))
         self.parsers: list[Parser] = self._try(lambda: load_parsers(etc=etc)) or []
         self.actions: dict[str, Action] = self._try(lambda: load_actions(etc)) or {}
+        self.problems += [problem for action in self.actions.values() for problem in self_test(action)]
 
     def _try(self, load: Callable[[], Value]) -> Value | None:
         try:

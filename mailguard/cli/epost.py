@@ -254,11 +254,17 @@ def _care_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command.command("prepare")
 @_care_options
 @click.option(
-    "--allow", type=click.IntRange(0, 100_000), metavar="N", default=0, help="Lines for white-list rows."
+    "--allow", type=click.IntRange(0, 100_000), metavar="NUMBER", default=0, help="Lines for white-list rows."
 )
-@click.option("--reject", type=click.IntRange(0, 1_000_000), metavar="N", default=0, help="Lines for bans.")
 @click.option(
-    "--effect", type=click.IntRange(0, 100_000), metavar="N", default=0, help="Lines for bans in effect.dat."
+    "--reject", type=click.IntRange(0, 1_000_000), metavar="NUMBER", default=0, help="Lines for bans."
+)
+@click.option(
+    "--effect",
+    type=click.IntRange(0, 100_000),
+    metavar="NUMBER",
+    default=0,
+    help="Lines for bans in effect.dat.",
 )
 def prepare_(action: str, dry_run: bool, service_stopped: bool, allow: int, reject: int, effect: int) -> None:
     """Make the reject tables that are missing, and set lines aside in them.

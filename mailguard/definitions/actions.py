@@ -52,6 +52,8 @@ PLACEHOLDERS: dict[str, str] = {
 }
 _COMMANDS = ("start", "ban", "unban", "stop")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,15}\Z")
+#: Each names the network of a ban.
+_NETWORKS = frozenset(("network", "address"))
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _BAN = re.compile(r"ban (\S+) for (\S+)(?: .*)?\Z")
 _LIFT = re.compile(r"lift (\S+?)(?:: .*)?\Z")
@@ -219,6 +221,14 @@ def _command(reading: Reading, name: str, arguments: list[Any], about: str) -> t
                 )
         if re.search(r"[{}]", _BRACES.sub("", argument)):
             reading.problem(keys, f"{about}: {name}: a brace without its partner in {argument!r}")
+    words = {word for argument in arguments for word in _BRACES.findall(argument)}
+    if name in ("ban", "unban") and words <= set(allowed) - _NETWORKS:
+        reading.problem(
+            keys,
+            f"{about}: {name} does not say whom it concerns",
+            "the program would be told the same for every network",
+            "Give it {network}, or {address} where it takes single addresses.",
+        )
     return tuple(arguments)
 
 

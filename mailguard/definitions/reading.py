@@ -66,7 +66,8 @@ class Reading:
             return default
         value = table[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.problem((*keys, name), f"{about}: {name} must be {_TYPES[kind]}")
+            instead = f'Write {name} = ["...", "..."].' if kind is list and isinstance(value, str) else ""
+            self.problem((*keys, name), f"{about}: {name} must be {_TYPES[kind]}", instead=instead)
             return default
         return value
 
