@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailguard.model import Network
-from mailguard.notation import format_network
+from mailguard.notation import format_network, parse_network
 
 from .arguments import network as network_of
 from .client import question, socket_option
@@ -177,13 +177,16 @@ def remembered(network: Network, socket: str) -> dict[str, Any]:
     `empty` is true where nothing is known that a ban would hurt."""
     answer = question(socket, "why", network=format_network(network))
     standing = answer.get("standing") or {}
+    friends = answer.get("friends") or {}
     speaks = bool(any(standing.get(name) for name in _STANDING) and not standing.get("revoked"))
+    speaks = speaks or any(friends.get(name) for name in ("mail_sources", "login_sources"))
     return {
         "network": format_network(network),
         "from": "guard",
         "empty": not speaks,
         "standing": standing,
         "network_standing": answer.get("network_standing") or {},
+        "friends": friends,
         "spared": answer.get("spared"),
         "banned": bool(answer.get("banned")),
     }
@@ -202,13 +205,44 @@ def remembered_lines(known: dict[str, Any]) -> Iterator[str]:
                 yield text(f"why.{name}-{what}", days=standing[f"{what}_days"], last=last)
         if standing.get("revoked"):
             yield text("why.revoked")
-    if not told:
+    if not told and known["empty"]:
         yield text("impact.none")
     if known["spared"]:
         yield text("impact.spared", **known["spared"])
     if not known["empty"]:
-        yield text("impact.verdict-some")
+        yield from _friends(known)
     else:
         near = any(known["network_standing"].get(name) for name in _STANDING)
         own = any(known["standing"].get(name) for name in _STANDING)
         yield text("impact.verdict-neighbours" if near and not own else "impact.verdict-none")
+
+
+def _friends(known: dict[str, Any]) -> Iterator[str]:
+    """Who is known to come from there, what of it is not kept, and the verdict."""
+    from mailguard.core.networks import source_network, wide_network
+
+    network, friends = parse_network(known["network"]), known["friends"]
+    assert network is not None
+    mail, logins = friends.get("mail_sources", 0), friends.get("login_sources", 0)
+    accounts, parts = friends.get("accounts"), []
+    around = source_network(network.address) == network  # logins are known by the network they came from
+    if mail:
+        name = "impact.guard-mail-least" if friends["more_pairs"] else "impact.guard-mail"
+        yield text(name, sources=mail, pairs=friends["pairs"])
+    if logins and accounts is None:
+        yield text("impact.guard-logins-many", sources=logins)
+        parts.append(text("who.people"))
+    elif logins and around:
+        wide = format_network(wide_network(network.address))
+        yield text("impact.guard-logins-around", accounts=accounts, around=wide)
+        parts.append(text("who.accounts-most", count=accounts))
+    elif logins:
+        yield text("impact.guard-logins", sources=logins, accounts=accounts)
+        parts.append(who(accounts, (), 0, 0) or text("who.people"))
+    if not parts and known["standing"].get("login_days"):  # the addresses themselves are forgotten
+        parts.append(text("who.people"))
+    if mail or not parts:
+        parts.append(text("who.mail-sources", count=mail or 1))
+    yield text("impact.guard-uncounted", network=known["network"])
+    person = text("who.and", one=parts[0], other=parts[1]) if len(parts) == 2 else parts[0]
+    yield text("impact.verdict", who=person)

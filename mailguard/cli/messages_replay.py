@@ -118,6 +118,9 @@ REPLAY: dict[str, str] = {
     "who.customers": "customers {names}",
     "who.more": "{names} and {count} more",
     "who.mail": "the senders of {count} message(s)",
+    "who.mail-sources": "the senders who write from {count} address(es)",
+    "who.accounts-most": "at most {count} account(s)",
+    "who.people": "people who log in",
     "who.and": "{one} and {other}",
     # impact
     "impact.title": "{network}, from {what}:",
@@ -133,8 +136,20 @@ REPLAY: dict[str, str] = {
     "impact.none": "  No accepted mail and no login from there is known.",
     "impact.spared": "  {network} is never banned by mailguard itself ({reason}).",
     "impact.hidden": "  It was shut out for {hidden} of that time: what would have come then is not visible.",
+    "impact.guard-mail": "  Mail came from {sources} address(es) in it, of {pairs} sender/recipient pair(s).",
+    "impact.guard-mail-least": (
+        "  Mail came from {sources} address(es) in it, of at least {pairs} sender/recipient pair(s)."
+    ),
+    "impact.guard-logins": "  Logins came from {sources} address(es) in it, of {accounts} account(s).",
+    "impact.guard-logins-around": (
+        "  Logins came from it; {accounts} account(s) logged in from it or from its neighbours in {around}."
+    ),
+    "impact.guard-logins-many": "  Logins came from {sources} address(es) in it.",
+    "impact.guard-uncounted": (
+        "  How many messages and logins there were, and whose, is not kept. The logs tell: "
+        "mailguard impact {network} FILE..."
+    ),
     "impact.verdict": "A ban would lock out: {who}.",
-    "impact.verdict-some": "A ban would lock out somebody who is known.",
     "impact.verdict-none": "A ban would lock out nobody who is known.",
     "impact.verdict-neighbours": (
         "A ban would lock out nobody who is known; it is other addresses of that network that are."

@@ -22,14 +22,16 @@ REPORT: dict[str, str] = {
     "report.scale": "Each row has a scale of its own; one bar is {step}.",
     "report.latest": "Only the latest {count} are listed here; replay -o csv has all.",
     "report.lifted": "{length} (lifted)",
-    "report.tally": "{messages} mail, {logins} logins",
+    "report.tally": "{messages} mail, {logins} login(s)",
     # summary
     "report.summary.heading": "Summary",
     "report.empty": "There was nothing to judge: no line with a known stamp was read.",
     "report.lead-quiet": "There is no hostile event in these logs.",
-    "report.lead-none": "The policy would have banned nobody for the {hostile} hostile events in these logs.",
+    "report.lead-none": (
+        "The policy would have banned nobody for the {hostile} hostile event(s) in these logs."
+    ),
     "report.lead-one": "With one ban the policy would have stopped {share} of the hostile events here.",
-    "report.lead": "With {bans} bans the policy would have stopped {share} of the hostile events here.",
+    "report.lead": "With {bans} ban(s) the policy would have stopped {share} of the hostile events here.",
     "report.lead-hurt": "{hurt} of them would have locked out somebody known.",
     "report.lead-hurt-one": "It would have locked out somebody known.",
     "report.lead-nobody": "Nobody known would have been locked out.",
@@ -46,7 +48,7 @@ REPORT: dict[str, str] = {
     # who would have been hurt
     "report.hurt.heading": "Who would have been hurt",
     "report.hurt.lead": (
-        "From the networks of {hurt} of {bans} bans, mail was accepted or somebody logged in while the ban "
+        "From the networks of {hurt} of {bans} ban(s), mail was accepted or somebody logged in while the ban "
         "would have stood:"
     ),
     "report.hurt.none": (
@@ -65,7 +67,7 @@ REPORT: dict[str, str] = {
     "report.volume.heading": "Attacks over time",
     "report.volume.caption": "Hostile events by kind",
     "report.volume.alt": (
-        "{kind}: {events} events, of which {stopped} would have been stopped; at most {peak} in one bar"
+        "{kind}: {events} event(s), of which {stopped} would have been stopped; at most {peak} in one bar"
     ),
     "report.volume.strong": "let through",
     "report.volume.quiet": "stopped by a ban",
@@ -92,7 +94,7 @@ REPORT: dict[str, str] = {
     "report.bans.bans": "bans",
     "report.bans.detector-alt": "Bans by {detector} over time; {bans} in all",
     "report.bans.networks": "Every banned network",
-    "report.bans.networks-most": "The {count} networks whose bans would have stopped most",
+    "report.bans.networks-most": "The {count} network(s) whose bans would have stopped most",
     "report.bans.network-alt": "{network}: bans: {bans}, the first at {first}; events stopped: {stopped}",
     "report.bans.stopped": "{count} stopped",
     "report.bans.hurts": "would have hurt",
@@ -107,7 +109,7 @@ REPORT: dict[str, str] = {
         "bans lock out somebody known."
     ),
     "report.tuning.nothing": "No setting was tried.",
-    "report.tuning.alt": "{count} settings of {detector}: what they let through, whom they would have hurt",
+    "report.tuning.alt": "{count} setting(s) of {detector}: what they let through, whom they would have hurt",
     "report.tuning.caption": "Settings that were tried",
     "report.tuning.advised": "advised",
     "report.tuning.present": "in force",
@@ -134,7 +136,9 @@ REPORT: dict[str, str] = {
     ),
     # never banned
     "report.never.heading": "Never banned",
-    "report.never.lead": "Sources that would not have been banned: {sources}, with {events} hostile events.",
+    "report.never.lead": (
+        "Sources that would not have been banned: {sources}, with {events} hostile event(s)."
+    ),
     "report.never.caption": "Those with most hostile events",
     # the list
     "report.list.heading": "All bans",

@@ -10,7 +10,7 @@ TUNE: dict[str, str] = {
     "tune.duration": "--grid {axis}: '{text}' is no length of time (such as 10m, 1h30m, 7d)",
     "tune.no-axis": "{detector} has no {axis} to try; it has: {axes}",
     "tune.many": (
-        "these are {count} settings, and at most {most} are tried; name fewer values, or raise --most"
+        "these are {count} setting(s), and at most {most} are tried; name fewer values, or raise --most"
     ),
     "tune.grid-one": "--grid is about one detector: name it with --detector",
     "tune.twice": "--grid {axis} is given twice",
@@ -18,11 +18,12 @@ TUNE: dict[str, str] = {
     "tune.nothing": "none of the detectors that ban counts any event of these logs",
     # progress
     "tune.trying": "trying",
-    "tune.rate": "{done} of {count} settings",
-    "tune.interrupted": "interrupted: {done} of {count} settings were tried",
+    "tune.rate": "{done} of {count} setting(s)",
+    "tune.interrupted": "interrupted: {done} of {count} setting(s) were tried",
     "tune.interrupted-reading": "interrupted while the logs were read: no setting was tried",
     "tune.summary": (
-        "{events} events over {span}; {settings} settings tried in {seconds} s ({reading} s of it to read)"
+        "{events} event(s) over {span}; {settings} setting(s) tried in {seconds} s "
+        "({reading} s of it to read)"
     ),
     "tune.replayed": "{count} of the settings were replayed one by one, because {why}",
     "tune.replayed-caps": "with them somebody would have had to give way at a cap",
@@ -31,11 +32,11 @@ TUNE: dict[str, str] = {
     "tune.replayed-year": "the logs span more than a year",
     "tune.replayed-room": "more sources and names came than the settings let the guard remember",
     # the answer
-    "tune.title": "{detector}: {settings} settings of {axes}",
+    "tune.title": "{detector}: {settings} setting(s) of {axes}",
     "tune.axis-values": "{axis} {values}",
-    "tune.table": "The frontier, from the least harm to the most ({count} of {settings} settings)",
+    "tune.table": "The frontier, from the least harm to the most ({count} of {settings} setting(s))",
     "tune.table-more": (
-        "The frontier, from the least harm to the most ({shown} of {count} settings on it; -o csv has all)"
+        "The frontier, from the least harm to the most ({shown} of {count} setting(s) on it; -o csv has all)"
     ),
     "tune.present": "now",
     "tune.advised": "advised",
@@ -58,21 +59,21 @@ TUNE: dict[str, str] = {
         "No other setting stops much more, or spares anybody, without paying for it with the other."
     ),
     "tune.why-stops": (
-        "It stops {more} more hostile events: {share} of them are let through instead of {was}."
+        "It stops {more} more hostile event(s): {share} of them are let through instead of {was}."
     ),
-    "tune.why-costs": "It lets {more} more hostile events through: {share} of them instead of {was}.",
-    "tune.why-spares": "It hurts somebody known with {hurt} bans instead of {was}.",
-    "tune.why-hurts": "It hurts somebody known with {hurt} bans instead of {was}.",
+    "tune.why-costs": "It lets {more} more hostile event(s) through: {share} of them instead of {was}.",
+    "tune.why-spares": "It hurts somebody known with {hurt} ban(s) instead of {was}.",
+    "tune.why-hurts": "It hurts somebody known with {hurt} ban(s) instead of {was}.",
     "tune.why-beyond": (
-        "Beyond it, the strictest would stop {more} more hostile events and hurt with {hurt} more bans."
+        "Beyond it, the strictest would stop {more} more hostile event(s) and hurt with {hurt} more ban(s)."
     ),
     "tune.why-before": (
-        "The gentlest would hurt with {hurt} bans fewer and let {more} more hostile events through."
+        "The gentlest would hurt with {hurt} ban(s) fewer and let {more} more hostile event(s) through."
     ),
     "tune.why-end": "No setting that was tried lets less through.",
     "tune.why-nobody": "Nobody known would have been locked out.",
     "tune.why-somebody": (
-        "{hurt} bans would have locked out somebody known: {accounts} account(s) and {partners} partner "
+        "{hurt} ban(s) would have locked out somebody known: {accounts} account(s) and {partners} partner "
         "domain(s)."
     ),
     # doubts
@@ -85,7 +86,7 @@ TUNE: dict[str, str] = {
         "The logs span {span}, not twice the recommended window ({within}): it could hardly fill again."
     ),
     "tune.doubt-few-attackers": (
-        "At most {bans} bans by this detector under any setting: too few attackers to tell settings apart."
+        "At most {bans} ban(s) by this detector under any setting: too few attackers to tell settings apart."
     ),
     "tune.doubt-few-known": (
         "Only {logins} login(s) and {mail} accepted message(s) in these logs: whom a ban would hurt can "
@@ -94,7 +95,7 @@ TUNE: dict[str, str] = {
     "tune.doubt-no-logins": "No login is in these logs: whether own users would be hurt cannot be seen.",
     "tune.doubt-no-mail": "No accepted mail is in these logs: whether partners would be hurt cannot be seen.",
     "tune.doubt-shut-out": (
-        "The guard had {bans} bans of its own in that time: what those sources would have done is not in "
+        "The guard had {bans} ban(s) of its own in that time: what those sources would have done is not in "
         "the logs."
     ),
     # columns

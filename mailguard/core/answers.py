@@ -5,6 +5,7 @@ Never changes anything. Networks are notation (`192.0.2.0/24`), times are second
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..model import Ban, Impose, Network
@@ -127,6 +128,7 @@ class Questions:
             "spared": None if spared is None else {"network": format_network(spared[0]), "reason": spared[1]},
             "standing": standing_answer(engine.book.network(own, now), now),
             "network_standing": standing_answer(engine.book.network(wide_network(own.address), now), now),
+            "friends": asdict(engine.book.friends(own, now)),
             "history": self._history(own),
         }
 

@@ -29,6 +29,7 @@ RIPE = 2 * DAY  # the first accepted mail or login must be this old
 DAYS = 2  # and must have been on this many days
 _GRAIN = 600.0
 _PAIRS = 8
+_MOST_LOOKS = 300_000  # for one question of an administrator: a fraction of a second
 
 # first and last mail, first and last login, days with mail and with a login, flags; then pair hashes (uint32)
 _RECORD = Struct("=ddddHHB")
@@ -68,6 +69,18 @@ class Standing:
 
 
 NOTHING = Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class Friends:
+    """Who is known to come from a network. Of logins it is known from which /24 (IPv6: /48) they came, so
+    `accounts` are those of all of it, also where a single address is asked about."""
+
+    mail_sources: int  # addresses from which mail was accepted
+    login_sources: int  # and from which somebody logged in
+    pairs: int  # different senders with recipients; of each address at most 8 are kept
+    more_pairs: bool  # an address has 8: there may be more
+    accounts: int | None  # different users; None: not worked out
 
 
 def _unpack(value: bytes | None) -> Standing:
@@ -234,6 +247,59 @@ class Book:
                     return found
                 best = found
         return best
+
+    def friends(self, network: Network, now: float) -> Friends:
+        """Who is known to come from inside the network; no more than that is kept."""
+        oldest = now - AGE
+        mail = logins = pairs = 0
+        full = False
+        for value in self._inside(network):
+            found = _unpack(value)
+            if found.revoked:
+                continue
+            mail += found.mail_days > 0 and found.last_mail >= oldest
+            logins += found.login_days > 0 and found.last_login >= oldest
+            pairs += found.pairs
+            full = full or found.pairs >= _PAIRS
+        return Friends(mail, logins, pairs, full, self._accounts(network, oldest))
+
+    def _inside(self, network: Network) -> Iterator[bytes]:
+        """The records of the sources of a network."""
+        six = network.address >= V6
+        if not six and network.prefix >= 20:  # so few addresses that each is asked for
+            for address in range(network.address, network.address + (1 << 32 - network.prefix)):
+                value = self.sources.get(address)
+                if value is not None:
+                    yield value
+            return
+        for key, value in self.sources.items():
+            if covers(network, network_of(key, 32, 64)):
+                yield value
+
+    def _accounts(self, network: Network, oldest: float) -> int | None:
+        """How many different users logged in from the networks of `network`; None: too many to look at."""
+        exact = NETWORK6 if network.address >= V6 else NETWORK4
+        if network.prefix >= exact:
+            places = [network.address]
+        else:
+            places = [
+                key
+                for key, _ in self.networks.items()
+                if covers(network, network_of(key, NETWORK4, NETWORK6))
+            ]
+        if len(places) * len(self.users) > _MOST_LOOKS:
+            return None
+        count = 0
+        for user, _ in self.users.items():
+            for place in places:
+                value = self.logins.get(user_network(user, place))
+                if value is None:
+                    continue
+                _, last, flags = _LOGIN.unpack(value)
+                if not flags & _REVOKED and last >= oldest:
+                    count += 1
+                    break
+        return count
 
     # ------------------------------------------------------------ losing
 

@@ -166,8 +166,28 @@ def test_impact_from_the_guard(run: Any, guard: FakeGuard) -> None:
     assert "nobody who is known" in run("impact", "192.0.2.7").out
     guard.answers["why"] = {"ok": True, "standing": STANDING, "bans": []}
     assert "3 days" in run("impact", "192.0.2.7").out
+    assert "lock out: people who log in." in run("impact", "192.0.2.7").out
     (said,) = run("impact", "192.0.2.7", "-o", "json").objects
     assert (said["empty"], said["from"], said["standing"]["login_days"]) == (False, "guard", 3)
+
+
+def test_impact_counts_what_the_guard_keeps(run: Any, guard: FakeGuard) -> None:
+    """Addresses, pairs and accounts; what is not kept is said, and where it can be found."""
+    friends = {"mail_sources": 2, "login_sources": 1, "pairs": 9, "more_pairs": True, "accounts": 1}
+    guard.answers["why"] = {"ok": True, "standing": STANDING, "friends": friends, "bans": []}
+    out = run("impact", "192.0.2.0/24").out
+    assert "from 2 addresses in it, of at least 9 sender/recipient pairs" in out
+    assert "from 1 address in it, of 1 account." in out
+    assert "is not kept" in out
+    assert "mailguard impact 192.0.2.0/24 FILE" in out
+    assert "lock out: 1 account and the senders who write from 2 addresses." in out
+    out = run("impact", "192.0.2.7").out
+    assert "1 account logged in from it or from its neighbours in 192.0.2.0/24" in out
+    assert "at most 1 account" in out
+    guard.answers["why"]["friends"] = friends | {"mail_sources": 0, "accounts": None}
+    assert "lock out: people who log in." in run("impact", "192.0.0.0/16").out
+    (said,) = run("impact", "192.0.2.0/24", "-o", "json").objects
+    assert said["friends"]["login_sources"] == 1
 
 
 @pytest.mark.parametrize("more", [[], ["-o", "json"]])

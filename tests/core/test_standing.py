@@ -147,3 +147,45 @@ def test_sweeping_forgets_after_thirteen_months() -> None:
     for _ in range(16):
         book.sweep(T + AGE + 1)
     assert all(len(table) == 0 for table in book.tables)
+
+
+def test_friends_are_counted_as_far_as_they_are_kept() -> None:
+    """Addresses with mail and logins, pairs up to 8 of each, accounts of the networks; not the thieves."""
+    book = Book(1000)
+    for number in range(12):
+        book.mail(PARTNER, T, 1000 + number)
+    book.mail(PARTNER + 1, T, 1000)
+    book.login(SATO, PARTNER + 2, T)
+    book.login(SATO, PARTNER + 3, T)
+    book.login(TANAKA, PARTNER + 3, T)
+    book.revoke(333, PARTNER + 4, T)
+    book.login(SATO, address("192.0.3.1"), T)
+    around = book.friends(network("192.0.2.0/24"), T)
+    assert (around.mail_sources, around.login_sources, around.accounts) == (2, 2, 2)
+    assert (around.pairs, around.more_pairs) == (9, True)
+    one = book.friends(network("192.0.2.26"), T)
+    assert (one.mail_sources, one.login_sources, one.pairs, one.more_pairs) == (1, 0, 1, False)
+    wide = book.friends(network("192.0.0.0/16"), T)
+    assert (wide.mail_sources, wide.login_sources, wide.accounts) == (2, 3, 2)
+    late = book.friends(network("192.0.0.0/16"), T + AGE + 1)
+    assert (late.mail_sources, late.login_sources, late.accounts) == (0, 0, 0)
+
+
+def test_friends_of_ipv6_networks() -> None:
+    """Sources are /64s; users are known by the /48."""
+    book = Book(1000)
+    book.login(SATO, address("2001:db8:1:2::1"), T)
+    book.mail(address("2001:db8:1:3::1"), T, 5)
+    found = book.friends(network("2001:db8:1::/48"), T)
+    assert (found.mail_sources, found.login_sources, found.accounts, found.pairs) == (1, 1, 1, 1)
+    own = book.friends(network("2001:db8:1:2::/64"), T)
+    assert (own.mail_sources, own.login_sources, own.accounts) == (0, 1, 1)
+
+
+def test_friends_that_are_too_many_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question of an administrator stops the guard for no more than a moment."""
+    monkeypatch.setattr("mailguard.core.standing._MOST_LOOKS", 1)
+    book = Book(1000)
+    for number in range(3):
+        book.login(SATO + number, address("192.0.2.1"), T)
+    assert book.friends(network("192.0.2.0/24"), T).accounts is None
