@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
-FOLDERS = (Path("mailguard/core/native"), Path("mailguard/feeds/native"), Path("mailguard/firewall/native"))
+FOLDERS = tuple(Path("mailguard", room, "native") for room in ("core", "feeds", "firewall", "ledger"))
 GENERATED = "build/native"  # the C that Cython makes, and objects
 FLAGS = (
     "-O2",

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from ..model import Event, Evidence
 from ..notation import V6
+from . import native
 from .redact import Redactor
 
 PER_SOURCE = 32
@@ -118,16 +119,11 @@ class Lines:
 
     def write(self) -> None:
         """Write what waits; the caller holds the transaction and calls `written` after it."""
-        db, values = self.db, list[Any]()
-        redact, last, log = self.redactor.line, None, ""
-        for source, queue in self._waiting.items():
-            address = pack(source)
-            for kind, time, _, rule, weight, fields, name, position, _, _, _, raw in queue:
-                if name is not last:
-                    last, log = name, storable(name)
-                line = redact(raw, fields)
-                shown = "{}" if line else json.dumps(self.redactor.fields(fields), ensure_ascii=False)
-                values += (address, time, kind, rule, log, position, weight, line, shown)
+        db = self.db
+        if (compiled := native.load()) is not None:
+            values = compiled.values(self._waiting, self.redactor, storable)
+        else:
+            values = self._values()
         whole = TOGETHER * _COLUMNS
         for at in range(0, len(values), whole):
             part = values[at : at + whole]
@@ -143,6 +139,20 @@ class Lines:
             self.rows += self._count
         if self.rows > ROWS:
             self._make_room()
+
+    def _values(self) -> list[Any]:
+        """What waits, nine values for each line. The compiled twin is `native/keep.pyx`."""
+        values: list[Any] = []
+        redact, last, log = self.redactor.line, None, ""
+        for source, queue in self._waiting.items():
+            address = pack(source)
+            for kind, time, _, rule, weight, fields, name, position, _, _, _, raw in queue:
+                if name is not last:
+                    last, log = name, storable(name)
+                line = redact(raw, fields)
+                shown = "{}" if line else json.dumps(self.redactor.fields(fields), ensure_ascii=False)
+                values += (address, time, kind, rule, log, position, weight, line, shown)
+        return values
 
     def _kept(self, event: Event) -> Line:
         """What is kept of an event: its line, or its fields where the line may not be shown."""

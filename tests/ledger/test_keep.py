@@ -1,0 +1,103 @@
+"""The compiled twins of the ledger: the same rows, lines and bytes; a secret never slips through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailguard.ledger import native
+from mailguard.ledger.deltas import Row, pack_slowly, unpack
+from mailguard.ledger.evidence import Lines, storable
+from mailguard.ledger.redact import Redactor
+from mailguard.ledger.store import Store
+from mailguard.model import Event
+from mailguard.notation import V6
+
+keep: Any = native.load()
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(keep is None, reason="the compiled module is not built: make native"),
+]
+
+PIECES = (
+    "user=<", "sato@example.net", ">, method=PLAIN", "AUTH PLAIN dGVzdA==", "AUTHENTICATE LOGIN ", " LOGIN ",
+    "a LOGIN b c ", "PASS hunter2", ": PASS x", "resp=abcd", "response=", "password=x", "given password: y",
+    "passwd", "PASSWORD", "assw", "dGVzdGRhdGF0ZXN0ZGF0YQ==", "ABCDEFGHIJKLMNOP=", "abcdefghijklmnop=",
+    "a" * 40, "=" * 3, "rip=192.0.2.7", "mori", "m", "\u540d", "\r", "\n", "\x00", "\x7f", "\u2028", "\u202e",
+    "\udc80", " ", ",", "x" * 500, "SATO@example.net",
+)  # fmt: skip
+texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=8)), max_size=8).map("".join)
+names = st.sampled_from(
+    ("sato@example.net", "mori", "m", "", "a@b@c", "\u540d", "known", "x" * 40, "PASS", "=" * 20)
+)
+fields = st.dictionaries(
+    st.sampled_from(("user", "recipient", "sender", "method", "stage")), names, max_size=4
+)
+
+
+def redactor(full: bool = False) -> Redactor:
+    return Redactor(b"k" * 16, full=full, known=lambda name: name == "known")
+
+
+@given(texts, fields, st.booleans())
+@settings(max_examples=400)
+def test_lines_are_kept_alike(text: str, told: dict[str, str], full: bool) -> None:
+    """The compiled way says just what Python says, or leaves it to Python."""
+    raw = text.encode("utf-8", "surrogateescape")
+    made = keep.line(raw, told, redactor(full))
+    assert made in (None, redactor(full).line(raw, told))
+
+
+def test_the_usual_line_is_not_left_to_python() -> None:
+    """Else nothing would be gained."""
+    raw = b"Nov 22 15:00:00 mail1 dovecot: imap-login: Aborted login: user=<sato@example.net>, method=PLAIN"
+    one = redactor()
+    assert keep.line(raw, {"user": "sato@example.net"}, one) == one.line(raw, {"user": "sato@example.net"})
+    assert "sato" not in keep.line(raw, {"user": "sato@example.net"}, one)
+
+
+events = st.builds(
+    lambda source, text, told, log, number: Event(
+        "auth_failure", 1.5 + number, source, "p/r", 1, told, log, number,
+        line=text.encode("utf-8", "surrogateescape"),
+    ),
+    st.one_of(st.integers(0, 2**32 - 1), st.integers(V6, V6 + 2**128 - 1)), texts, fields,
+    st.sampled_from(("log", "/var/log/\udce3")), st.integers(0, 9),
+)  # fmt: skip
+
+
+@given(st.lists(events, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_the_same_rows(found: list[Event]) -> None:
+    """Nine values for each line, in the same order; addresses are the same bytes."""
+    lines = Lines(Store(":memory:").db, redactor())
+    lines.add(found)
+    expected = lines._values()
+    values = keep.values(lines._waiting, lines.redactor, storable)
+    assert [bytes(one) if isinstance(one, bytearray) else one for one in values] == expected
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("a", "history/source", "\u00e9")),
+            st.binary(max_size=20),
+            st.none() | st.binary(max_size=50),
+        ),
+        max_size=30,
+    )
+)
+def test_checkpoints_are_packed_alike(rows: list[Row]) -> None:
+    packed = keep.pack(rows)
+    assert packed == pack_slowly(rows) if rows else packed == b""
+    if rows:
+        assert list(unpack(packed)) == rows
+
+
+def test_what_is_no_row_is_refused() -> None:
+    for wrong in ([("a", "text", None)], [("a", b"", 5)], [(b"a", b"", b"")], [("a", b"")], [5]):
+        with pytest.raises((TypeError, ValueError)):
+            keep.pack(wrong)
