@@ -102,20 +102,21 @@ def _who() -> str:
 
 def explained(path: str, error: OSError) -> str:
     """What is wrong with a table, and what to do."""
+    why = error.strerror or str(error)
     if error.errno == errno.ENOENT:
-        advice = (
-            "is the share mounted? where there was never such a file, create it once, empty; "
-            "mailguard makes no file beside programs"
+        return (
+            f"{path}: {why} (is the share mounted? where there was never such a file, create it once, empty; "
+            "mailguard makes no file beside programs)"
         )
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        advice = (
-            f"let the enforcer's user write it: setfacl -m u:{_who()}:rw {path}; on a share: mount -o uid="
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{path}: {why} (let the enforcer's user write it: setfacl -m u:{_who()}:rw {path}; on a share: "
+            "mount -o uid=)"
         )
-    elif error.errno == errno.EROFS:
-        advice = "was it replaced by another file? then restart mailguard-enforcer.service"
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "the disk is full"
-    else:
-        advice = "is the share mounted?" if error.errno in (errno.EIO, errno.ESTALE, errno.EHOSTDOWN) else ""
-    said = f"{path}: {error.strerror or error}"
-    return f"{said} ({advice})" if advice else said
+    if error.errno == errno.EROFS:
+        return f"{path}: {why} (was it replaced by another file? then restart mailguard-enforcer.service)"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path}: {why} (the disk is full)"
+    if error.errno in (errno.EIO, errno.ESTALE, errno.EHOSTDOWN):
+        return f"{path}: {why} (is the share mounted?)"
+    return f"{path}: {why}"

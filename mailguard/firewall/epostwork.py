@@ -98,11 +98,16 @@ class Work:
         more, rest = table.lay(handle, [one for one in wanted if not one.top])
         if rest:
             first, others = format_network(rest[0].piece), len(rest) - 1
-            words = f"{table.path} has no free line for {first}" + (f" and {others} more" if others else "")
-            words += "; run `mailguard epost prepare`"
+            also = f" (+{others})" if others else ""
             if len(self.tables) == 1:
-                raise FirewallError(words)
-            self._tell(table.path, words + " (the reject tables keep it out all the same)")
+                raise FirewallError(
+                    f"{table.path} has no free line for {first}{also}; run `mailguard epost prepare`"
+                )
+            self._tell(
+                table.path,
+                f"{table.path} has no free line for {first}{also}; run `mailguard epost prepare` (the reject "
+                "tables keep it out all the same)",
+            )
         return slots + more
 
     def _write_down(

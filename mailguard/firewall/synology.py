@@ -91,17 +91,25 @@ class Synology(Driver):
     # ---- which entries a ban needs
 
     def refusal(self, network: Network) -> str:
-        """Why the list cannot hold that network; "" when it can."""
-        bits = host_prefix(network.address) - network.prefix
+        """Why the list cannot hold that network, as a sentence; "" when it can."""
+        bits, name = host_prefix(network.address) - network.prefix, format_network(network)
         if self._whole:
-            hosts = any(covers(network, one) for one in self.allowed) if bits else False
-            return "an allowed host is inside, and DSM takes the network only as a whole" if hosts else ""
+            if bits and any(covers(network, one) for one in self.allowed):
+                return (
+                    f"{name} is not kept out of the NAS: an allowed host is inside, and DSM takes the "
+                    "network only as a whole"
+                )
+            return ""
         if bits < 32 and 1 << bits <= self.expand:
             return ""
-        more = "; those that did something are, as they come, and no others" if network.address >= V6 else ""
+        if network.address < V6:
+            return (
+                f"{name} is not kept out of the NAS: DSM's block list knows single addresses, and this "
+                f"network has more than {self.expand} of them"
+            )
         return (
-            f"DSM's block list knows single addresses, and this network has more than {self.expand} of them"
-            + more
+            f"{name} is not kept out of the NAS: DSM's block list knows single addresses, and this network "
+            f"has more than {self.expand} of them; those that did something are, as they come, and no others"
         )
 
     def pieces(self, network: Network, say: bool = False) -> list[Network]:
@@ -110,7 +118,7 @@ class Synology(Driver):
         words = self.refusal(network)
         if words:
             if say:
-                self._tell(f"{format_network(network)} is not kept out of the NAS: {words}")
+                self._tell(words)
             return []
         if self._whole:
             return without(network, self.allowed)
