@@ -11,15 +11,11 @@ from .completing import files as log_files
 from .messages import text
 from .moments import in_zone, local, rough
 from .output import output_option, write_json, write_line, write_table
+from .recorded import Recorded, ledger_option, recorded_options
 from .rehearsing import (
     engine_maker,
-    ledger_option,
-    log_options,
     outcome,
-    part_options,
     progress,
-    reading_options,
-    rehearsal,
     settings_of,
     shutouts_of,
     tell,
@@ -36,20 +32,14 @@ if TYPE_CHECKING:
 @click.argument("a", metavar="A.toml", shell_complete=log_files)
 @click.argument("b", metavar="B.toml", shell_complete=log_files)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
-@reading_options
-@part_options
+@recorded_options
 @ledger_option
 @output_option
 def command(
     a: str,
     b: str,
     files: tuple[str, ...],
-    parsers: tuple[str, ...],
-    year: int | None,
-    timezone: str,
-    workers: int | None,
-    since: float | None,
-    until: float | None,
+    recorded: Recorded,
     ledger: str | None,
     form: str,
 ) -> int:
@@ -58,26 +48,21 @@ def command(
     The logs are read once and judged twice: bans only in A, only in B, earlier, later, and whom each would
     have hurt.
     """
-    from mailguard.definitions.parsers import load_parsers
     from mailguard.replay.comparing import compare
 
     both = [settings_of(a), settings_of(b)]
-    loaded = load_parsers(parsers or None)
-    rehearsed = rehearsal(
+    loaded = recorded.load()
+    rehearsed = recorded.rehearsal(
         files,
         loaded,
         [engine_maker(settings, loaded, ()) for settings in both],
-        log_options(parsers, year, timezone),
-        workers=workers,
-        since=since,
-        until=until,
         shutouts=shutouts_of(ledger, both[0]),
     )
     with progress(rehearsed):
         rehearsed.run()
     pairs = compare(*(trial.timeline.bans() for trial in rehearsed.trials))
     if form == "json":
-        moment = in_zone(timezone)
+        moment = in_zone(recorded.timezone)
         for pair in pairs:
             write_json(_object(pair, moment))
         write_json(_summary(rehearsed, pairs, (a, b), moment))

@@ -20,7 +20,8 @@ from .completing import files as log_files
 from .messages import text
 from .moments import in_zone
 from .output import safe, write_json, write_line
-from .rehearsing import log_options, outcome, part_options, progress, reading_options, rehearsal, tell
+from .recorded import Recorded, recorded_options
+from .rehearsing import outcome, progress, tell
 from .writing import Target
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ FORMS = ("auto", "plain", "json", *FILES)
 
 @click.command("events")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
-@reading_options
-@part_options
+@recorded_options
 @click.option("--to", "target", metavar="PATH", shell_complete=log_files, help="Write there.")
 @click.option(
     "-o",
@@ -126,12 +126,7 @@ FORMS = ("auto", "plain", "json", *FILES)
 )
 def command(
     files: tuple[str, ...],
-    parsers: tuple[str, ...],
-    year: int | None,
-    timezone: str,
-    workers: int | None,
-    since: float | None,
-    until: float | None,
+    recorded: Recorded,
     target: str | None,
     form: str,
 ) -> int | None:
@@ -141,18 +136,16 @@ def command(
     the events of all logs come in the order in which they count, and FILE may be a folder, too; such a file
     can be asked by others, and replayed.
     """
-    options = log_options(parsers, year, timezone)
     if form in FILES:
-        return write_file(files, options, form, target, workers=workers, since=since, until=until)
+        return write_file(files, recorded, form, target)
     from mailguard.core.joined import Joined
     from mailguard.core.scanner import Scanner
-    from mailguard.definitions.parsers import load_parsers
 
-    loaded = load_parsers(parsers or None)
-    moment = in_zone(timezone)
+    loaded, options = recorded.load(), recorded.options
+    moment = in_zone(recorded.timezone)
     with redirected(target, files):
         for line, event in events_of(files, Scanner(loaded), Joined(loaded, covering=False), options):
-            if (since is not None and event.time < since) or (until is not None and event.time >= until):
+            if not recorded.counts(event.time):
                 continue
             if form == "json":
                 write_json(as_json(line, event, moment))
@@ -181,16 +174,13 @@ def redirected(target: str | None, inputs: Iterable[str]) -> Iterator[None]:
         out.keep()
 
 
-def write_file(
-    files: tuple[str, ...], options: LogOptions, form: str, target: str | None, **more: Any
-) -> int:
+def write_file(files: tuple[str, ...], recorded: Recorded, form: str, target: str | None) -> int:
     """An events file; the exit code."""
     from mailguard import eventfile
-    from mailguard.definitions.parsers import load_parsers
 
     if target is None and form == "parquet" and sys.stdout.isatty():
         raise click.UsageError(text("eventfile.output"))
-    rehearsed = rehearsal(files, load_parsers(options.parsers or None), [], options, **more)
+    rehearsed = recorded.rehearsal(files, recorded.load())
     inputs = [source.path for source in rehearsed.sources]
     with nullcontext() if target is None else Target(target, inputs=inputs) as place:
         file = sys.stdout.buffer if place is None else place.file

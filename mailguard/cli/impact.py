@@ -17,14 +17,10 @@ from .config import config_option
 from .messages import text
 from .moments import in_zone, local, rough, timed
 from .output import output_option, write_json, write_line
+from .recorded import Recorded, ledger_option, recorded_options
 from .rehearsing import (
-    ledger_option,
-    log_options,
     outcome,
-    part_options,
     progress,
-    reading_options,
-    rehearsal,
     settings_of,
     shutouts_of,
     tell,
@@ -42,8 +38,7 @@ _STANDING = ("mail_days", "login_days")
 @click.argument("network", type=network_of)
 @click.argument("files", nargs=-1, metavar="[FILE...]", shell_complete=log_files)
 @config_option
-@reading_options
-@part_options
+@recorded_options
 @ledger_option
 @socket_option
 @output_option
@@ -51,12 +46,7 @@ def command(
     network: Network,
     files: tuple[str, ...],
     config: str | None,
-    parsers: tuple[str, ...],
-    year: int | None,
-    timezone: str,
-    workers: int | None,
-    since: float | None,
-    until: float | None,
+    recorded: Recorded,
     ledger: str | None,
     socket: str,
     form: str,
@@ -74,19 +64,10 @@ def command(
             for line in remembered_lines(known):
                 write_line(line)
         return 0
-    from mailguard.definitions.parsers import load_parsers
     from mailguard.replay.impact import Impact
 
     impact = Impact(network)
-    rehearsed = rehearsal(
-        files,
-        load_parsers(parsers or None),
-        [],
-        log_options(parsers, year, timezone),
-        workers=workers,
-        since=since,
-        until=until,
-    )
+    rehearsed = recorded.rehearsal(files, recorded.load())
     shutouts = shutouts_of(ledger, settings_of(config))
     try:
         with progress(rehearsed):
@@ -98,7 +79,7 @@ def command(
     begin, end = summary.first or 0.0, summary.last or 0.0
     hidden = sum(stop - start for start, stop in shutouts.hidden(network, begin, end))
     if form == "json":
-        write_json(as_object(impact, summary, hidden, timezone))
+        write_json(as_object(impact, summary, hidden, recorded.timezone))
     else:
         for line in lines(impact, summary, hidden):
             write_line(line)

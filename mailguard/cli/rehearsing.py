@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .arguments import moment as moment_of
-from .arguments import zone as zone_name
-from .completing import detectors as detector_names
-from .completing import files
-from .config import config_option, settings_path
-from .definitions import parser_option
+from .config import settings_path
 from .messages import text
 from .output import safe
 from .verdicts import notice_words
@@ -26,93 +21,9 @@ if TYPE_CHECKING:
     from mailguard.core.growth import Growth
     from mailguard.core.rules import Parser
     from mailguard.definitions.settings import Settings
-    from mailguard.feeds.interface import LogOptions
     from mailguard.model import Notice
     from mailguard.replay.rehearsal import Rehearsal
     from mailguard.replay.shutouts import Shutouts
-    from mailguard.replay.workers import Executor
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _all(*options: Decorator) -> Decorator:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_CLUSTER = "mailguard.dask"  # where a command keeps the address
-
-
-def _remember_cluster(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """The address of a cluster; every command that reads logs hands it to `rehearsal`."""
-    context.meta[_CLUSTER] = value
-
-
-#: How the lines of logs are read.
-reading_options = _all(
-    parser_option,
-    click.option(
-        "--year",
-        type=click.IntRange(1970, 9999),
-        metavar="YEAR",
-        help="The year of the first line's stamp.",
-    ),
-    click.option(
-        "--timezone", type=zone_name, default="", help="The zone of the host that wrote the stamps."
-    ),
-    click.option(
-        "--workers",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="Processes that read lines. Default: one for each core.",
-    ),
-    click.option(
-        "--dask",
-        metavar="ADDRESS",
-        expose_value=False,
-        callback=_remember_cluster,
-        help="Let a Dask cluster read lines, by its scheduler's address, such as tcp://192.0.2.5:8786.",
-    ),
-)
-#: Which part of them is judged.
-part_options = _all(
-    click.option("--from", "since", type=moment_of, metavar="TIME", help="Judge only events from then on."),
-    click.option("--until", type=moment_of, metavar="TIME", help="Judge only events before then."),
-)
-#: By which policy.
-policy_options = _all(
-    config_option,
-    click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change one setting, such as detector.password-guessing.count=3.",
-    ),
-    click.option(
-        "--only",
-        multiple=True,
-        metavar="DETECTOR",
-        shell_complete=detector_names,
-        help="Try only this detector.",
-    ),
-)
-ledger_option = click.option(
-    "--ledger",
-    metavar="PATH",
-    shell_complete=files,
-    help="The ledger that knows when somebody was shut out for real.",
-)
-
-
-def log_options(parsers: tuple[str, ...], year: int | None, timezone: str) -> LogOptions:
-    from mailguard.feeds.interface import LogOptions
-
-    return LogOptions(year=year, timezone=timezone, parsers=parsers)
 
 
 def settings_of(config: str | None, assignments: Sequence[str] = ()) -> Settings:
@@ -172,52 +83,6 @@ def shutouts_of(ledger: str | None, settings: Settings) -> Shutouts:
     except (OSError, LedgerError):
         click.echo(text("replay.no-ledger", path=path), err=True)
         return Shutouts()
-
-
-def rehearsal(
-    paths: tuple[str, ...],
-    parsers: Sequence[Parser],
-    makers: Sequence[Callable[[], Engine]],
-    options: LogOptions,
-    **more: Any,
-) -> Rehearsal:
-    """A rehearsal on the logs that `paths` name. Raises OSError where one that was named cannot be read."""
-    from mailguard.replay.cutting import years_of
-    from mailguard.replay.rehearsal import Rehearsal
-    from mailguard.replay.sources import STDIN, find
-
-    since, until = more.get("since"), more.get("until")
-    if since is not None and until is not None and since >= until:
-        raise click.UsageError(text("replay.order", since="--from", until="--until"))
-    found = find(paths, options)
-    for at, source in enumerate(found.sources):
-        if (
-            source.form == STDIN
-            and source.year is None
-            and (year := years_of(source.path, options)) is not None
-        ):
-            found.sources[at] = source._replace(year=year)  # it cannot be begun anew when a year turns out
-            found.say("log-years", source.path, year=year)
-    executor = cluster_of(parsers) if found.sources else None
-    return Rehearsal(found.sources, parsers, makers, options, told=found.notices, executor=executor, **more)
-
-
-def cluster_of(parsers: Sequence[Parser]) -> Executor | None:
-    """The cluster that `--dask` names, until the command ends; None: this host reads alone.
-
-    Raises ClusterError, and ImportError where Dask is not installed."""
-    context = click.get_current_context(silent=True)
-    address = context.meta.get(_CLUSTER) if context is not None else None
-    if context is None or address is None:
-        return None
-    from mailguard.replay.cluster import Cluster
-
-    def lost(where: str) -> None:
-        click.echo(f"mailguard: {safe(text('cluster.lost', address=where))}", err=True)
-
-    cluster = Cluster(address, parsers, tell=lost)
-    context.call_on_close(cluster.close)
-    return cluster
 
 
 @contextmanager

@@ -15,17 +15,12 @@ from .completing import files as log_files
 from .messages import text
 from .moments import in_zone
 from .output import is_terminal, safe, write_json, write_line
+from .recorded import Recorded, ledger_option, policy_options, recorded_options
 from .rehearsing import (
     engine_maker,
     growth_maker,
-    ledger_option,
-    log_options,
     outcome,
-    part_options,
-    policy_options,
     progress,
-    reading_options,
-    rehearsal,
     settings_of,
     shutouts_of,
     tell,
@@ -42,8 +37,7 @@ FORMS = ("auto", "plain", "json", "csv")
 @click.command("replay")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
 @policy_options
-@reading_options
-@part_options
+@recorded_options
 @ledger_option
 @report_options
 @click.option(
@@ -70,12 +64,7 @@ def command(
     config: str | None,
     assignments: tuple[str, ...],
     only: tuple[str, ...],
-    parsers: tuple[str, ...],
-    year: int | None,
-    timezone: str,
-    workers: int | None,
-    since: float | None,
-    until: float | None,
+    recorded: Recorded,
     ledger: str | None,
     html: str | None,
     language: str | None,
@@ -90,32 +79,26 @@ def command(
     stamps; nothing is banned and nothing is kept. The last line of JSON is a summary; how long it took goes
     to standard error.
     """
-    from mailguard.definitions.parsers import load_parsers
-
     begun = time.monotonic()
     if tuning is not None and html is None:
         raise click.UsageError(text("tuning.where"))
     tuned = [] if tuning is None else read_tuning(tuning)
     settings = settings_of(config, assignments)
-    loaded = load_parsers(parsers or None)
-    rehearsed = rehearsal(
+    loaded = recorded.load()
+    rehearsed = recorded.rehearsal(
         files,
         loaded,
         [engine_maker(settings, loaded, only)],
-        log_options(parsers, year, timezone),
-        workers=workers,
-        since=since,
-        until=until,
         shutouts=shutouts_of(ledger, settings),
-        grow=growth_maker(settings, timezone) if growth else None,
+        grow=growth_maker(settings, recorded.timezone) if growth else None,
         watch=watcher(html is not None, form == "auto" and is_terminal()),
     )
     with nullcontext() if html is None else page_for(html, rehearsed) as page:
         with progress(rehearsed):
             rehearsed.run()
-        show(rehearsed, form, timezone)
+        show(rehearsed, form, recorded.timezone)
         if page is not None:
-            write_report(page, rehearsed, settings, timezone, language, tuned)
+            write_report(page, rehearsed, settings, recorded.timezone, language, tuned)
     report(rehearsed, time.monotonic() - begun)
     return outcome(rehearsed)
 

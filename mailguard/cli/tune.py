@@ -17,13 +17,9 @@ from .completing import detectors as detector_names
 from .completing import files as log_files
 from .messages import text
 from .output import safe
+from .recorded import Recorded, ledger_option, recorded_options, settings_options
 from .rehearsing import (
-    ledger_option,
-    log_options,
-    part_options,
     progress,
-    reading_options,
-    rehearsal,
     settings_of,
     shutouts_of,
     tell,
@@ -66,16 +62,8 @@ LIMIT = 5000
     show_default=True,
     help="Try at most so many settings.",
 )
-@click.option("--config", metavar="FILE", shell_complete=log_files, help="The settings.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one setting before, such as detector.password-guessing.who=any.",
-)
-@reading_options
-@part_options
+@settings_options
+@recorded_options
 @ledger_option
 @report_options
 @click.option(
@@ -94,12 +82,7 @@ def command(
     most: int,
     config: str | None,
     assignments: tuple[str, ...],
-    parsers: tuple[str, ...],
-    year: int | None,
-    timezone: str,
-    workers: int | None,
-    since: float | None,
-    until: float | None,
+    recorded: Recorded,
     ledger: str | None,
     html: str | None,
     language: str | None,
@@ -111,20 +94,17 @@ def command(
     each setting of a grid, as a replay would. The settings on the frontier of protection and harm are shown,
     one is recommended with its reasons, and what the logs are too short to tell is said.
     """
-    from mailguard.definitions.parsers import load_parsers
     from mailguard.tuning.sweep import Sweep, tasks_of
 
     begun = time.monotonic()
     settings = settings_of(config, assignments)
-    loaded = load_parsers(parsers or None)
+    loaded = recorded.load()
     grids = _grids(settings, detector, axes, most)
     setup = settings.setup(guessed=[parser.name for parser in loaded if parser.guessed])
     shutouts = shutouts_of(ledger, settings)
-    rehearsed = rehearsal(
-        files, loaded, [], log_options(parsers, year, timezone), workers=workers, since=since, until=until
-    )
+    rehearsed = recorded.rehearsal(files, loaded)
     tasks = [task for grid in grids for task in tasks_of(setup, grid.variants, grid.detector.name)]
-    sweep = Sweep(rehearsed, tasks, workers)
+    sweep = Sweep(rehearsed, tasks, recorded.workers)
     with nullcontext() if html is None else page_for(html, rehearsed) as page:
         with progress(rehearsed):
             summary = sweep.read()
@@ -139,7 +119,9 @@ def command(
                 sweep.run()
         found = _show(sweep, grids, summary, len(shutouts), form)
         if page is not None:
-            write_tuning(page, rehearsed, summary, found, sweep.interrupted, settings, timezone, language)
+            write_tuning(
+                page, rehearsed, summary, found, sweep.interrupted, settings, recorded.timezone, language
+            )
     _report(sweep, summary, read - begun, time.monotonic() - begun)
     if sweep.interrupted:
         return 130
