@@ -7,6 +7,7 @@ Each is played twice: with all logs, and with acceptlog and imap4log alone, whic
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,18 @@ import pytest
 from mailguard.model import Event, Impose
 from mailguard.notation import format_address, format_effect
 from tests.epost_server.server import Server
-from tests.epost_server.theatre import BEGIN, DAY, EVERY_LOG, HOUR, MINUTE, PEOPLE, TWO_LOGS, Theatre, encoded
+from tests.epost_server.theatre import (
+    BEGIN,
+    DAY,
+    EVERY_LOG,
+    HOUR,
+    MINUTE,
+    PEOPLE,
+    TWO_LOGS,
+    Refused,
+    Theatre,
+    encoded,
+)
 
 OFFICE, PARTNER, ATTACKER = "198.51.100.10", "198.51.100.25", "203.0.113.9"
 BOTH = pytest.mark.parametrize("logs", [EVERY_LOG, TWO_LOGS], ids=["all-logs", "two-logs"])
@@ -420,3 +432,72 @@ def test_two_servers_in_one_share(tmp_path: Path) -> None:
     guesses = [one for one in heard if one.kind == "auth_failure" and "MAIL2" in one.log]
     assert {format_address(one.source or 0) for one in guesses} == {ATTACKER}
     assert len(guesses) == len({one.time for one in guesses})
+
+
+ALONE = {"receiveimap4": "imap", "receivepop3": "pop"}
+
+
+@pytest.mark.parametrize("log", ALONE)
+def test_dialogues_alone_tell_which_account_is_guessed(log: str, tmp_path: Path) -> None:
+    """The log with the addresses is switched off: nobody is banned. The tries count by their account, and it is
+    told when somebody gets in after them, with the tries as evidence."""
+    theatre = Theatre(tmp_path, frozenset({log, "acceptlog", "receivelog"}))
+    ordinary(theatre, 4)
+    begin = 3 * DAY + 2 * HOUR
+
+    def tries(number: int) -> None:
+        session = theatre.connects(f"203.0.{number % 200}.9", ALONE[log])
+        if log == "receiveimap4":
+            session.send("a LOGIN sato guess")
+        else:
+            session.send("USER sato")
+            session.send("PASS guess")
+        session.hang_up()
+
+    for number in range(150):
+        theatre.at(begin + 3 * MINUTE * number, tries, number)
+    theatre.at(begin + 8 * HOUR, theatre.submits, "192.0.2.66", "sato", ["a@partner.example"])
+    theatre.play()
+    (entered,) = theatre.alerts("broken-in")
+    assert (entered.key, format_address(entered.sources[-1])) == ("sato", "192.0.2.66")
+    assert {piece.rule for piece in entered.evidence} == {f"epost-{log}/login-failed"}
+    assert entered.count >= 10
+    assert theatre.banned == {}
+
+
+@pytest.mark.parametrize("logs", [EVERY_LOG, EVERY_LOG - {"receiveimap4"}, EVERY_LOG - {"receivelog"}])
+def test_authenticate_is_counted_by_name(logs: frozenset[str], tmp_path: Path) -> None:
+    """Tries by AUTHENTICATE, whose names imap4log does not tell: by name too where the dialogue is logged."""
+    theatre = Theatre(tmp_path, logs)
+    ordinary(theatre, 1)
+
+    def tries(number: int) -> None:
+        session = theatre.connects(ATTACKER, "imap")
+        session.send("a AUTHENTICATE PLAIN " + encoded(f"\0{PEOPLE[number]}\0guess"))
+        session.hang_up()
+
+    for number in range(10):
+        theatre.at(10 * HOUR + 5 * MINUTE * number, tries, number)
+    theatre.play()
+    named = "receiveimap4" in logs
+    assert ((ATTACKER, "user-spray") in theatre.banned) is named
+    assert innocents(theatre) == []
+
+
+def test_several_guess_at_once_and_acceptlog_is_alone(tmp_path: Path) -> None:
+    """Lines of different hosts are read together, five a second: of each piece the first counts in any case,
+    and so nobody gets off."""
+    theatre = Theatre(tmp_path, frozenset({"acceptlog"}))
+    ordinary(theatre, 1)
+    chance = random.Random(5)
+
+    def tries() -> None:
+        for _ in range(2):
+            with suppress(Refused):
+                theatre.guesses(f"203.0.{chance.randrange(5)}.9", f"user{chance.randrange(1000)}")
+
+    for number in range(250):
+        theatre.at(10 * HOUR + 0.4 * number, tries)
+    theatre.play()
+    assert {network for network, _ in theatre.banned} == {f"203.0.{number}.9" for number in range(5)}
+    assert max(theatre.banned.values()) <= 10 * HOUR + 60
