@@ -19,7 +19,7 @@ from mailguard.problems import EXIT_UNAVAILABLE
 from .completing import files as log_files
 from .messages import text
 from .moments import in_zone
-from .output import safe, write_json, write_line
+from .output import form_option, safe, write_json, write_line
 from .recorded import Recorded, recorded_options
 from .rehearsing import outcome, progress, tell
 from .writing import Target
@@ -115,15 +115,7 @@ FORMS = ("auto", "plain", "json", *FILES)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=log_files)
 @recorded_options
 @click.option("--to", "target", metavar="PATH", shell_complete=log_files, help="Write there.")
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(FORMS),
-    default="auto",
-    show_default=True,
-    help="plain lines; json: one object a line; parquet, jsonl, csv: an events file.",
-)
+@form_option(FORMS, "plain lines; json: one object a line; parquet, jsonl, csv: an events file.")
 def command(
     files: tuple[str, ...],
     recorded: Recorded,

@@ -48,17 +48,17 @@ def columns(text: str) -> int:
     return sum(0 if _mark(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The option `-o` that every command with an answer has."""
+def form_option(forms: Sequence[str], explained: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `-o` of a command that knows these forms."""
     return click.option(
-        "-o",
-        "--output",
-        "form",
-        type=click.Choice(FORMS),
-        default="auto",
-        show_default=True,
-        help="auto: tables on a terminal, plain lines elsewhere; json: one object a line.",
-    )(function)
+        "-o", "--output", "form", type=click.Choice(forms), default="auto", show_default=True, help=explained
+    )
+
+
+#: The option `-o` that every command with an answer has.
+output_option = form_option(
+    FORMS, "auto: tables on a terminal, plain lines elsewhere; json: one object a line."
+)
 
 
 def is_terminal() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,6 +33,13 @@ def settings_of(config: str | None, assignments: Sequence[str] = ()) -> Settings
     return load_settings(settings_path(config), assignments=assignments)
 
 
+def unknown_detector(message: str, name: str, names: Iterable[str]) -> click.UsageError:
+    """There is no detector of that name, but perhaps one that is nearly so called."""
+    near = get_close_matches(name, list(names), 1)
+    hint = text("usage.near", name=near[0]) if near else ""
+    return click.UsageError(text(message, name=safe(name), hint=hint))
+
+
 def engine_maker(
     settings: Settings, parsers: Sequence[Parser], only: tuple[str, ...]
 ) -> Callable[[], Engine]:
@@ -45,9 +52,7 @@ def engine_maker(
     names = [detector.name for detector in settings.detectors]
     for name in only:
         if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = text("usage.near", name=near[0]) if near else ""
-            raise click.UsageError(text("replay.only-unknown", name=safe(name), hint=hint))
+            raise unknown_detector("replay.only-unknown", name, names)
     setup = settings.setup(guessed=[parser.name for parser in parsers if parser.guessed])
     if only:
         kept = [detector for detector in setup.detectors if detector.name in only]

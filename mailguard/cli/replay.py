@@ -14,7 +14,7 @@ from mailguard.notation import format_effect
 from .completing import files as log_files
 from .messages import text
 from .moments import in_zone
-from .output import is_terminal, safe, write_json, write_line
+from .output import form_option, is_terminal, safe, write_json, write_line
 from .recorded import Recorded, ledger_option, policy_options, recorded_options
 from .rehearsing import (
     engine_maker,
@@ -50,14 +50,8 @@ FORMS = ("auto", "plain", "json", "csv")
 @click.option(
     "--growth", is_flag=True, help="Tell also which logs grew beyond what was normal. Queues are in no log."
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(FORMS),
-    default="auto",
-    show_default=True,
-    help="auto: tables on a terminal, plain lines elsewhere; json: one object a line; csv: one ban a line.",
+@form_option(
+    FORMS, "auto: tables on a terminal, plain lines elsewhere; json: one object a line; csv: one ban a line."
 )
 def command(
     files: tuple[str, ...],

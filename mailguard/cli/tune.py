@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
@@ -16,13 +15,14 @@ from mailguard.locale import length as length_of
 from .completing import detectors as detector_names
 from .completing import files as log_files
 from .messages import text
-from .output import safe
+from .output import form_option, safe
 from .recorded import Recorded, ledger_option, recorded_options, settings_options
 from .rehearsing import (
     progress,
     settings_of,
     shutouts_of,
     tell,
+    unknown_detector,
 )
 from .reporting import page_for, report_options, write_tuning
 
@@ -66,14 +66,8 @@ LIMIT = 5000
 @recorded_options
 @ledger_option
 @report_options
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(FORMS),
-    default="auto",
-    show_default=True,
-    help="auto: tables on a terminal, plain lines elsewhere; json: objects; csv: one setting a line.",
+@form_option(
+    FORMS, "auto: tables on a terminal, plain lines elsewhere; json: objects; csv: one setting a line."
 )
 def command(
     files: tuple[str, ...],
@@ -136,9 +130,7 @@ def _grids(settings: Settings, name: str | None, texts: tuple[str, ...], most: i
 
     by_name = {found.name: found for found in settings.detectors}
     if name is not None and name not in by_name:
-        near = get_close_matches(name, by_name, 1)
-        hint = text("usage.near", name=near[0]) if near else ""
-        raise click.UsageError(text("tune.no-detector", name=safe(name), hint=hint))
+        raise unknown_detector("tune.no-detector", name, by_name)
     if texts and name is None:
         raise click.UsageError(text("tune.grid-one"))
     chosen: list[Detector] = (
