@@ -19,21 +19,9 @@ from mailguard.ledger import Ledger, LedgerError
 from mailguard.ledger import evidence as evidence_module
 from mailguard.ledger.evidence import PER_SOURCE
 from mailguard.model import Alert, Ban, Event, Evidence, Impose, Lift, Network, Offence
-from mailguard.notation import parse_address, parse_network
+from tests.written import address, network
 
 T = 1_760_000_000.0
-
-
-def address(text: str) -> int:
-    found = parse_address(text)
-    assert found is not None
-    return found
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
 
 
 def failure(source: str, at: float, position: int, user: str = "info", line: bytes | None = None) -> Event:

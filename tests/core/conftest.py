@@ -9,6 +9,7 @@ import pytest
 
 import mailguard
 from mailguard.core import native
+from mailguard.core.pattern import matching
 
 
 @pytest.fixture(scope="module", params=["compiled", "python"] if mailguard.NATIVE else ["python"])
@@ -25,3 +26,10 @@ def both_cores(request: pytest.FixtureRequest) -> Iterator[str]:
         if request.param == "python":
             patch.setattr(native, "choose", only_python)
         yield request.param
+
+
+@pytest.fixture(params=[matching.SHORT, -1], ids=["one call", "in parts"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines up to a length are matched in one call, longer ones in parts: tests that ask for this run with
+    both."""
+    monkeypatch.setattr(matching, "SHORT", request.param)

@@ -30,23 +30,12 @@ from mailguard.core.networks import (
     wide_network,
 )
 from mailguard.core.table import Table
-from mailguard.model import Event, Network
-from mailguard.notation import format_address, format_network, parse_address, parse_network
+from mailguard.model import Event
+from mailguard.notation import format_address, format_network
+from tests.written import address, network
 
 HASHER = Hasher(b"test")
 PROVED = frozenset({"user", "helo", "sender", "recipient"})
-
-
-def address(text: str) -> int:
-    found = parse_address(text)
-    assert found is not None
-    return found
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
 
 
 def event(source: str | None = "192.0.2.7", proved: frozenset[str] = PROVED, **fields: str) -> Event:

@@ -17,7 +17,8 @@ from mailguard.core.policy import Rules
 from mailguard.core.requests import Requests
 from mailguard.core.window import LATENESS
 from mailguard.model import Alert, Ban, Effect, Event, Impose, Lift, Network
-from mailguard.notation import format_effect, parse_address, parse_network
+from mailguard.notation import format_effect
+from tests.written import address, network
 
 pytestmark = pytest.mark.usefixtures("both_cores")
 
@@ -70,18 +71,6 @@ BROKEN = Detector(
     "broken", "", ("auth_failure",), "user", DAY, count=6, who="stranger", then="auth_success", alert=True
 )
 ALL = (GUESS, SLOW, HARVEST, ACCOUNT, RANGE, STALE, BROKEN)
-
-
-def address(text: str) -> int:
-    found = parse_address(text)
-    assert found is not None
-    return found
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
 
 
 def made(detectors: Sequence[Detector] = ALL, enforcing: bool = True, **more: Any) -> Engine:

@@ -15,8 +15,9 @@ from mailguard.core.detectors import BanRule, Detector
 from mailguard.core.engine import Engine, Setup
 from mailguard.core.judge import Judge
 from mailguard.core.scanner import Draft
-from mailguard.model import Block, Effect, Event, Events, Impose, Item, Lift, Network, Records
-from mailguard.notation import format_effect, format_network, parse_address, parse_network
+from mailguard.model import Block, Effect, Event, Events, Impose, Item, Lift, Records
+from mailguard.notation import format_effect, format_network, parse_address
+from tests.written import network
 
 pytestmark = pytest.mark.usefixtures("both_cores")
 
@@ -28,12 +29,6 @@ GUESS = Detector(
 HARVEST = Detector(
     "harvest", "", ("unknown_recipient",), "source", 600.0, count=3, ban=BanRule(600.0, 4.0, DAY)
 )
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
 
 
 class Lines:

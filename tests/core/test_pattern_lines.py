@@ -6,25 +6,9 @@ from __future__ import annotations
 import pytest
 
 from mailguard.core import pattern as p
-from mailguard.core.pattern import matching
 from mailguard.core.pattern.prove import prove_echo_pair
 from mailguard.problems import ProblemsError
-
-
-def read(template: str, message: str | bytes, cut: bool = False) -> dict[str, bytes | None] | None:
-    """The captured fields of a message, or None."""
-    pattern = p.compile(template)
-    data = message.encode() if isinstance(message, str) else message
-    values = pattern.match(data, 0, len(data), cut)
-    return None if values is None else dict(zip(pattern.names, values, strict=True))
-
-
-@pytest.fixture(params=[matching.SHORT, -1], ids=["one call", "in parts"])
-def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines up to a length are matched in one call, longer ones in parts: tests that ask for this run with
-    both."""
-    monkeypatch.setattr(matching, "SHORT", request.param)
-
+from tests.templates import read
 
 # ---------------------------------------------------------------- lines a client can send
 

@@ -12,24 +12,13 @@ from mailguard.core.networks import NetworkMap
 from mailguard.core.policy import Policy, Rules
 from mailguard.core.standing import DAY, Book
 from mailguard.model import Alert, Ban, Impose, Lift, Network, Offence
-from mailguard.notation import covers, network_of, parse_address, parse_network
+from mailguard.notation import covers, network_of
+from tests.written import address, network
 
 pytestmark = pytest.mark.usefixtures("both_cores")
 
 T = 1_800_000_000.0
 DETECTOR = Detector("d", "", ("auth_failure",), "source", 600.0, count=5, ban=BanRule(600.0, 4.0, 7 * DAY))
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
-
-
-def address(text: str) -> int:
-    found = parse_address(text)
-    assert found is not None
-    return found
 
 
 def policy(rules: Rules | None = None, never: tuple[str, ...] = ()) -> Policy:

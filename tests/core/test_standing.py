@@ -5,24 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mailguard.core.standing import AGE, DAY, Book
-from mailguard.model import Network
-from mailguard.notation import parse_address, parse_network
+from tests.written import address, network
 
 T = 1_800_000_000.0
 SATO = 111
 TANAKA = 222
-
-
-def address(text: str) -> int:
-    found = parse_address(text)
-    assert found is not None
-    return found
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
 
 
 PARTNER = address("192.0.2.25")

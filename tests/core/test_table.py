@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 
 from mailguard.core.quota import Quota
 from mailguard.core.table import Table, pack_key, sieve_place
-from mailguard.notation import V6, parse_address
-
-
-def address(text: str) -> int:
-    found = parse_address(text)
-    assert found is not None
-    return found
+from mailguard.notation import V6
+from tests.written import address
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.booleans(), st.booleans()), max_size=300))

@@ -11,9 +11,9 @@ import pytest
 
 from mailguard.core.detectors import BanRule, run_case
 from mailguard.definitions.settings import DEFAULTS, Settings, load_settings
-from mailguard.model import Network
-from mailguard.notation import covers, parse_network
+from mailguard.notation import covers
 from mailguard.problems import ProblemsError
+from tests.written import network
 
 FOLDER = Path(__file__).resolve().parent.parent / "broken" / "settings"
 BROKEN = sorted(FOLDER.glob("*.toml"))
@@ -23,12 +23,6 @@ ACTIONS = ("ipset", "nftables", "recording")
 
 def load(text: str) -> Settings:
     return load_settings("own.toml", text=text, parsers=PARSERS, actions=ACTIONS)
-
-
-def network(text: str) -> Network:
-    found = parse_network(text)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)

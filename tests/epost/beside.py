@@ -15,10 +15,11 @@ from mailguard.clock import ManualClock
 from mailguard.epost.tables import parse
 from mailguard.firewall.epost import Epost
 from mailguard.firewall.epostdisk import Disk
-from mailguard.model import Ban, Network
-from mailguard.notation import parse_address, parse_network
+from mailguard.model import Ban
+from mailguard.notation import parse_address
 from tests.epost_server import Options, Server
 from tests.epost_server.tables import matches
+from tests.written import network
 
 BEGIN = 1_795_000_000.0
 KINDS = ("smtp", "pop", "imap")
@@ -181,13 +182,6 @@ class Stage:
         return sorted(
             row.pattern for row in parse(data) if row.rejects and not row.pattern.startswith("203.")
         )
-
-
-def network(text: str) -> Network:
-    """A network, which it must be."""
-    parsed = parse_network(text)
-    assert parsed is not None, text
-    return parsed
 
 
 def ban(text: str, until: float | None, scope: str = "mail") -> Ban:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mailguard.firewall.interface import Firewall, Standing
 from mailguard.firewall.recording import Recording
 from mailguard.model import Ban, Network
-from mailguard.notation import parse_network
+from tests.written import network
 
 Places = dict[tuple[Network, str], Standing]
 
@@ -21,12 +21,6 @@ POOL = [
     *("198.51.100.0/24", "198.51.100.255", "203.0.113.0/28", "203.0.113.8/29", "240.0.0.0/4"),
     *("2001:db8::7", "2001:db8::/64", "2001:db8::/48", "2001:db8::/32", "2001:db8:0:8000::/49", "ff00::/8"),
 ]
-
-
-def network(text: str) -> Network:
-    parsed = parse_network(text)
-    assert parsed is not None
-    return parsed
 
 
 def able(firewall: Firewall, text: str) -> bool:

@@ -27,7 +27,7 @@ from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.remote import RemoteFirewall, connect_to, only_once
 from mailguard.model import Ban, Network
-from mailguard.notation import parse_network
+from tests.written import network
 
 
 def _alive(number: str) -> bool:
@@ -78,12 +78,6 @@ def served() -> Iterator[Served]:
     made = Served()
     yield made
     made.end()
-
-
-def network(text: str) -> Network:
-    parsed = parse_network(text)
-    assert parsed is not None
-    return parsed
 
 
 @given(st.binary(min_size=1, max_size=200))

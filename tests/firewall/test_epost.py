@@ -27,17 +27,12 @@ from mailguard.firewall.epostdisk import Disk
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.recording import Recording
 from mailguard.firewall.several import Several
-from mailguard.model import Ban, Network
-from mailguard.notation import parse_address, parse_network
+from mailguard.model import Ban
+from mailguard.notation import parse_address
 from mailguard.problems import ProblemsError
+from tests.written import network
 
 NOW = 1_795_000_000.0
-
-
-def network(text: str) -> Network:
-    parsed = parse_network(text)
-    assert parsed is not None
-    return parsed
 
 
 def ban(text: str, seconds: float | None = 600.0, scope: str = "mail") -> Ban:

@@ -12,20 +12,14 @@ from mailguard.firewall.ipset import Ipset
 from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.remote import RemoteFirewall
 from mailguard.firewall.xtables import Commands
-from mailguard.model import Network
-from mailguard.notation import format_network, parse_network
+from mailguard.notation import format_network
+from tests.written import network
 
 pytestmark = pytest.mark.kernel
 
 
 def texts(firewall: Any) -> set[str]:
     return {format_network(network) for network, _ in firewall.banned()}
-
-
-def network(text: str) -> Network:
-    parsed = parse_network(text)
-    assert parsed is not None
-    return parsed
 
 
 NETWORKS = {"192.0.2.7", "192.0.2.8", "198.51.100.0/24", "198.51.100.64/26", "2001:db8::7", "2001:db8:1::/64"}

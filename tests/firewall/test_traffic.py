@@ -17,8 +17,7 @@ from mailguard.firewall.interface import Firewall
 from mailguard.firewall.ipset import Ipset
 from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.xtables import Commands
-from mailguard.model import Network
-from mailguard.notation import parse_network
+from tests.written import network
 
 pytestmark = pytest.mark.kernel
 
@@ -132,12 +131,6 @@ def guard(request: pytest.FixtureRequest, net: Net, tmp_path: Path) -> Iterator[
         made.open([], time.time())
         yield made
         made.close(keep=False)
-
-
-def network(text: str) -> Network:
-    parsed = parse_network(text)
-    assert parsed is not None
-    return parsed
 
 
 BAD4, BAD6 = "198.51.100.66", "2001:db8:66::66"
