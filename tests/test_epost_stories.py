@@ -439,7 +439,7 @@ ALONE = {"receiveimap4": "imap", "receivepop3": "pop"}
 
 @pytest.mark.parametrize("log", ALONE)
 def test_dialogues_alone_tell_which_account_is_guessed(log: str, tmp_path: Path) -> None:
-    """The log with the addresses is switched off: nobody is banned. The tries count by their account, and it is
+    """The log with the addresses is switched off: nobody is banned. Tries count by their account, and it is
     told when somebody gets in after them, with the tries as evidence."""
     theatre = Theatre(tmp_path, frozenset({log, "acceptlog", "receivelog"}))
     ordinary(theatre, 4)
