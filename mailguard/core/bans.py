@@ -17,7 +17,7 @@ from struct import Struct
 from ..model import Ban, Network
 from ..notation import V6, covers, network_of
 from .networks import network_key, pack_network
-from .table import Row, Table
+from .table import SIEVE, Row, Table, sieve_place
 
 NEVER_ENDS = float("inf")
 #: `a` covers `b` when b is in SCOPE_COVERS[a].
@@ -73,6 +73,8 @@ class Bans:
         self._held: dict[Key, Held] = {}
         # family -> prefix -> address -> scopes held there
         self._index: tuple[dict[int, dict[int, list[Held]]], dict[int, dict[int, list[Held]]]] = ({}, {})
+        #: a bit for each network that ever was banned, see `Table.sieve`; the compiled engine asks it
+        self.sieve = bytearray(1 << SIEVE - 3)
         self._inside: dict[int, set[Key]] = {}  # /24 or /48 -> narrower bans in it
         self._ends: list[tuple[float, int, Key]] = []
         self._ranks: tuple[list[tuple[int, float, int, Key]], list[tuple[int, float, int, Key]]] = ([], [])
@@ -141,6 +143,8 @@ class Bans:
         held = Held(ban, simulated, serial=self._serial)
         key = held.key
         self._held[key] = held
+        place = sieve_place(ban.network.address)
+        self.sieve[place >> 3] |= 1 << (place & 7)
         self._index[ban.network.address >= V6].setdefault(ban.network.prefix, {}).setdefault(
             ban.network.address, []
         ).append(held)

@@ -443,11 +443,12 @@ class Lane:
 
     def sweep(self, clock: float) -> int:
         """A piece of housekeeping; how many keys were looked at."""
-        for watch in self.watches:
-            oldest = clock - watch.detector.within - LATENESS
-            watch.marks.tidy(oldest)
-            watch.suspicions.tidy(oldest)
-            watch.told.tidy(clock)
+        if self.history.table.begins:
+            for watch in self.watches:
+                oldest = clock - watch.detector.within - LATENESS
+                watch.marks.tidy(oldest)
+                watch.suspicions.tidy(oldest)
+                watch.told.tidy(clock)
         return self.history.sweep(clock)
 
     def turn_back(self, newest: float) -> None:

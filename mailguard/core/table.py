@@ -174,6 +174,11 @@ class Table:
 
     # ------------------------------------------------------------ housekeeping
 
+    @property
+    def begins(self) -> bool:
+        """The next sweep is the first of a round."""
+        return self._cursor == 0
+
     def sweep(self, stale: Callable[[dict[int, bytes]], list[int]]) -> int:
         """Visit the next shard, drop the keys of it that `stale` names, and say how many were looked at."""
         shard = self._cursor

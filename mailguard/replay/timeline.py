@@ -19,6 +19,7 @@ from typing import Any
 
 from ..core import native
 from ..core.bans import SCOPE_COVERS
+from ..core.table import SIEVE, sieve_place
 from ..model import HOSTILE, Alert, Effect, Event, Impose, Lift, Network, Offence
 from ..notation import V6, host_prefix, network_of
 from .known import MOST, PAIRS_KEPT, Closely, Known, Tally, inside
@@ -107,6 +108,7 @@ class Timeline:
         self.tell_stopped: Callable[[str, float], None] | None = None  # hears of each such event
         self._young: dict[int, Record] = {}
         self._old: dict[int, Record] = {}
+        self._sieve = bytearray(1 << SIEVE - 3)  # a bit for each network that was banned, see `Table.sieve`
         self._hosts: dict[int, BanRecord] = {}  # source key -> its latest ban
         self._wide: tuple[dict[int, dict[int, BanRecord]], dict[int, dict[int, BanRecord]]] = ({}, {})
 
@@ -277,6 +279,8 @@ class Timeline:
             self.known.of(network),
             lockouts,
         )
+        bit = sieve_place(network.address)
+        self._sieve[bit >> 3] |= 1 << (bit & 7)
         place = self._place(network)
         former = place.get(network.address)
         if former is not None and former.until > effect.time and former.effect.ban.scope != ban.scope:

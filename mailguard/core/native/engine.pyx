@@ -34,7 +34,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 5
+INTERFACE = 6
 
 cdef object new_tuple = tuple.__new__
 
@@ -103,6 +103,8 @@ cdef class Feeder:
     cdef int64_t sweep_in
     cdef double clock, soonest
     cdef uint8_t failure
+    cdef bytearray sieve_  # of the bans
+    cdef const uint8_t *sieve
 
     def __init__(self, object engine, object tell=None):
         """`tell`: see `Engine.foretell`."""
@@ -113,6 +115,8 @@ cdef class Feeder:
         self.scopes = SCOPE_NUMBER
         self.index4, self.index6 = engine.bans._index
         self.met = engine.bans._hit
+        self.sieve_ = engine.bans.sieve
+        self.sieve = sieve_of(self.sieve_)
         self.ledger = Ledger(engine.book)
         self.hashing = Hashing(engine.hasher, engine.hasher._secret)
         self.event = Happening(self.hashing)
@@ -347,20 +351,28 @@ cdef class Feeder:
     cdef object covering(self, Who who, object scope, double time):
         """`Bans.covering`; None where no ban is met."""
         cdef dict index = self.index4 if who.narrow else self.index6
-        cdef int shift
+        cdef int shift, length
+        cdef uint64_t low
         cdef object key
         cdef PyObject *found
         if not index:
             return None
         for prefix, by_address in index.items():
+            length = prefix
+            low = who.low
+            if who.narrow:
+                low = low >> 32 - length << 32 - length
+            elif length < 64:
+                low = low >> 64 - length << 64 - length if length else 0
+            if not came_by(self.sieve, low):
+                continue
             if not who.narrow:
-                shift = 128 - prefix
+                shift = 128 - length
                 key = (who.address - V6_ >> shift << shift) + V6_
-            elif prefix == 32:
+            elif length == 32:
                 key = who.source
             else:
-                shift = 32 - prefix
-                key = who.low >> shift << shift
+                key = low
             found = PyDict_GetItemWithError(by_address, key)
             if found != NULL:
                 for held in <list?><object>found:

@@ -7,6 +7,7 @@ and every generation of records that is full go back to the Python methods.
 Bounds: tuples are looked at for their length before they are read; everything else is indexed by checked code.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.float cimport PyFloat_AsDouble
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -22,9 +23,10 @@ from ..detectors import SCOPES
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
 
-INTERFACE = 3
+INTERFACE = 4
 
 include "told.pxi"
+include "sieve.pxi"
 
 cdef object V6_ = V6
 cdef tuple KINDS_ = tuple(KINDS), SCOPES_ = tuple(SCOPES)

@@ -112,7 +112,7 @@ cdef class Gatherer:
                 if key is not None:
                     session = use.store.find(key, row.time)
                     if (session is None or not use.tally_) and (use.opens or use.tally_):
-                        session = use.store.start(key, row.time)
+                        session = use.store.replace(key, row.time, session)  # whom `find` found is young
                 if use.once and session is not None:
                     if facts.full_name in session.seen:
                         said = False

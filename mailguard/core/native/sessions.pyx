@@ -132,12 +132,17 @@ cdef class Store:
 
     cpdef Open start(self, bytes key, double time):
         """A new session, in place of one that may be open."""
-        cdef Open session = Open(time)
         cdef object before = self.old.pop(key, None)
         if before is None:
             before = self.young.get(key)
+        return self.replace(key, time, before)
+
+    cdef Open replace(self, bytes key, double time, Open before):
+        """A new session in place of `before`, which is what is known under the key, None: nothing; it is not
+        among the old."""
+        cdef Open session = Open(time)
         if before is not None:
-            session.saved = (<Open?>before).saved
+            session.saved = before.saved
         else:
             session.saved = self.changed is not None and key in self.changed
         self.put(key, session)
@@ -282,7 +287,7 @@ cdef class Joiner:
             if key:
                 session = use.store.find(key, time)
                 if (session is None or not use.tally) and (use.opens or use.tally):
-                    session = use.store.start(key, time)
+                    session = use.store.replace(key, time, session)  # whom `find` found is young
             if use.once and session is not None:
                 if told[3] in session.seen:
                     said = False

@@ -11,8 +11,7 @@ cdef enum Place:
     STRONG = 2
 
 
-cdef enum:
-    SIEVE = 18  # as table.SIEVE
+include "sieve.pxi"
 
 
 cdef class Shelf:
@@ -33,9 +32,7 @@ cdef class Shelf:
         self.weak, self.strong, self.dirty = table._weak, table._strong, table._dirty
         self.salt, self.count = table._salt, table._count
         self.sieve_ = table.sieve
-        if len(self.sieve_) != 1 << SIEVE - 3:
-            raise ValueError("the sieve of a table has another size")
-        self.sieve = <uint8_t *>PyByteArray_AS_STRING(self.sieve_)  # nobody makes it longer or shorter
+        self.sieve = sieve_of(self.sieve_)
         self.wide, self.step = (1 << 128) % table._count, (1 << 64) % table._count
         self.room, self.strong_room = table._room, table._strong_room
         self.told = hook is not None
@@ -53,8 +50,7 @@ cdef class Shelf:
 
     cdef inline bint never(self, uint64_t low) noexcept:
         """No such key ever came; of a key of an IPv6 network `low` is its upper half."""
-        cdef uint64_t place = low * <uint64_t>0x9E3779B97F4A7C15 >> 64 - SIEVE
-        return not self.sieve[place >> 3] >> (place & 7) & 1
+        return not came_by(self.sieve, low)
 
     cdef inline void came(self, object key) noexcept:
         """Note that the key came."""

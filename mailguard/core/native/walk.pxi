@@ -19,12 +19,16 @@ cdef class Walk:
     cdef list hostile  # the roles of hostile kinds by number
     cdef set pairs, users
     cdef Py_ssize_t most, most_pairs
+    cdef bytearray sieve_  # of the bans
+    cdef const uint8_t *sieve
 
     def __init__(self, timeline, dict roles, Py_ssize_t most, Py_ssize_t most_pairs):
         """`most`: pairs and accounts that are counted for a source; `most_pairs`: remembered over all."""
         self.timeline, self.known, self.roles = timeline, timeline.known, roles
         self.hosts, (self.wide4, self.wide6), self.stopped = timeline._hosts, timeline._wide, timeline.stopped
         self.mail, self.login = roles["mail_accepted"], roles["auth_success"]
+        self.sieve_ = timeline._sieve
+        self.sieve = sieve_of(self.sieve_)
         self.hostile = [roles[kind] for kind in HOSTILE]
         self.pairs, self.users = timeline.known._pairs, timeline.known._users
         self.most, self.most_pairs = most, most_pairs
@@ -161,14 +165,16 @@ cdef class Walk:
             if not self.wide6 and key not in self.hosts:
                 return None
             return self.timeline._bans_around(key) or None
-        found = PyDict_GetItemWithError(self.hosts, key)
-        if found != NULL:
-            bans = with_earlier(bans, <object>found)
-        for prefix, by_address in self.wide4.items():
-            shift = 32 - prefix
-            found = PyDict_GetItemWithError(by_address, number >> shift << shift)
+        if came_by(self.sieve, <uint64_t>number):
+            found = PyDict_GetItemWithError(self.hosts, key)
             if found != NULL:
                 bans = with_earlier(bans, <object>found)
+        for prefix, by_address in self.wide4.items():
+            shift = 32 - prefix
+            if came_by(self.sieve, <uint64_t>(number >> shift << shift)):
+                found = PyDict_GetItemWithError(by_address, number >> shift << shift)
+                if found != NULL:
+                    bans = with_earlier(bans, <object>found)
         return bans
 
     cdef list record(self, object key):
