@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mailguard.epost import own
 from mailguard.firewall.epostdisk import Stamp
-from mailguard.firewall.epostfile import Slot, TableFile
+from mailguard.firewall.epostfile import TableFile
+from mailguard.firewall.epostplaces import Slot
 from mailguard.firewall.epoststate import State
 from mailguard.firewall.interface import FirewallError
 from mailguard.model import Network

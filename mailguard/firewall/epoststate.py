@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailguard.firewall.desired import FOREVER, Bans, Changes, Key, scope_number
-from mailguard.firewall.epostfile import MOST_PAST, Slot
+from mailguard.firewall.epostplaces import MOST_PAST, Slot
 from mailguard.firewall.interface import SCOPES, FirewallError
 from mailguard.model import Network
 from mailguard.notation import format_network, parse_network

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from mailguard.firewall.desired import Changes
-from mailguard.firewall.epostfile import Open, Slot, TableFile, Wanted
+from mailguard.firewall.epostfile import Open, TableFile, Wanted
+from mailguard.firewall.epostplaces import Slot
 from mailguard.firewall.epoststate import State
 from mailguard.firewall.interface import FirewallError
 from mailguard.model import Network

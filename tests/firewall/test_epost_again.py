@@ -251,7 +251,7 @@ def test_copies_of_any_age(program: Program, seed: int) -> None:
 
 def test_the_past_is_bounded(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest rows are remembered, in memory and in the state file."""
-    monkeypatch.setattr("mailguard.firewall.epostfile.MOST_PAST", 50)
+    monkeypatch.setattr("mailguard.firewall.epostplaces.MOST_PAST", 50)
     monkeypatch.setattr("mailguard.firewall.epoststate.MOST_PAST", 50)
     driver = program.driver()
     driver.open([], NOW)
