@@ -10,7 +10,7 @@ ban an administrator asked for goes last.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from struct import Struct
 
@@ -293,5 +293,5 @@ class Ordinals:
             lambda keys: [key for key, value in keys.items() if clock - _ORDINAL.unpack(value)[1] >= forget]
         )
 
-    def changes(self, full: bool) -> Iterator[Row]:
+    def changes(self, full: bool) -> Iterable[Row]:
         return self.table.changes(full)

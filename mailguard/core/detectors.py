@@ -458,11 +458,12 @@ class Lane:
             for marks in (watch.marks, watch.suspicions, watch.told):
                 marks.turn_back(newest)
 
-    def changes(self, full: bool) -> Iterator[Row]:
-        yield from self.history.table.changes(full)
+    def changes(self, full: bool) -> list[Row]:
+        rows = [*self.history.table.changes(full)]
         for marks in self._marks:
             if full or marks.changed:
-                yield from marks.changes(full)
+                rows += marks.changes(full)
+        return rows
 
 
 # ---------------------------------------------------------------- cases

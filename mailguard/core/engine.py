@@ -517,11 +517,11 @@ class Engine:
         yield from self.book.tables
         yield self.ordinals.table
 
-    def changes(self, full: bool) -> Iterator[Row]:
+    def changes(self, full: bool) -> list[Row]:
         """What changed in the packed tables since the last call."""
-        yield from self.logs.changes(full)
-        yield from self.rules.changes(full)
+        rows = [*self.logs.changes(full), *self.rules.changes(full)]
         for lane in self.lanes:
-            yield from lane.changes(full)
-        yield from self.book.changes(full)
-        yield from self.ordinals.changes(full)
+            rows += lane.changes(full)
+        rows += self.book.changes(full)
+        rows += self.ordinals.changes(full)
+        return rows

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Readings, Records
 from ..notation import covers
-from . import state
+from . import native, state
 from .engine import Engine
 from .growth import ALARMS, HOURS, Growth
 from .networks import without
@@ -60,6 +60,21 @@ class Joiner(Protocol):
     def next_release(self) -> float | None: ...
 
     def flush(self) -> list[Event]: ...
+
+
+def newest(items: list[Event | Draft]) -> float:
+    """The latest stamp among these, of which there is one at least."""
+    return max([one.time if type(one) is Event else one.event.time for one in items])  # type: ignore[union-attr]
+
+
+def hostile_of(events: Iterable[Event]) -> list[Event]:
+    """Those of the kinds in HOSTILE."""
+    return [event for event in events if event.kind in HOSTILE]
+
+
+_twin: Any = native.load("sessions")
+_newest: Callable[[list[Event | Draft]], float] = _twin.newest if _twin else newest
+_hostile: Callable[[Iterable[Event]], list[Event]] = _twin.hostile_of if _twin else hostile_of
 
 
 class Judge:
@@ -110,13 +125,13 @@ class Judge:
         found = self.scanner.scan(item)
         if not found:
             return ()
-        latest = max([one[1] if type(one) is Event else one.event[1] for one in found])  # type: ignore[union-attr]
+        latest = _newest(found)
         self._running[item.log] = max(latest, self._running.get(item.log, latest))
         events = self.sessions.join(found)
         if self.observer is not None:
             return self._noted(events)
         if self._keep:
-            self._keep_lines([event for event in events if event[0] in HOSTILE])
+            self._keep_lines(_hostile(events))
         return events
 
     def _keep_lines(self, hostile: list[Event]) -> None:
@@ -248,23 +263,22 @@ class Judge:
 
     # ------------------------------------------------------------ checkpoint
 
-    def checkpoint(self, full: bool = False) -> Iterator[Row]:
+    def checkpoint(self, full: bool = False) -> list[Row]:
         """Rows that changed since the last call (`full`: all), for one transaction with the positions.
 
         If that transaction fails, the changes are lost to the next: it must be full.
         """
-        yield from state.save(self.engine, full)
+        rows = state.save(self.engine, full)
         if self.growth is not None:
-            yield from self.growth.checkpoint(full)
-        for key, value in self.sessions.snapshot(full):
-            yield _SESSION, key, value
-        for key, value in self.scanner.spoken(full):
-            yield _SPOKEN, key, value
+            rows += self.growth.checkpoint(full)
+        rows += [(_SESSION, key, value) for key, value in self.sessions.snapshot(full)]
+        rows += [(_SPOKEN, key, value) for key, value in self.scanner.spoken(full)]
         for table, running in ((_RUNNING, self.scanner.running()), (_ORDER, self._running)):
             for log, time in running.items():
                 if full or self._saved.get((table, log)) != time:
                     self._saved[table, log] = time
-                    yield table, log.encode("utf-8", "surrogateescape"), _TIME.pack(time)
+                    rows.append((table, log.encode("utf-8", "surrogateescape"), _TIME.pack(time)))
+        return rows
 
     def restore(self, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:
         """Go on where a checkpoint was; the stored facts about the whole, {} where there was none."""

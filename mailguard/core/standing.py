@@ -334,6 +334,8 @@ class Book:
         stale = self.stale[self._turn >= 2]
         return self.tables[self._turn].sweep(lambda keys: stale(keys, oldest))
 
-    def changes(self, full: bool) -> Iterator[Row]:
+    def changes(self, full: bool) -> list[Row]:
+        rows: list[Row] = []
         for table in self.tables:
-            yield from table.changes(full)
+            rows += table.changes(full)
+        return rows

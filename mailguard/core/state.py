@@ -10,7 +10,7 @@ be full.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from struct import Struct
 from typing import Any
 
@@ -32,15 +32,16 @@ def _ban_key(key: Key) -> bytes:
     return scope.encode() + b"/" + pack_key(pack_network(network))
 
 
-def save(engine: Engine, full: bool = False) -> Iterator[Row]:
+def save(engine: Engine, full: bool = False) -> list[Row]:
     """Everything that changed since the last call (`full`: everything)."""
+    rows: list[Row] = []
     for key, held in engine.bans.changed(full):
         if held is not None and held.hits:
-            yield HITS, _ban_key(key), _HITS.pack(held.hits, held.last_hit)
+            rows.append((HITS, _ban_key(key), _HITS.pack(held.hits, held.last_hit)))
         elif not full:
-            yield HITS, _ban_key(key), None
+            rows.append((HITS, _ban_key(key), None))
         if held is None:
-            yield BAN, _ban_key(key), None
+            rows.append((BAN, _ban_key(key), None))
         else:
             told = ban_to_dict(held.ban) | {
                 "simulated": held.simulated,
@@ -48,14 +49,15 @@ def save(engine: Engine, full: bool = False) -> Iterator[Row]:
                 "last_hit": held.last_hit,
                 "serial": held.serial,
             }
-            yield BAN, _ban_key(key), dump(told)
+            rows.append((BAN, _ban_key(key), dump(told)))
     for held in engine.bans.met():
-        yield HITS, _ban_key(held.key), _HITS.pack(held.hits, held.last_hit)
+        rows.append((HITS, _ban_key(held.key), _HITS.pack(held.hits, held.last_hit)))
     for network in engine.take_allow_changes(full):
         entry = dict(engine.allow).get(network)
-        yield ALLOW, pack_key(pack_network(network)), None if entry is None else entry.encode()
-    yield from engine.changes(full)
-    yield META, b"", dump(_meta(engine))
+        rows.append((ALLOW, pack_key(pack_network(network)), None if entry is None else entry.encode()))
+    rows += engine.changes(full)
+    rows.append((META, b"", dump(_meta(engine))))
+    return rows
 
 
 def _meta(engine: Engine) -> dict[str, Any]:

@@ -197,8 +197,11 @@ class Table:
 
     # ------------------------------------------------------------ checkpoint
 
-    def changes(self, full: bool = False) -> Iterator[Row]:
+    def changes(self, full: bool = False) -> Iterable[Row]:
         """Rows (table, key, value or None for a deleted key) since the last call; `full` True: every key."""
+        return self._changes(full) if full or self.rows is None else self.rows()
+
+    def _changes(self, full: bool) -> Iterator[Row]:
         strong = b"\1"
         if full:
             for shards, mark in ((self._strong, strong), (self._weak, b"\0")):
@@ -207,9 +210,6 @@ class Table:
                         yield self.name, pack_key(key), mark + value
             if self._dirty is not None:
                 self._dirty.clear()
-            return
-        if self.rows is not None:
-            yield from self.rows()
             return
         if not self._dirty:
             return

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailguard.core import native
+from mailguard.core import judge, native
 from mailguard.core.packed import Batch
 from mailguard.core.rules import IGNORE, Parser, SessionKind, SessionUse
 from mailguard.core.scanner import Draft
@@ -170,3 +170,20 @@ def test_rows_that_are_none_are_refused() -> None:
     for begin, stop in ((0, 2), (-1, 1), (1, 0)):
         with pytest.raises(IndexError):
             sessions.gather([(batch, begin, stop)])
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.floats(-1e9, 1e10), st.sampled_from(["auth_failure", "connect"])),
+        min_size=1,
+    )
+)
+def test_what_the_judge_asks_of_a_batch(found: list[tuple[bool, float, str]]) -> None:
+    """Its latest stamp and its hostile events, as in Python."""
+    made = [Event(kind, time, None, "p/r", 1, {}, "log", 0) for _, time, kind in found]
+    items = [event if alone else Draft(event, ()) for (alone, _, _), event in zip(found, made, strict=True)]
+    module = native.load("sessions")
+    assert module.newest(items) == judge.newest(items)
+    assert module.hostile_of(made) == judge.hostile_of(made)
+    with pytest.raises(ValueError, match="no stamp"):
+        module.newest([])

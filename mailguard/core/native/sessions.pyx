@@ -27,7 +27,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 5
+INTERFACE = 6
 
 include "kept.pxi"
 
@@ -70,16 +70,16 @@ cdef bytes kept(Open session):
     cdef bytearray words
     cdef PyObject *known
     cdef char[ROW] row
-    if session.tallies or session.seen:
+    if session.tallies:
         return None
     put_row(row, session.opened, session.used, session.source)
-    if not session.fields and not session.proved:
+    if not session.fields and not session.proved and not session.seen:
         return PyBytes_FromStringAndSize(row, ROW) + BARE
     known = PyDict_GetItemWithError(PROVED, session.proved)
     if known == NULL:
         if len(PROVED) >= MOST_PROVED:
             PROVED.clear()
-        PROVED[session.proved] = dumps(sorted(session.proved)).encode() + b",{},[]]"
+        PROVED[session.proved] = dumps(sorted(session.proved)).encode()
         known = PyDict_GetItemWithError(PROVED, session.proved)
     words = bytearray(row[:ROW])
     words += b"[{"
@@ -91,6 +91,14 @@ cdef bytes kept(Open session):
         words.pop()
     words += b"},"
     words += <bytes><object>known
+    words += b",{},["
+    for value in session.seen:
+        if not plain(value):
+            return None
+        words += b'"%s",' % (<str>value).encode()
+    if session.seen:
+        words.pop()
+    words += b"]]"
     return bytes(words)
 
 
@@ -349,3 +357,28 @@ cdef class Joiner:
 include "rowtexts.pxi"
 include "telling.pxi"
 include "gather.pxi"
+
+
+def newest(list items):
+    """The latest stamp among these events and drafts, of which there is one at least."""
+    cdef double time, latest = 0.0
+    cdef bint first = True
+    for item in items:
+        if type(item) is Event:
+            time = (<tuple>item)[1]
+        else:
+            time = item.event.time
+        if first or time > latest:
+            latest, first = time, False
+    if first:
+        raise ValueError("nothing has no stamp")
+    return latest
+
+
+def hostile_of(events):
+    """Those of the kinds in HOSTILE."""
+    cdef list found = []
+    for event in events:
+        if event[0] in HOSTILE:
+            found.append(event)
+    return found
