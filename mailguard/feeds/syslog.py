@@ -14,19 +14,18 @@ listened is lost, and so is what waits unread when the guard is killed: nothing 
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import struct
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from mailguard.clock import Clock
 from mailguard.feeds.interface import LogOptions, LogStatus, Saved
 from mailguard.feeds.lines import Arena
-from mailguard.feeds.syslogframes import Frames, packed
+from mailguard.feeds.syslogframes import packed
 from mailguard.feeds.syslogmessage import Line, Messages
-from mailguard.feeds.syslogsockets import CONNECTIONS, bound, inherited
+from mailguard.feeds.syslogpeers import BATCH, PIECE, Peers, Sent
+from mailguard.feeds.syslogsockets import bound, inherited
 from mailguard.feeds.wait import Timer, Wait
 from mailguard.feeds.watch import Watchers
 from mailguard.model import Block, Item, Network, Notice, Record, Records
@@ -35,49 +34,17 @@ from mailguard.notation import (
     covers,
     format_address,
     host_prefix,
-    network_of,
     parse_address,
     parse_endpoint,
 )
 
-OF_ONE = 16  # connections of one sender; CONNECTIONS of all
-PATIENCE = 60.0  # seconds in which a message must become whole
 _MESSAGES = 1024  # of one batch and descriptor
-_BATCH = 1 << 20  # bytes of one batch
-_PIECE = 1 << 16  # bytes of one read; no datagram is longer
-_REST = 1.0  # seconds in which nobody is taken after files were out
 _RETRY = 5.0  # seconds until an address that cannot be bound is tried again
 _SAY = 3600.0  # seconds between two notices of one kind
 _LOGS = 64  # logs inside messages that get a name of their own
 _COUNTS = ("messages", "refused", "overflowed", "closed", "broken")
 _OVERFLOW = getattr(socket, "SO_RXQ_OVFL", 40)
 _COUNT = struct.Struct("=I")
-_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-Sent = tuple[str, bytes, bool, bool]  # sender, message, whether it is cut, whether it is certainly one
-
-
-def _crowd_of(sender: str) -> Network | None:
-    """Whose connections are counted together."""
-    packed = parse_address(sender)
-    return None if packed is None else network_of(packed, 32, 64)
-
-
-class _Connection:
-    """One sender at a TCP socket."""
-
-    __slots__ = ("frames", "ready", "sender", "since", "socket")
-
-    def __init__(self, taken: socket.socket, sender: str, now: float):
-        self.socket = taken
-        self.sender = sender
-        self.frames = Frames()
-        self.since = now  # monotonic: when the message that is under way began
-        self.ready = False
-
-    def woken(self, _events: int) -> None:
-        """There is something to read, or its end."""
-        self.ready = True
 
 
 class SyslogSource:
@@ -100,13 +67,13 @@ class SyslogSource:
         self._udp: dict[int, socket.socket] = {}
         self._tcp: dict[int, socket.socket] = {}
         self._ready: set[int] = set()  # UDP sockets with datagrams
-        self._connections: dict[int, _Connection] = {}
         self._senders: dict[str, str] = {}  # address as the kernel has it -> canonical text, "" for refused
         self._logs: dict[str, int] = {}  # logs inside messages: bytes handed out
         self._overflows: dict[int, int] = {}
         self._said: dict[str, float] = {}
         self._notices: list[Notice] = []
         self._counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
+        self.peers = Peers(clock, self._sender, self._say, self._counts)
         self._status = LogStatus(path=", ".join(map(str, self._places)))
 
     # ------------------------------------------------------------ opening
@@ -114,6 +81,7 @@ class SyslogSource:
     def open(self, wait: Wait, watchers: Watchers) -> None:
         """Listen. An address that cannot be bound is said and tried again."""
         self._wait = wait
+        self.peers.attend(wait)
         for place in self._places:
             self._listen(place)
 
@@ -137,7 +105,7 @@ class SyslogSource:
             self._wait.add(number, lambda _events: self._ready.add(number))
         else:
             self._tcp[number] = made
-            self._wait.add(number, lambda _events: self._accept(made))
+            self.peers.listen(made)
         self._status.opened = True
         if self._status.words:
             self._status.words = ""
@@ -161,7 +129,7 @@ class SyslogSource:
         self._said[key] = now
         self._notices.append(Notice(what, {"log": self.name} | args, blind=blind))
 
-    # ------------------------------------------------------------ connections
+    # ------------------------------------------------------------ senders
 
     def _sender(self, address: str) -> str:
         """Canonical text of an address that may send; "" for one that may not, which is counted."""
@@ -182,103 +150,20 @@ class SyslogSource:
             self._say("syslog-refused", {"sender": address, "count": count}, "", blind=False)
         return known
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(CONNECTIONS):
-            try:
-                taken, peer = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _FULL:  # who waits would be told of again and again meanwhile
-                    self._say("syslog-full", {"why": error.strerror or str(error)}, blind=True)
-                    self._rest(listener)
-                    return
-                continue  # a peer that left at once
-            sender = self._sender(peer[0])
-            if not sender or not self._room(sender):
-                taken.close()
-                continue
-            taken.setblocking(False)
-            with contextlib.suppress(OSError):  # a sender that vanished is noticed in the end
-                taken.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            number = taken.fileno()
-            made = self._connections[number] = _Connection(taken, sender, self._clock.monotonic())
-            assert self._wait is not None
-            self._wait.add(number, made.woken)
-            if "idle" not in self._timers:
-                self._at("idle", PATIENCE / 4, self._look)
-
-    def _rest(self, listener: socket.socket) -> None:
-        """Take nobody for a moment; who knocks waits in the kernel."""
-        number = listener.fileno()
-        assert self._wait is not None
-        self._wait.remove(number)
-
-        def again(_events: int) -> None:
-            assert self._wait is not None
-            self._wait.add(number, lambda _events: self._accept(listener))
-
-        self._at(f"rest {number}", _REST, again)
-
-    def _room(self, sender: str) -> bool:
-        """Is there room for one more connection of that sender (of IPv6: of its /64)? Where there is none, of
-        those who have most the one that has been silent longest gives way when it has nothing unfinished."""
-        mine, shares = _crowd_of(sender), Counter(_crowd_of(one.sender) for one in self._connections.values())
-        crowd = list(self._connections.values())
-        if shares[mine] >= OF_ONE:
-            crowd = [one for one in crowd if _crowd_of(one.sender) == mine]
-        elif len(crowd) < CONNECTIONS:
-            return True
-        else:
-            most = max(shares.values())
-            crowd = [one for one in crowd if shares[_crowd_of(one.sender)] == most]
-        idle = [one for one in crowd if not one.frames.pending and not one.ready]
-        if not idle:
-            self._counts["closed"] += 1
-            self._say("syslog-full", {"why": f"{len(self._connections)} connections are open"}, blind=True)
-            return False
-        self._drop(min(idle, key=lambda one: one.since), [])
-        return True
-
-    def _look(self, _events: int) -> None:
-        """End the connections that leave a message unfinished."""
-        now = self._clock.monotonic()
-        for one in list(self._connections.values()):
-            if one.frames.pending and not one.ready and now - one.since > PATIENCE:
-                self._counts["closed"] += 1
-                one.frames.broken = "a message did not become whole within a minute"
-                one.ready = True  # the next read hands out what there is and ends it
-        del self._timers["idle"]
-        if self._connections:
-            self._at("idle", PATIENCE / 4, self._look)
-
-    def _drop(self, one: _Connection, frames: list[Sent]) -> None:
-        """End a connection; what it left unfinished is a cut message."""
-        frames += [(one.sender, frame.data, True, True) for frame in one.frames.end()]
-        self._status.dropped += one.frames.dropped
-        number = one.socket.fileno()
-        if self._wait is not None:
-            self._wait.remove(number)
-        self._connections.pop(number, None)
-        one.socket.close()
-
     # ------------------------------------------------------------ reading
 
     @property
     def backlog(self) -> bool:
         """True while something can be read without waiting."""
-        return bool(self._ready or self._notices) or any(one.ready for one in self._connections.values())
+        return bool(self._ready or self._notices) or self.peers.ready
 
     def read(self, arena: Arena, items: list[Item], arrival: float) -> None:
         """Hand out up to about a thousand messages of each socket."""
         found: list[Sent] = []
         for number in list(self._ready):
             self._datagrams(self._udp[number], found)
-        room = _BATCH
-        for one in [each for each in self._connections.values() if each.ready]:
-            if room <= 0:
-                break
-            room -= self._stream(one, found)
+        self.peers.read(found)
+        self._status.dropped = self.peers.dropped
         records: tuple[list[Record], list[Record]] = [], []
         lines: dict[tuple[str, bool], list[Line]] = {}
         for sender, data, cut, sure in found:
@@ -307,12 +192,12 @@ class SyslogSource:
 
     def _datagrams(self, taken: socket.socket, found: list[Sent]) -> None:
         number = taken.fileno()
-        room = _BATCH
+        room = BATCH
         for _ in range(_MESSAGES):
             if room <= 0:
                 return
             try:
-                data, more, flags, peer = taken.recvmsg(_PIECE, 64)
+                data, more, flags, peer = taken.recvmsg(PIECE, 64)
             except BlockingIOError:
                 break
             except OSError:  # an ICMP answer to something that was never sent
@@ -340,30 +225,6 @@ class SyslogSource:
             self._overflows[number] = total
             self._counts["overflowed"] += lost
             self._say("syslog-lost", {"count": self._counts["overflowed"]}, blind=True)
-
-    def _stream(self, one: _Connection, found: list[Sent]) -> int:
-        """One read of a connection; how many bytes it gave."""
-        one.ready = False
-        data = b""
-        if not one.frames.broken:
-            try:
-                data = one.socket.recv(_PIECE)
-            except BlockingIOError:
-                return 0
-            except OSError:
-                data = b""
-        begins = not one.frames.pending
-        frames = one.frames.feed(data) if data else []
-        found += [(one.sender, frame.data, frame.cut, True) for frame in frames]
-        if one.frames.broken:
-            self._counts["broken"] += 1
-            args = {"sender": one.sender, "why": one.frames.broken}
-            self._say("syslog-broken", args, one.sender, blind=True)
-        if not data or one.frames.broken:
-            self._drop(one, found)
-        elif frames or begins:
-            one.since = self._clock.monotonic()
-        return len(data)
 
     def _log_name(self, sender: str, program: str) -> str:
         """The name of a log inside messages; a sender who invents too many has one name for all."""
@@ -399,7 +260,7 @@ class SyslogSource:
     def status(self) -> dict[str, dict[str, Any]]:
         """Counters: those of every log, and messages, refused, overflowed, closed, broken; open connections,
         messages without a program."""
-        more = {"connections": len(self._connections), "unopened": self._messages.unopened}
+        more = {"connections": len(self.peers.open), "unopened": self._messages.unopened}
         return {self.name: self._status.as_dict() | self._counts | more}
 
     def close(self) -> None:
@@ -407,8 +268,7 @@ class SyslogSource:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for one in list(self._connections.values()):
-            self._drop(one, [])
+        self.peers.close()
         for number, listener in [*self._udp.items(), *self._tcp.items()]:
             if self._wait is not None:
                 self._wait.remove(number)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from mailguard.clock import Clock, SystemClock
 from mailguard.core.scanner import Scanner
 from mailguard.definitions.parsers import load_parsers
-from mailguard.feeds import syslog
+from mailguard.feeds import syslog, syslogpeers
 from mailguard.feeds.interface import LogOptions, Saved
 from mailguard.feeds.lines import LIMIT
 from mailguard.feeds.live import LiveFeed, make_source
@@ -31,6 +31,7 @@ from mailguard.feeds.syslog import SyslogSource
 from mailguard.feeds.syslogclock import SenderClock
 from mailguard.feeds.syslogframes import MOST_COUNT, Frame, Frames, packed
 from mailguard.feeds.syslogmessage import Line, Messages
+from mailguard.feeds.syslogpeers import OF_ONE
 from mailguard.feeds.syslogsockets import CONNECTIONS
 from mailguard.model import Block, Item, Network, Notice, Record, Records
 from mailguard.notation import parse_endpoint, parse_network
@@ -414,7 +415,7 @@ def test_a_slow_sender_is_shown_out(
 ) -> None:
     """A message that does not become whole in time is handed out as cut and its connection ended; one that
     says nothing at all may stay."""
-    monkeypatch.setattr(syslog, "PATIENCE", 0.2)
+    monkeypatch.setattr(syslogpeers, "PATIENCE", 0.2)
     one = receiver()
     silent, slow = one.connect(), one.connect()
     slow.sendall(b"<14>smtpd: begun")
@@ -432,20 +433,20 @@ def test_connections_are_bounded(receiver: Callable[..., Receiver]) -> None:
     not."""
     one = receiver()
     held = []
-    for number in range(syslog.OF_ONE):
+    for number in range(OF_ONE):
         held.append(one.connect())
         if number:
             held[-1].sendall(b"<14>smtpd: begun")
-        one.until(lambda number=number: len(one.source._connections) == number + 1)
-    one.until(lambda: sum(c.frames.pending for c in one.source._connections.values()) == syslog.OF_ONE - 1)
+        one.until(lambda number=number: len(one.source.peers.open) == number + 1)
+    one.until(lambda: sum(c.frames.pending for c in one.source.peers.open.values()) == OF_ONE - 1)
     held.append(one.connect())
     held[-1].sendall(b"<14>smtpd: begun")
-    one.until(lambda: sum(c.frames.pending for c in one.source._connections.values()) == syslog.OF_ONE)
+    one.until(lambda: sum(c.frames.pending for c in one.source.peers.open.values()) == OF_ONE)
     assert held[0].recv(10) == b""
     more = one.connect()
     one.until(lambda: "syslog-full" in one.said())
     assert more.recv(10) == b""
-    assert one.counts()["connections"] == syslog.OF_ONE
+    assert one.counts()["connections"] == OF_ONE
     for each in (*held, more):
         each.close()
 
@@ -501,7 +502,7 @@ def test_nobody_pushes_others_out(receiver: Callable[..., Receiver]) -> None:
     """Five senders open hundreds of connections: a sixth with one stays connected, though it is silent."""
     one = receiver()
     quiet = one.connect("127.0.0.9")
-    one.until(lambda: len(one.source._connections) == 1)
+    one.until(lambda: len(one.source.peers.open) == 1)
     held = []
     for number in range(300):
         held.append(one.connect(f"127.0.0.{10 + number % 5}"))
@@ -524,7 +525,7 @@ def test_a_thousand_connections(receiver: Callable[..., Receiver]) -> None:
         if number % 20 == 0:
             one.until(lambda: True)
             one.items += one.feed.next(time.monotonic() + 0.01) or []
-            assert one.counts()["connections"] <= syslog.OF_ONE
+            assert one.counts()["connections"] <= OF_ONE
     with one.connect() as sender:
         sender.sendall(b"<14>smtpd: whole\n")
         one.until(lambda: b"whole" in one.messages())
@@ -533,20 +534,20 @@ def test_a_thousand_connections(receiver: Callable[..., Receiver]) -> None:
 
 def test_no_files_left(receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said, nothing spins meanwhile, and who waited is taken when there are files again."""
-    monkeypatch.setattr(syslog, "_REST", 0.05)
+    monkeypatch.setattr(syslogpeers, "REST", 0.05)
     one = receiver()
     one.feed.next(time.monotonic() + 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     sender = one.connect()
     calls = 0
-    accept = one.source._accept
+    accept = one.source.peers.accept
 
     def counting(listener: socket.socket) -> None:
         nonlocal calls
         calls += 1
         accept(listener)
 
-    monkeypatch.setattr(one.source, "_accept", counting)
+    monkeypatch.setattr(one.source.peers, "accept", counting)
     free_files = [os.dup(0)]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (free_files[0], hard))
