@@ -90,7 +90,7 @@ install() { # "" or "dev": install this checkout and its dependencies once, the 
 	stamp=$(VENV)/.mailguard-$${1:-run}
 	[ -e $$stamp ] && [ ! pyproject.toml -nt $$stamp ] && native_is_new && return 0
 	packages "the compiled core (optional)" $(BUILD_PACKAGES)
-	echo "Installing mailguard and its dependencies into $(VENV)"
+	echo "Installing mailguard and its dependencies into $(VENV) (the first time this takes a minute or two)"
 	$(BIN)/pip install -qq --disable-pip-version-check -e ".[$${1:+$$1,}fast]" || {
 		echo "The fast prefilters have no wheel here; going on without them (same events, more time)." >&2
 		$(BIN)/pip install -qq --disable-pip-version-check -e ".$${1:+[$$1]}"
