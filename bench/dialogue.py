@@ -2,7 +2,8 @@
 
     python bench/dialogue.py [LINES] [SESSIONS]
 
-Half of the sessions are partners' mail, half guess passwords; 50 contexts are open at a time.
+Half of the sessions are partners' mail, half guess passwords; 50 contexts are open at a time. The same for
+IMAP, where half of the sessions read mail.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import gc
 import random
 import sys
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -21,6 +24,7 @@ from mailguard.model import Block
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 1 << 20
+MAIL = ("MAIL FROM:<somebody@example.net>", "250 2.0.0 ok")
 
 
 def talk(rng: random.Random, number: int) -> list[str]:
@@ -65,8 +69,23 @@ def talk(rng: random.Random, number: int) -> list[str]:
     ]
 
 
-def log(lines: int) -> bytes:
-    """A receivelog of about so many lines."""
+def imap(rng: random.Random, number: int) -> list[str]:
+    """The lines of one session of IMAP."""
+    lines = ["* OK example.jp E-POST IMAP4rev1 Server ready", "a1 CAPABILITY", "* CAPABILITY IMAP4rev1",
+             "a1 OK CAPABILITY completed"]  # fmt: skip
+    if rng.random() < 0.5:
+        lines += [f"a2 LOGIN user{number % 100} secret", "a2 OK LOGIN completed"]
+        for tag in range(3, rng.randint(4, 12)):
+            lines += [f"a{tag} SELECT INBOX", f"* {tag} EXISTS", f"a{tag} OK SELECT completed"]
+    else:
+        for tag in range(2, rng.randint(3, 6)):
+            lines += [f'a{tag} LOGIN "admin" "guess{tag}"', f"a{tag} NO LOGIN fails"]
+    return [*lines, "z LOGOUT", "* BYE", "z OK LOGOUT completed", "CloseClient Started.:SOCKET.C",
+            "closesocket():SOCKET.C"]  # fmt: skip
+
+
+def log(lines: int, talk: Callable[[random.Random, int], list[str]]) -> bytes:
+    """A log of about so many lines."""
     rng = random.Random(1)
     contexts = [0x347C89C8 + 0x40 * at for at in range(50)]
     open_now: dict[int, list[str]] = {}
@@ -90,8 +109,15 @@ def main() -> None:
     """Print the figures."""
     lines = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     sessions = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
-    parser = load_parser(ROOT / "parsers" / "epost-receivelog.toml")
-    data = log(lines)
+    measure("receivelog", log(lines, talk))
+    measure("receiveimap4", log(lines, imap))
+    hold("receivelog", sessions, lambda rng, number: [*talk(rng, number)[:3], *MAIL])
+    hold("receiveimap4", sessions, lambda rng, number: [*imap(rng, number)[:4], "b LOGIN sato x"])
+
+
+def measure(name: str, data: bytes) -> None:
+    """How fast it is read."""
+    parser = load_parser(ROOT / "parsers" / f"epost-{name}.toml")
     total = data.count(b"\n")
     for wanted, what in ((None, "all kinds"), (frozenset({"auth_failure", "mail_accepted"}), "two kinds")):
         scanner = Scanner([parser], wanted_kinds=wanted)
@@ -100,31 +126,29 @@ def main() -> None:
         while at < len(data):
             stop = data.rfind(b"\n", at, at + BLOCK) + 1
             block = Block(
-                "receivelog", bytearray(data[at:stop]), 0, stop - at, at, 1.8e9, False, timezone="Asia/Tokyo"
+                name, bytearray(data[at:stop]), 0, stop - at, at, 1.8e9, False, timezone="Asia/Tokyo"
             )
             events += len(scanner.scan(block))
             at = stop
         spent = time.process_time() - begun
-        print(f"{what}: {total / spent:,.0f} lines/s, {len(data) / spent / 1e6:.0f} MB/s, {events} events")
-    scanner = Scanner([parser])
+        speed = f"{total / spent:,.0f} lines/s, {len(data) / spent / 1e6:.0f} MB/s"
+        print(f"{name}, {what}: {speed}, {events} events")
+
+
+def hold(name: str, sessions: int, said: Callable[[random.Random, int], list[str]]) -> None:
+    """What open sessions take."""
+    scanner = Scanner([load_parser(ROOT / "parsers" / f"epost-{name}.toml")])
     gc.collect()
-    lines_of = [
+    held = "".join(
         f"[12/Dec/2026:00:00:01], {0x10000000 + 64 * number:08x}, {text}\r\n"
         for number in range(sessions)
-        for text in (
-            *talk(random.Random(number), number)[:3],
-            "MAIL FROM:<somebody@example.net>",
-            "250 2.0.0 ok",
-        )
-    ]
-    held = "".join(lines_of).encode()
-    del lines_of
-    import tracemalloc
-
+        for text in said(random.Random(number), number)
+    ).encode()
     tracemalloc.start()
-    scanner.scan(Block("receivelog", held, 0, len(held), 0, 1.8e9, False, timezone="Asia/Tokyo"))
+    scanner.scan(Block(name, held, 0, len(held), 0, 1.8e9, False, timezone="Asia/Tokyo"))
     kept = tracemalloc.get_traced_memory()[0]
-    print(f"{len(scanner.dialogues):,} open sessions: {kept / 1e6:.1f} MB")
+    tracemalloc.stop()
+    print(f"{name}: {len(scanner.dialogues):,} open sessions: {kept / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from binascii import crc32
 
 from .dialogue_decoders import DECODERS, Literal
 from .dialogue_log import Run
-from .dialogue_state import ANSWER, MAYBE, ODD, REFUSED, SERVES, TAGGED, Held, Open
+from .dialogue_state import ANSWER, MAYBE, ODD, SERVES, TAGGED, Held, Open
 from .dialogue_turns import Turns
 from .dialogue_words import Command, Machine
 
@@ -47,14 +47,6 @@ def _stands(run: Run, word: bytes, at: int, stop: int) -> bool:
 
 class Tagged(Turns):
     """Follows the turns of such sessions."""
-
-    def _slow(
-        self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float
-    ) -> None:
-        if session.machine.tagged and session.state != REFUSED:
-            self._word(run, context, session, head, match, time)
-        else:
-            super()._slow(run, context, session, head, match, time)
 
     def _word(
         self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float

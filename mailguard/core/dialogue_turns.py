@@ -145,7 +145,9 @@ class Turns(Contexts):
         self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float
     ) -> None:
         state = session.state
-        if session.turn == CLIENT or state == ANSWER:
+        if session.machine.tagged and state != REFUSED:
+            self._word(run, context, session, head, match, time)
+        elif session.turn == CLIENT or state == ANSWER:
             self._client(run, context, session, head, match, time)
         elif state == TEXT:
             self._message(run, context, session, head, match, time)
@@ -157,6 +159,12 @@ class Turns(Contexts):
             self._refused(run, context, session, head, match, time)
         else:
             self._server(run, context, session, head, match, time)
+
+    def _word(
+        self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float
+    ) -> None:
+        """A line of a dialogue whose commands begin with a word of the client's; see `dialogue_tagged`."""
+        raise NotImplementedError
 
     def _server(
         self, run: Run, context: bytes, session: Open, head: bytes, match: re.Match[bytes], time: float

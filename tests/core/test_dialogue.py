@@ -177,3 +177,79 @@ def test_single_lines_are_explained_without_their_text() -> None:
     assert told[-1].rule.name == "auth-failed"
     assert all(one.shown == b"[12/Dec/2026:10:00:00], 347c89c8, ..." for one in told)
     assert all(one.message == b"" for one in told)
+
+
+LIE = "250-example.jp Hello [203.0.113.99], pleased to meet you"
+UNKNOWN = '500 5.5.2 command unrecognized: "..."'
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        ((*HELLO, "STARTTLS", "220 2.0.0 Ready to start TLS", *HELLO[1:], *GUESS, FAILED), True),
+        ((*HELLO, "STARTTLS", "220 2.0.0 Ready to start TLS", *GUESS, FAILED), False),
+        ((*HELLO, "STARTTLS", "220 2.0.0 Ready to start TLS", LIE, UNKNOWN, *GUESS, FAILED), False),
+        ((*HELLO, "STARTTLS", "220 2.0.0 Ready to start TLS", "EHLO x", UNKNOWN, LIE, *GUESS, FAILED), False),
+        ((*HELLO, "STARTTLS", "454 4.7.0 TLS not available", LIE, UNKNOWN, *GUESS, FAILED), True),
+        # What was sent in the clear behind STARTTLS, and is taken for sent under TLS.
+        ((*HELLO, "STARTTLS", "220 2.0.0 Ready", "220 x", UNKNOWN, LIE, UNKNOWN, *GUESS, FAILED), False),
+    ],
+)
+def test_starttls_frames_nobody(texts: tuple[str, ...], told: bool) -> None:
+    """The session begins anew: the address is that of the EHLO after it, never what the client says it is."""
+    found = [one for one in events(Reader([RECEIVE]), lines(*texts)) if "auth" in one]
+    assert found == ["auth_failure 203.0.113.9"] * told
+
+
+def test_lines_that_were_logged_before_their_answers() -> None:
+    """A build that notes all that a client sent at once, then its own answers: nothing is told wrongly."""
+    sent = ("MAIL FROM:<>", "RCPT TO:<a@example.jp>", LIE, "AUTH PLAIN AGEAYQ==", "QUIT")
+    said = ("250 2.0.0 ok", "550 5.1.1 <a@example.jp> ... User unknown.", UNKNOWN, FAILED, "221 2.0.0 bye")
+    reader = Reader([RECEIVE])
+    before = lines(*HELLO, *sent, *said, *END)
+    assert all("203.0.113.9" in one.split() for one in events(reader, before))
+    assert events(reader, lines(*HELLO, *GUESS, FAILED), len(before)) == ["auth_failure 203.0.113.9"]
+
+
+@pytest.mark.parametrize("log", ["receiveimap4", "receivepop3"])
+def test_a_session_without_addresses_survives_a_restart(log: str) -> None:
+    """Whatever line the guard stops after, the failure is told once, with its name."""
+    parser = load_parser(ROOT / "parsers" / f"epost-{log}.toml")
+    if log == "receiveimap4":
+        whole = ["* OK ready", "a CAPABILITY", "* CAPABILITY x", "a OK done", "b AUTHENTICATE PLAIN", "+ ",
+                 "AHNhdG8AeA==", "b NO AUTHENTICATE fails", *END]  # fmt: skip
+    else:
+        whole = [
+            "+OK POP3 server ready",
+            "CAPA",
+            "+OK",
+            "USER",
+            "UIDL",
+            ".",
+            "USER sato",
+            "+OK",
+            "PASS x",
+            "-ERR",
+            *END,
+        ]
+    for stop in range(len(whole) + 1):
+        before, behind = lines(*whole[:stop]), lines(*whole[stop:])
+        one, two = Reader([parser]), Reader([parser])
+        told = one.scan(block(before, log=log)) if before else []
+        two.restore((key, value) for key, value in one.snapshot(True) if value is not None)
+        told += two.scan(block(behind, len(before), log)) if behind else []
+        users = [event.fields.get("user") for event in told if isinstance(event, Event)]
+        assert users == ["sato"], stop
+
+
+def test_ten_thousand_open_sessions_of_imap_are_small() -> None:
+    """Sessions that never close are bounded there too."""
+    parser = load_parser(ROOT / "parsers" / "epost-receiveimap4.toml")
+    reader = Reader([parser])
+    position = 0
+    for number in range(25_000):
+        data = lines("* OK ready", "a LOGIN sato x", context=f"{0x10000000 + 64 * number:08x}")
+        reader.scan(block(data, position, "receiveimap4"))
+        position += len(data)
+    assert 10_000 <= len(reader) <= 20_000
+    assert reader.evicted > 0
