@@ -175,8 +175,8 @@ class Scanner:
         """Counts a block and makes it ready: who opens its lines, and where in which bytes they stand."""
         data, start, end = block.data, block.start, block.end
         cuts: frozenset[int] = frozenset(block.cuts)
-        plain = bytes if self._machine is None else bytes | bytearray
-        if not isinstance(data, plain):  # once for the block, so that no line is copied
+        if not isinstance(data, bytes) and (self._machine is None or not isinstance(data, bytearray)):
+            # Once for the block, so that no line is copied.
             cuts = frozenset([cut - start for cut in cuts])
             with memoryview(data) as view:
                 data, start, end = view[start:end].tobytes(), 0, end - start
