@@ -15,10 +15,11 @@ from ..core.joined import Joined
 from ..core.rules import Parser
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
+from . import beside
 from .cutting import PIECE, whole_year
 from .reading import Progress, Reading, YearsError
 from .shutouts import Shutouts
-from .sources import Source
+from .sources import STDIN, Source
 from .summary import Summary
 from .trial import Trial
 from .workers import Definitions, Executor, Here, Processes
@@ -108,33 +109,59 @@ class Rehearsal:
         return Trial(engine, None if self.grow is None else self.grow(engine))
 
     def _read(self, counted: frozenset[str]) -> Iterator[Sequence[Event]]:
+        """The batches, read by as many processes as there are."""
         make = Definitions(self.parsers, self.prefilter)
         here = Here(make)
-        executor = self.executor if self.executor is not None else self._executor(here, make)
+        workers = self._workers()
+        if workers > 1 and beside.possible() and all(one.form != STDIN for one in self.sources):
+
+            def read(summary: Summary, progress: Progress) -> Iterator[Sequence[Event]]:
+                executor = Processes(make, workers - 1) if workers > 2 else here
+                try:
+                    yield from self._reading(executor, here, counted, summary, progress).batches()
+                finally:
+                    executor.close()
+
+            yield from beside.batches(read, self.summary, self.progress)
+            return
+        executor = self.executor
+        if executor is None:
+            executor = Processes(make, workers) if workers > 1 else here
         try:
-            reading = Reading(
-                self.sources,
-                self.options,
-                executor,
-                here,
-                Joined(self.parsers, track=False),
-                self.summary,
-                self.progress,
-                counted,
-                self.piece,
-                self._between,
-            )
-            yield from reading.batches()
+            yield from self._reading(executor, here, counted, self.summary, self.progress).batches()
         finally:
             if executor is not self.executor:
                 executor.close()
 
-    def _executor(self, here: Here, make: Definitions) -> Executor:
-        workers = self.workers if self.workers is not None else len(os.sched_getaffinity(0))
+    def _reading(
+        self,
+        executor: Executor,
+        here: Executor,
+        counted: frozenset[str],
+        summary: Summary,
+        progress: Progress | None,
+    ) -> Reading:
+        return Reading(
+            self.sources,
+            self.options,
+            executor,
+            here,
+            Joined(self.parsers, track=False),
+            summary,
+            progress,
+            counted,
+            self.piece,
+            self._between,
+        )
+
+    def _workers(self) -> int:
+        """How many processes read and judge; 1: this one alone, or with the executor it was given."""
+        if self.executor is not None:
+            return 1
+        if self.workers is not None:
+            return self.workers
         size = sum(source.size for source in self.sources)
-        if workers <= 1 or (self.workers is None and size < _SMALL):
-            return here
-        return Processes(make, workers)
+        return 1 if size < _SMALL else len(os.sched_getaffinity(0))
 
     def _between(self, events: Sequence[Event]) -> Sequence[Event]:
         since, until = self.since, self.until

@@ -205,14 +205,14 @@ def _serve(pipe: Connection, make: Make) -> None:
         try:
             answer = b"R" + marshal.dumps([packed(part) for part in parse.parts(piece)])
         except Exception as error:
-            answer = b"E" + _portable(error)
+            answer = b"E" + portable(error)
         try:
             pipe.send_bytes(answer)
         except OSError:
             return
 
 
-def _portable(error: Exception) -> bytes:
+def portable(error: Exception) -> bytes:
     """An error as bytes; one that cannot be sent keeps its words."""
     try:
         data = pickle.dumps(error)

@@ -83,6 +83,46 @@ cdef class Told:
         for event in events:
             self.add(event)
 
+    def fill(self, bytes rows, bytes texts, list logs, list objects):
+        """Take what another process told, whose rules this batch has; nothing was told here yet. Raises ValueError
+        where it does not hold together."""
+        cdef Py_ssize_t count = len(rows) // <Py_ssize_t> sizeof(Heard), place, size = len(texts)
+        cdef const Heard *one = <const Heard *>PyBytes_AS_STRING(rows)
+        cdef const unsigned char *text = <const unsigned char *>PyBytes_AS_STRING(texts)
+        cdef Py_ssize_t at, number
+        cdef uint16_t length
+        cdef void *grown
+        if self.count or count * <Py_ssize_t> sizeof(Heard) != len(rows):
+            raise ValueError("no whole rows, or a batch that is not empty")
+        for place in range(count):
+            at = one[place].text
+            if one[place].log >= len(logs):
+                raise ValueError("a row of no log")
+            if one[place].bits & TOLD_OBJECT:
+                if at >= len(objects):
+                    raise ValueError("a row without its object")
+                continue
+            if one[place].rule >= len(self.rules):
+                raise ValueError("a row of no rule")
+            for number in range(one[place].fields):
+                if size - at < FIELD_HEAD:
+                    raise ValueError("a row without its text")
+                memcpy(&length, text + at, 2)
+                at += FIELD_HEAD + length
+                if at > size:
+                    raise ValueError("a row without its text")
+        self.next(size)
+        if count > self.room:
+            grown = realloc(self.heard, count * sizeof(Heard))
+            if grown == NULL:
+                raise MemoryError
+            self.heard, self.room = <Heard *>grown, count
+        memcpy(self.heard, one, count * sizeof(Heard))
+        memcpy(self.texts, text, size)
+        self.count, self.size = count, size
+        self.rows_, self.texts_ = rows, texts
+        self.logs, self.objects = logs, objects
+
     # ------------------------------------------------------------ for who reads it
 
     @property
