@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mailguard.locale.said import said
 from mailguard.model import Network
 from mailguard.notation import format_network, format_time
 from mailguard.problems import EXIT_NO_INPUT
@@ -90,12 +91,13 @@ def audit_(
 def _guarded(
     ask: bool, listed: Sequence[tuple[Network, str]], own: Sequence[Network]
 ) -> list[tuple[Network, str]]:
-    """Who must get in, with the reason; the narrowest first, because its reason says most."""
+    """Who must get in, with the reason; the narrowest first, because its reason says most, and of those what
+    people said."""
     from mailguard.firewall.own import own_networks
 
-    found = [(network, text("audit.told")) for network in own]
-    found += own_networks() if ask else []
-    return sorted({*found, *listed}, key=lambda one: -one[0].prefix)
+    found = [*((network, text("audit.told")) for network in own), *listed]
+    found += [(network, said(reason)) for network, reason in own_networks()] if ask else []
+    return sorted(dict.fromkeys(found), key=lambda one: -one[0].prefix)
 
 
 def findings_of(
