@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from mailguard.locale import translated
 from mailguard.locale.said import said
 
 from .completing import actions
-from .definitions import copy, find, shadow, show
+from .definitions import find, shadow, show_and_copy
 from .messages import text
 from .output import output_option, write_json, write_line, write_table
 
@@ -49,27 +47,7 @@ def list_(form: str) -> None:
     write_table(form, "", columns, table)
 
 
-@command.command("show")
-@click.argument("name", shell_complete=actions)
-def show_(name: str) -> None:
-    """Print the definition NAME that is in use."""
-    show("actions", name)
-
-
-@command.command("copy")
-@click.argument("name", shell_complete=actions)
-@click.option(
-    "--to",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Copy it to this folder instead.",
-)
-def copy_(name: str, to: Path | None) -> None:
-    """Copy the shipped definition NAME, to be changed.
-
-    The copy goes where the administrator's own definitions are and is used instead of the shipped one.
-    """
-    write_line(text("definition.copied-to" if to else "definition.copied", path=copy("actions", name, to)))
+show_and_copy(command, "actions", actions)
 
 
 @command.command("plan")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .completing import parsers
 from .messages import text
-from .output import write_text
+from .output import write_line, write_text
+
+if TYPE_CHECKING:
+    from .completing import Completer
 
 
 def find(kind: str, name: str) -> Path:
@@ -58,11 +61,32 @@ def shadow(kind: str, path: Path) -> str:
     return text("definition.replaces" if replaced else "definition.own")
 
 
-def show(kind: str, name: str) -> None:
-    """Print a definition as it is."""
-    from mailguard.definitions import source
+def to_option(help: str) -> Callable[..., Any]:
+    """The option `--to`: a folder other than the administrator's own."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    return click.option("--to", type=folder, metavar="FOLDER", help=help)
 
-    write_text(source.read_text(find(kind, name)))
+
+def show_and_copy(group: click.Group, kind: str, complete: Completer) -> None:
+    """Give a group of commands about definitions of a `kind` its `show` and its `copy`."""
+
+    @group.command("show")
+    @click.argument("name", shell_complete=complete)
+    def show_(name: str) -> None:
+        """Print the definition NAME that is in use."""
+        from mailguard.definitions import source
+
+        write_text(source.read_text(find(kind, name)))
+
+    @group.command("copy")
+    @click.argument("name", shell_complete=complete)
+    @to_option("Copy it to this folder instead.")
+    def copy_(name: str, to: Path | None) -> None:
+        """Copy the shipped definition NAME, to be changed.
+
+        The copy goes where the administrator's own definitions are and is used instead of the shipped one.
+        """
+        write_line(text("definition.copied-to" if to else "definition.copied", path=copy(kind, name, to)))
 
 
 def copy(kind: str, name: str, folder: Path | None) -> Path:

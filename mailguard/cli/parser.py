@@ -9,7 +9,7 @@ import click
 from mailguard.locale import translated
 
 from .completing import files, parsers
-from .definitions import copy, find, shadow, show
+from .definitions import find, shadow, show_and_copy, to_option
 from .messages import text
 from .output import output_option, safe, write_json, write_line, write_table
 
@@ -48,38 +48,13 @@ def list_(form: str) -> None:
     )
 
 
-@command.command("show")
-@click.argument("name", shell_complete=parsers)
-def show_(name: str) -> None:
-    """Print the definition NAME that is in use."""
-    show("parsers", name)
-
-
-@command.command("copy")
-@click.argument("name", shell_complete=parsers)
-@click.option(
-    "--to",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Copy it to this folder instead.",
-)
-def copy_(name: str, to: Path | None) -> None:
-    """Copy the shipped definition NAME, to be changed.
-
-    The copy goes where the administrator's own definitions are and is used instead of the shipped one.
-    """
-    write_line(text("definition.copied-to" if to else "definition.copied", path=copy("parsers", name, to)))
+show_and_copy(command, "parsers", parsers)
 
 
 @command.command("confirm")
 @click.argument("name", shell_complete=parsers)
 @click.argument("log", shell_complete=files)
-@click.option(
-    "--to",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Write the copy to this folder instead.",
-)
+@to_option("Write the copy to this folder instead.")
 def confirm(name: str, log: str, to: Path | None) -> int:
     """Let the guessed format NAME ban; LOG shows genuine lines of it.
 
