@@ -45,8 +45,13 @@ _BY_SOURCES = frozenset(KEYS) - {"source"}  # keys whose different values are so
 Keys = tuple[str | int, ...]
 
 
+#: Seconds: no length of time is longer. What is over in a thousand years no clock can show.
+LONGEST = 10_000 * 86400.0
+
+
 def duration(reading: Reading, value: Any, keys: Keys, about: str, least: float = 0.0) -> float | None:
-    """Seconds of a text like `10m`; a problem and None when it is none, or less than `least`."""
+    """Seconds of a text like `10m`; a problem and None when it is none, less than `least`, or too
+    long."""
     name = next(key for key in reversed(keys) if isinstance(key, str))
     seconds = parse_duration(value) if isinstance(value, str) else None
     if seconds is None:
@@ -58,7 +63,16 @@ def duration(reading: Reading, value: Any, keys: Keys, about: str, least: float 
         )
         return None
     if seconds < least:
-        reading.problem(keys, f"{about}: {name} must be at least {format_duration(least)}")
+        instead = f'Write "{format_duration(least)}", or more.'
+        reading.problem(keys, f"{about}: {name} must be at least {format_duration(least)}", instead=instead)
+        return None
+    if seconds > LONGEST:
+        reading.problem(
+            keys,
+            f"{about}: {name} is too long",
+            f"{value!r} is more than 27 years",
+            'Write at most "10000d".',
+        )
         return None
     return seconds
 
@@ -103,6 +117,7 @@ class DetectorReader:
         then = self._then(on)
         unless = self._texts("unless", table.get("unless", {}), ("unless",))
         ban = self._ban(then)
+        reading.get(table, "about", str, "", self.at, self.about)
         alert = reading.get(table, "alert", bool, False, self.at, self.about)
         if ban is None and not alert and "ban" not in self.reading_failed(before):
             self.problem(
@@ -160,7 +175,7 @@ class DetectorReader:
         value = self.table.get(name, default)
         if name not in self.table and not default:
             self.problem((), f"{name} is missing", instead=f"There are: {', '.join(known)}.")
-        elif value not in known:
+        elif not isinstance(value, str) or value not in known:
             self.problem((name,), f"there is no {name} {value!r}", instead=near(str(value), known))
         return str(value)
 
@@ -251,7 +266,9 @@ class DetectorReader:
                 times[name] = seconds
         factor = value.get("factor", 1)
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= 100:
-            self.problem(("ban", "factor"), "ban.factor must be a number from 1 to 100")
+            self.problem(
+                ("ban", "factor"), "ban.factor must be a number from 1 to 100", f"{factor!r} is none"
+            )
             factor = 1
         if len(times) < 2:
             return None
@@ -268,7 +285,8 @@ class DetectorReader:
             self.reading.keys(table, _CASE, (*self.at, *keys), f"{self.about}: case")
             at = self._times(table.get("at"), keys)
             values = self.reading.texts(table, "values", (*self.at, *keys), f"{self.about}: case")
-            if self.table.get("key") in _BY_SOURCES and isinstance(self.table.get("distinct"), dict):
+            by_sources = str(self.table.get("key")) in _BY_SOURCES
+            if by_sources and isinstance(self.table.get("distinct"), dict):
                 for text in values:
                     if parse_address(text) is None:
                         self.problem(

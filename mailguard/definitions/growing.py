@@ -31,8 +31,9 @@ def growth(reading: Reading, table: dict[str, Any]) -> Growth:
             return least
         return value
 
+    before = len(reading.problems)
     every, within = seconds("every", 10.0), seconds("within", 60.0)
-    if every > within / 2:
+    if every > within / 2 and len(reading.problems) == before:
         reading.problem(
             (*_PLACE, "every"),
             f"{_ABOUT}: every is longer than half of within",

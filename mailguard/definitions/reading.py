@@ -10,6 +10,7 @@ from typing import Any
 from ..problems import Problem, ProblemsError
 from .source import Document
 
+_SHAPES = {str: '"..."', int: "3", bool: "true", list: '["...", "..."]', dict: "{ ... }"}
 _TYPES = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 
 
@@ -66,8 +67,8 @@ class Reading:
             return default
         value = table[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            instead = f'Write {name} = ["...", "..."].' if kind is list and isinstance(value, str) else ""
-            self.problem((*keys, name), f"{about}: {name} must be {_TYPES[kind]}", instead=instead)
+            shape = f"[{name}]" if kind is dict and not keys else f"{name} = {_SHAPES[kind]}"
+            self.problem((*keys, name), f"{about}: {name} must be {_TYPES[kind]}", instead=f"Write {shape}.")
             return default
         return value
 
@@ -88,7 +89,11 @@ class Reading:
         if isinstance(value, str):
             return (value,)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self.problem((*keys, name), f"{about}: {name} must be a list of texts")
+            self.problem(
+                (*keys, name),
+                f"{about}: {name} must be a list of texts",
+                instead=f'Write {name} = ["...", "..."].',
+            )
             return ()
         return tuple(value)
 

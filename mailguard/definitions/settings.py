@@ -123,10 +123,14 @@ class _Reader:
         keys, about = ("general",), "[general]"
         paths = {}
         for name in ("state", "socket"):
+            before = len(self.reading.problems)
             text = self.text(table, name, keys, about)
-            if not text.startswith("/"):
+            if not text.startswith("/") and len(self.reading.problems) == before:
                 self.reading.problem(
-                    (*keys, name), f"{about}: {name} must be an absolute path", f"{text!r} is none"
+                    (*keys, name),
+                    f"{about}: {name} must be an absolute path",
+                    f"{text!r} is none",
+                    f'Write {name} = "/...".',
                 )
             paths[name] = Path(text)
         return General(
