@@ -186,10 +186,10 @@ def write_file(files: tuple[str, ...], recorded: Recorded, form: str, target: st
             with progress(rehearsed):
                 for events in rehearsed.batches():
                     out.write(events)
-                    seen.events += len(events)
         except KeyboardInterrupt:
             rehearsed.interrupted = True
         summary = rehearsed.summary
+        seen.events = out.events  # not what was read: Ctrl-C may come between
         seen.records, seen.first, seen.last = summary.records, summary.first, summary.last
         seen.logs = tuple(source.path for source in rehearsed.sources)
         out.close(seen)

@@ -141,9 +141,10 @@ def tell(notices: Sequence[Notice], untold: int = 0) -> None:
 
 
 def outcome(rehearsed: Rehearsal) -> int:
-    """The exit code: 130 after Ctrl-C, 66 where there was no log to read."""
+    """The exit code: 130 after Ctrl-C, which is said, 66 where there was no log to read."""
     from mailguard.problems import EXIT_NO_INPUT
 
     if rehearsed.interrupted:
+        click.echo(f"mailguard: {text('replay.interrupted')}", err=True)
         return 130
     return 0 if rehearsed.sources else EXIT_NO_INPUT

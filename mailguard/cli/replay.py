@@ -130,8 +130,6 @@ def report(rehearsed: Rehearsal, seconds: float) -> None:
     tell(summary.notices, summary.untold)
     if not rehearsed.sources:
         click.echo(f"mailguard: {text('replay.nothing')}", err=True)
-    if rehearsed.interrupted:
-        click.echo(f"mailguard: {text('replay.interrupted')}", err=True)
     words = text(
         "replay.summary",
         records=summary.records,

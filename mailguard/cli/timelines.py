@@ -50,7 +50,8 @@ def write_csv(entries: Sequence[Entry], moment: Callable[[float], str]) -> None:
 def _cell(value: object) -> str:
     """Text that no spreadsheet takes for a formula."""
     shown = safe(value)
-    return f"'{shown}" if shown[:1] in "=+-@" and not shown.lstrip("-").replace(".", "").isdigit() else shown
+    formula = shown.startswith(tuple("=+-@＝＋－＠")) and not shown.lstrip("-").replace(".", "").isdigit()
+    return f"'{shown}" if formula else shown
 
 
 def write_tables(rehearsed: Rehearsal, trial: Trial, timezone: str) -> None:

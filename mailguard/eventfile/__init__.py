@@ -28,6 +28,10 @@ class EventFileError(Exception):
 class Writer(Protocol):
     """Takes events in their order."""
 
+    @property
+    def events(self) -> int:
+        """How many were taken."""
+
     def write(self, events: Iterable[Event]) -> None: ...
 
     def close(self, facts: Facts) -> None:

@@ -54,12 +54,20 @@ class ParquetWriter:
     def __init__(self, file: IO[bytes]):
         self._writer = pq.ParquetWriter(file, _SCHEMA, compression="zstd")
         self._waiting: list[Event] = []
+        self._put_away = 0
+
+    @property
+    def events(self) -> int:
+        return self._put_away + len(self._waiting)
 
     def write(self, events: Iterable[Event]) -> None:
         self._waiting += events
         while len(self._waiting) >= ROWS:
-            self._put(self._waiting[:ROWS])
-            del self._waiting[:ROWS]
+            ready, self._waiting = (
+                self._waiting[:ROWS],
+                self._waiting[ROWS:],
+            )  # at once: Ctrl-C writes none twice
+            self._put(ready)
 
     def _put(self, events: list[Event]) -> None:
         kinds, times, sources, rules, weights, captured, logs, positions, scopes, bans, proved, _ = zip(
@@ -87,6 +95,7 @@ class ParquetWriter:
             else:
                 arrays.append(_coded(encoded([fields.get(name) for fields in captured]), _clean))
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA))
+        self._put_away += len(events)
 
     def close(self, facts: Facts) -> None:
         if self._waiting:

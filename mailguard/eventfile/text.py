@@ -40,6 +40,7 @@ class JsonWriter:
 
     def __init__(self, file: IO[bytes]):
         self._file = file
+        self.events = 0
 
     def write(self, events: Iterable[Event]) -> None:
         lines = []
@@ -54,6 +55,7 @@ class JsonWriter:
             lines.append(json.dumps(row))
         if lines:
             self._file.write(("\n".join(lines) + "\n").encode())
+            self.events += len(lines)
 
     def close(self, facts: Facts) -> None:
         self._file.write((json.dumps({"summary": facts.row()}) + "\n").encode())
@@ -68,6 +70,7 @@ class CsvWriter:
     def __init__(self, file: IO[bytes]):
         self._file = file
         self._file.write((",".join(COLUMNS) + "\n").encode())
+        self.events = 0
 
     def write(self, events: Iterable[Event]) -> None:
         lines = []
@@ -80,6 +83,7 @@ class CsvWriter:
             lines.append(",".join(["" if cell is None else _quoted(cell) for cell in cells]))
         if lines:
             self._file.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+            self.events += len(lines)
 
     def close(self, facts: Facts) -> None: ...
 
