@@ -84,10 +84,12 @@ class Literal(Exchange):
         self.size = size
 
     def take(self, data: Data, start: int, end: int) -> None:
-        """The client's next line. A name with a line end in it is nobody's."""
+        """The client's next line. A name with a line end in it is nobody's: it is told as far as that."""
         self.answers += 1
-        if self.answers == 1 and self.size <= min(end - start, MOST_NAME):
-            self.user = decode(bytes(data[start : start + self.size]))
+        if self.answers == 1:
+            self.user = decode(bytes(data[start : min(end, start + self.size, start + MOST_NAME)]))
+            if self.size > end - start:
+                self.user += "\ufffd"
 
 
 def words(data: Data, start: int, end: int) -> tuple[Exchange, int]:

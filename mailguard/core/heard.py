@@ -14,8 +14,9 @@ laid to nobody and bans nobody.
 A line without a name gets that of its act where all that could be its act have the same one: acts of that
 mechanism with that result, two seconds around; and no session that is not followed said anything meanwhile.
 
-A dialogue that has proved that it tells the acts of this server's lines, and that was read as far as a line's
-stamp and three seconds longer, refutes what it did not hear: such a line bans nobody and speaks for nobody.
+A dialogue that has proved that it tells the acts of this server's lines, and has told something since,
+refutes what it did not hear: of lines whose act is not found, no more are believed than acts were heard whose
+names cannot be read. The others ban nobody and speak for nobody.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from .servers import Servers
 
 _CAP = 10_000
 _PROOF = 3  # so many acts of a dialogue were those of lines: it tells what happens
+_LATELY = 256  # acts and lines of each kind that are remembered
+_COMPARED = 32  # characters of a name
+_KEPT = "@._-"
 _NOBODY = ("", "-")
 
 Side = tuple[bytes, str, str]  # server, dialogue parser, kind
@@ -71,6 +75,8 @@ class Heard:
         self._count = self._turn = 0
         self._late: Memory = Memory()  # (side, name, method): lines that were told before their act came
         self._acts: dict[Side, deque[tuple[float, str, str]]] = {}  # what was said lately: time, name, method
+        self._unread: dict[Side, deque[tuple[float, str]]] = {}  # acts without a name: time, method
+        self._unmet: dict[Side, deque[float]] = {}  # lines whose act was not found
         self._strangers = Memory()  # (server, parser): times at which somebody spoke who is not followed
         self._seen: dict[tuple[bytes, str], float] = {}  # server, dialogue parser: until when it was read
         self._told: dict[tuple[bytes, str], float] = {}  # the same for its lines
@@ -111,10 +117,13 @@ class Heard:
         if event.source is not None:
             return [event]
         side, name, method = (server, parser, event.kind), _name(event), _method(event)
-        if event.kind == IGNORE or not name:
+        if event.kind == IGNORE:
             self._strangers.add(told, event.time)
             return []
-        acts = self._acts.setdefault(side, deque(maxlen=256))
+        if not name:
+            self._unread.setdefault(side, deque(maxlen=_LATELY)).append((event.time, method))
+            return []
+        acts = self._acts.setdefault(side, deque(maxlen=_LATELY))
         acts.append((event.time, name, method))
         line = self._find(side, event.time, name, method, True)
         if line is not None:
@@ -220,7 +229,11 @@ class Heard:
                 break
         else:
             return self._doubted(line)
-        if line.name or len(names) != 1 or self._strangers.near(side[:2], event.time, NEAR):
+        unread = any(
+            method == line.method and abs(time - event.time) <= NEAR
+            for time, method in self._unread.get(side, ())
+        )
+        if line.name or len(names) != 1 or unread or self._strangers.near(side[:2], event.time, NEAR):
             return event
         user = one.event.fields["user"]
         return event._replace(fields=event.fields | {"user": user}, proved=event.proved | {"user"})
@@ -229,14 +242,21 @@ class Heard:
         """A line whose act was not heard."""
         event, side = line.event, line.side
         self._late.add(_late(side, line.name, line.method), event.time)
+        unmet = self._unmet.setdefault(side, deque(maxlen=_LATELY))
+        unmet.append(event.time)
         told = side[:2]
         if (
-            self._met.get(told, 0) >= _PROOF
-            and self._seen.get(told, -NEVER) >= event.time
-            and not self._strangers.near(told, event.time, NEAR)
+            self._met.get(told, 0) < _PROOF
+            or self._seen.get(told, -NEVER) < event.time
+            or self._strangers.near(told, event.time, NEAR)
         ):
-            return event._replace(may_ban=False)
-        return event
+            return event
+        lines = sum(abs(time - event.time) <= NEAR for time in unmet)
+        lines += sum(
+            one.line and abs(one.event.time - event.time) <= NEAR for one in self._waiting.get(side, ())
+        )
+        heard = sum(abs(time - event.time) <= NEAR for time, _ in self._unread.get(side, ()))
+        return event if lines <= heard else event._replace(may_ban=False)
 
     # ------------------------------------------------------------ the checkpoint
 
@@ -263,9 +283,13 @@ class Heard:
 
 
 def _name(event: Event) -> str:
-    """The account as both logs tell it: a name in quotes can leave one behind in the line."""
-    user = event.fields.get("user", "").strip('"')
-    return "" if user in _NOBODY else user
+    """What of an account's name both logs tell alike: they differ in quotes and what escapes them, and may
+    cut it. Whoever writes a name oddly is not let off for it."""
+    user = event.fields.get("user", "")
+    if user in _NOBODY:
+        return ""
+    kept = "".join(char for char in user.casefold() if char.isalnum() or char in _KEPT)
+    return kept[:_COMPARED] + ("\ufffd" if "\ufffd" in user else "")
 
 
 def _late(side: Side, name: str, method: str) -> tuple[object, ...]:

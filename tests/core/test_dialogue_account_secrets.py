@@ -48,6 +48,7 @@ POP = (
     [WORDS[8], "-ERR invalid command"],
 )
 NAMES = ["sato", "suzuki", "tanaka", "ito", "kato", "mori", "yamada"]
+BROKEN = {"receiveimap4": ["no\ufffd"], "receivepop3": []}  # a name with a line end in it
 UNSEEN = {"receiveimap4": [f"z LOGIN hayashi {WORDS[10]}"], "receivepop3": [f"PASS {WORDS[10]}"]}
 GREETING = {"receiveimap4": "* OK example.jp E-POST ready", "receivepop3": "+OK example.jp E-POST ready"}
 
@@ -87,7 +88,7 @@ def test_names_are_read_and_passwords_are_gone(name: str) -> None:
     data = bytearray(log(name))
     scanner, events = scan(name, data)
     users = [one.fields["user"] for one in events if one.kind == "auth_failure" and "user" in one.fields]
-    assert users == NAMES
+    assert users == NAMES + BROKEN[name]
     rows = [value or b"" for _, value in scanner.dialogues.snapshot(True)]
     everything = b"\n".join(reachable([scanner, events, rows, scanner.counters]))
     assert leaks(everything) == []
@@ -200,7 +201,7 @@ def test_the_whole_memory_of_a_process_holds_no_secret(name: str, tmp_path: Path
     )  # fmt: skip
     try:
         assert child.stdout is not None
-        assert child.stdout.readline() == b"7\n"
+        assert child.stdout.readline() == b"%d\n" % len(NAMES + BROKEN[name])
         memory = memory_of(child.pid)
         assert b"yamada" in memory
         assert leaks(memory) == []

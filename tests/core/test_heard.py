@@ -140,6 +140,32 @@ def test_a_line_that_the_dialogue_refutes_bans_nobody() -> None:
     assert ("auth_failure", "203.0.113.9", "ito", True) in told
 
 
+def test_a_build_that_lets_line_ends_into_names_frames_nobody() -> None:
+    """No such build is known. Every line that such a name makes in imap4log is refuted, also the first; the
+    name stands before the address there. A client that spoils its own name so that it cannot be read is not
+    let off, and lets only as many lines pass as it tried."""
+    guard = Guard()
+    guard.proves()
+    head = "mori from 198.51.100.10 LOGIN mori **** failed"
+    name = f"{head}\n{FORGED}\n[12/Dec/2026:00:01:20] mori from 198.51.100.10 LOGIN mori"
+    whole = f"[12/Dec/2026:00:01:20] {name} from 203.0.113.9 LOGIN {name} **** failed"
+    lines = name.replace("\n", "\r\n")
+    said = talk(20, 0x10000000, f"a LOGIN {{{len(name)}}}", "+ go on", f"{lines} x", "a NO LOGIN fails")
+    for first, second in ((LINES, DIALOGUE), (DIALOGUE, LINES)):
+        guard.reads(first, whole if first == LINES else said)
+        guard.reads(second, whole if second == LINES else said)
+        told = guard.waits()
+        assert len([one for one in told if one[1] == "198.51.100.10"]) >= 3
+        assert not [one for one in told if one[1] == "198.51.100.10" and one[3]]
+    odd = 'a LOGIN "i\\\\t\\"o" x'
+    guard.reads(DIALOGUE, talk(30, 0x10000000, odd, "a NO LOGIN fails"))
+    guard.reads(LINES, line(30, "203.0.113.9", 'LOGIN i\\t\\"o **** failed', 'i\\t\\"o'))
+    assert guard.waits() == [("auth_failure", "203.0.113.9", 'i\\t\\"o', True)]
+    guard.reads(DIALOGUE, talk(40, 0x10000000, 'a LOGIN "ito x', "a NO LOGIN fails"))
+    guard.reads(LINES, line(40, "203.0.113.9", 'LOGIN "ito **** failed', '"ito'))
+    assert guard.waits() == [("auth_failure", "203.0.113.9", '"ito', True)]
+
+
 def test_a_dialogue_that_has_proved_nothing_refutes_nothing() -> None:
     """Another build may say NO in other words, and a log that lags behind has not come so far."""
     guard = Guard()
