@@ -148,11 +148,12 @@ def make_firewall(options: Options, loaded: Loaded) -> tuple[Firewall, str]:
 
         remote = RemoteFirewall(connect_to(options.enforcer), settings.firewall.ports)
         words = caveat(settings.firewall.action)
+        at = f"bans by the enforcer at {options.enforcer}"
         if wants_hosts(settings.firewall.action):
             from .hosts import HostsToo
 
-            return HostsToo(remote), f"bans by the enforcer at {options.enforcer}; {words}"
-        return remote, f"bans by the enforcer at {options.enforcer}" + (f"; {words}" if words else "")
+            return HostsToo(remote), "; ".join([at, words])
+        return remote, "; ".join([at, words] if words else [at])
     from ..enforcer import spawn
     from ..firewall.choose import choose
 

@@ -37,9 +37,11 @@ def choose(
         reason = probe(found)
         if reason and not patient(found):
             raise FirewallError(f"action {action} does not work here: {reason}")
-        driver, words = build(found, clock, ports), f"bans by action {action} ({found.title})"
-        words += f"; {driver.caveat}" if driver.caveat else ""
-        return driver, words + (f"; not yet: {reason}" if reason else "")
+        driver = build(found, clock, ports)
+        words = [f"bans by action {action} ({found.title})"]
+        words += [driver.caveat] if driver.caveat else []
+        words += [f"not yet: {reason}"] if reason else []
+        return driver, "; ".join(words)
     reasons = []
     if not privileges.has("net_admin"):
         reasons.append("this process may not change a firewall: it is not root and lacks CAP_NET_ADMIN")
@@ -52,8 +54,8 @@ def choose(
         if not reason:
             return build(found, clock, ports), f"bans by {name} ({found.title})"
         reasons.append(f"{name}: {reason}")
-    words = f"bans are only recorded, nothing is blocked ({'; '.join(reasons)})"
-    return build(Action("recording", "", "recording"), clock, ports), words
+    only = f"bans are only recorded, nothing is blocked ({'; '.join(reasons)})"
+    return build(Action("recording", "", "recording"), clock, ports), only
 
 
 def patient(action: Action) -> bool:

@@ -15,6 +15,7 @@ from functools import cache
 from . import ENGLISH, current, spoken
 
 CONTEXT = "wrong"
+_PARTS = 12  # texts with semicolons between them, at most
 #: A place in a translation.
 NAME = re.compile(r"\{([a-z_]+)\}")
 _PLACE = re.compile(r"\\\{([a-z_]+)\\\}")
@@ -44,13 +45,36 @@ class _Words:
         self._known_texts = [(NAME.split(english)[::2], english, told) for english, told in known]
 
     def __call__(self, said: str) -> str:
-        """The same in the language that is spoken; of `[general]: ...` what stands behind it."""
+        """The same in the language that is spoken; of `[general]: ...` what stands behind it, of several
+        texts with semicolons between them each."""
+        parts = said.split("; ")
+        if 1 < len(parts) <= _PARTS and (told := self._each(parts)) is not None:
+            return told
+        return self._one(said) or said
+
+    def _each(self, parts: list[str]) -> str | None:
+        """Texts of which each may hold semicolons itself; None where none of them is known."""
+        told, at, known = [], 0, False
+        while at < len(parts):
+            for end in range(at + 1, len(parts) + 1):
+                one = self._one("; ".join(parts[at:end]))
+                if one is not None:
+                    told.append(one)
+                    at, known = end, True
+                    break
+            else:
+                told.append(parts[at])
+                at += 1
+        return "; ".join(told) if known else None
+
+    def _one(self, said: str) -> str | None:
+        """One text; None where it is not known."""
         whole = self._known(said)
         about, mark, rest = said.partition(": ")
         part = self._known(rest) if mark else None
         if part is not None and (whole is None or part[0] < whole[0]):
             return f"{about}: {part[1]}"
-        return said if whole is None else whole[1]
+        return None if whole is None else whole[1]
 
     def _known(self, said: str) -> tuple[int, str] | None:
         """The most exact text that fits: its rank, and the translation with the values in it."""
@@ -59,6 +83,8 @@ class _Words:
                 values = found.groupdict()
                 if "kind" in values:  # words of ours: "a whole number"
                     values["kind"] = self._exact.get(values["kind"], values["kind"])
+                if "reason" in values:
+                    values["reason"] = self._one(values["reason"]) or values["reason"]
                 return rank, filled(translation, values)
         return None
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mailguard import cli, locale
 from mailguard.cli import messages, moments, output, speaking, wide, wrongs
 from mailguard.daemon import words
+from mailguard.locale.said import said
 from mailguard.model import Notice
 from mailguard.problems import Problem
 from tests.cli.test_telling import STATUS
@@ -337,3 +338,22 @@ def test_a_guard_that_is_told_to_speaks_japanese_but_effects_stay(speak: Any) ->
     printer.effect(Lift(network, 1795312800.0, "unban"))
     assert "ファイアウォール: nftables で遮断します (nftables, table inet mailguard)" in err.getvalue()
     assert "lift 192.0.2.7: unban" in out.getvalue()
+
+
+def test_several_texts_in_one() -> None:
+    """What is put together with semicolons is taken apart again, also where one of the texts holds some."""
+    locale.use("ja")
+    try:
+        away = "/x/rejectsmtpip.dat: No such file or directory (is the share mounted? where there was never such a "
+        away += "file, create it once, empty; mailguard makes no file beside programs)"
+        told = said(
+            f"bans by action epost (tables); rows in a.dat stand until mailguard takes them away; {away}"
+        )
+        assert told.count("; ") == 2
+        assert "stand until" not in told
+        assert "create it once" not in told
+        assert "create it once" not in said(f"not yet: {away}")
+        assert said("nobody knows this; nor that") == "nobody knows this; nor that"
+        assert said("; " * 50) == "; " * 50
+    finally:
+        locale.use("en")
