@@ -57,8 +57,9 @@ class _Words:
         told, at, known = [], 0, False
         while at < len(parts):
             for end in range(at + 1, len(parts) + 1):
-                one = self._one("; ".join(parts[at:end]))
-                if one is not None:
+                piece = "; ".join(parts[at:end])
+                whole = piece.count("(") == piece.count(")")
+                if whole and (one := self._one(piece)) is not None:
                     told.append(one)
                     at, known = end, True
                     break

@@ -344,8 +344,8 @@ def test_several_texts_in_one() -> None:
     """What is put together with semicolons is taken apart again, also where one of the texts holds some."""
     locale.use("ja")
     try:
-        away = "/x/rejectsmtpip.dat: No such file or directory (is the share mounted? where there was never such a "
-        away += "file, create it once, empty; mailguard makes no file beside programs)"
+        away = "/x/rejectsmtpip.dat: No such file (is the share mounted? where there was never such a file, "
+        away += "create it once, empty; mailguard makes no file beside programs)"
         told = said(
             f"bans by action epost (tables); rows in a.dat stand until mailguard takes them away; {away}"
         )
