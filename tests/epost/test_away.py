@@ -115,3 +115,50 @@ def test_any_other_failure_at_the_start_ends_it(place: Place) -> None:
     place.firewall.open = refuse  # type: ignore[assignment,method-assign]
     with pytest.raises(FirewallError, match="no such chain"):
         place.start()
+
+
+def test_a_share_that_goes_away_and_returns_is_said_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the guard runs and bans nobody: the enforcer's own looks find it. One sentence when it goes, one
+    when it is back; then what was owed stands, and what ended meanwhile does not."""
+    monkeypatch.setattr(Epost, "look_every", 0.3)
+    program = place.folder / "program"
+    program.mkdir()
+    table = program / "rejectsmtpip.dat"
+    table.write_bytes(b"198.51.100.1\n")
+    place.clock.wall = time.time()
+    place.start(
+        Door(spawn(Epost(str(program), ("smtp",), state=str(place.folder / "epost.sqlite"))), "epost")
+    )
+    place.attack("203.0.113.7", every=0.0)
+    place.step()
+    assert b"203.0.113.7\t0" in table.read_bytes()
+    away = program.with_name("away")
+    program.rename(away)
+
+    def said(words: str) -> int:
+        place.step()
+        return place.err.getvalue().count(words)
+
+    wait_for(lambda: bool(said("the firewall does not take bans")))
+    end = time.monotonic() + 3.0
+    while time.monotonic() < end:
+        place.step()
+    place.attack("203.0.113.9", every=0.0)
+    place.step()
+    assert place.ask("unban", network="203.0.113.7")["ok"]
+    assert said("the firewall does not take bans") == 1
+    assert said("cannot be compared") == 0
+    away.rename(program)
+    wait_for(lambda: bool(said("the firewall is back")))
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        place.step()
+    assert [row for row in table.read_bytes().splitlines() if row[:1] != b"'"] == [
+        b"198.51.100.1",
+        b"203.0.113.9\t0",
+    ]
+    assert said("the firewall is back") == 1
+    assert said("the firewall does not take bans") == 1
+    assert said("somebody changed mailguard's own") == 0
