@@ -9,7 +9,7 @@ import click
 
 from .completing import files as log_files
 from .messages import text
-from .moments import in_zone, local, rough
+from .moments import brief, in_zone, rough
 from .output import output_option, write_json, write_line, write_table
 from .recorded import Recorded, ledger_option, recorded_options
 from .rehearsing import (
@@ -109,7 +109,7 @@ def _tables(form: str, rehearsed: Rehearsal, pairs: Sequence[Pair], names: tuple
     ]
     if rows:
         columns = [text(f"column.{name}") for name in ("network", "where", "a", "b")]
-        write_table(form, "", columns, rows)
+        write_table(form, "", columns, rows, 1)
     write_line(text("compare.counts", **counts(pairs)))
     hostile = sum(count for kind, count in rehearsed.summary.by_kind.items() if kind in HOSTILE)
     for side, name, trial in zip("AB", names, rehearsed.trials, strict=True):
@@ -138,7 +138,7 @@ def _side(ban: BanRecord | None) -> str:
     until = effect.ban.until
     return text(
         "compare.side",
-        time=local(effect.time),
+        time=brief(effect.time),
         detector=effect.ban.offence.detector if effect.ban.offence else "",
         length=text("time.ever") if until is None else rough(until - effect.time),
         verdict=words(verdict(ban)),

@@ -85,6 +85,7 @@ REPLAY: dict[str, str] = {
     "column.time": "time",
     "column.detector": "detector",
     "column.until": "until",
+    "column.for": "for",
     "column.after": "after",
     "column.hostile": "events",
     "column.stopped": "stopped",
@@ -98,6 +99,7 @@ REPLAY: dict[str, str] = {
     "column.source": "source",
     "column.first": "first",
     "column.kinds": "what it did",
+    "replay.verdict": "{time} {network}: {verdict}",
     # verdicts
     "verdict.nobody": "nobody known was hurt",
     "verdict.hidden": (

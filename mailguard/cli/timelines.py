@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from mailguard.model import HOSTILE
 
 from .messages import text
-from .moments import local, rough
+from .moments import brief, local, rough
 from .output import safe, write_line, write_table
 from .plots import spark
 from .verdicts import row_words, words
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mailguard.replay.trial import Trial
 
 BARS = 32  # columns that the volume over time has at most
+WIDE = 150  # columns of a terminal from which on a ban's times and verdict are told whole
 SHOWN = 500  # bans shown in a table; -o json and csv have all
 _PLAIN = (
     "time", "effect", "network", "detector", "until", "ordinal", "count", "first", "last", "key", "kinds",
@@ -59,8 +61,12 @@ def write_tables(rehearsed: Rehearsal, trial: Trial, timezone: str) -> None:
     timeline, summary = trial.timeline, rehearsed.summary
     bans = timeline.bans()
     if bans:
-        columns = ("time", "network", "detector", "until", "after", "hostile", "stopped", "verdict")
-        _table("replay.bans", columns, [_ban(ban) for ban in bans[-SHOWN:]])
+        wide = get_terminal_size().columns >= WIDE
+        columns = ["time", "network", "detector", "until" if wide else "for", "after", "hostile", "stopped"]
+        columns += ["verdict"] if wide else []
+        _table("replay.bans", columns, [_ban(ban, wide)[: len(columns)] for ban in bans[-SHOWN:]], 3)
+        if not wide:
+            _verdicts(bans[-SHOWN:])
         if len(bans) > SHOWN:
             write_line(text("why.earlier", count=len(bans) - SHOWN))
     scores = [(name, score) for name, score in sorted(timeline.scores.items()) if name]
@@ -115,25 +121,42 @@ def _kinds(rehearsed: Rehearsal, kinds: Sequence[tuple[str, int, int, int]], tim
     write_table("auto", text("replay.kinds"), columns, rows)
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    write_table("auto", text(title), [text(f"column.{name}") for name in columns], rows)
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], whole: int = 0) -> None:
+    write_table("auto", text(title), [text(f"column.{name}") for name in columns], rows, whole)
 
 
-def _ban(record: BanRecord) -> tuple[object, ...]:
+def _ban(record: BanRecord, wide: bool) -> tuple[object, ...]:
+    """`wide`: there is room for whole times and sentences."""
     from mailguard.notation import format_network
     from mailguard.replay.verdict import verdict
 
     ban = record.effect.ban
+    since, until = record.effect.time, ban.until
+    brief_end = text("time.ever") if until is None else rough(until - since)
     return (
-        local(record.effect.time),
+        local(since) if wide else brief(since),
         format_network(ban.network),
         ban.offence.detector if ban.offence else "",
-        text("time.ever") if ban.until is None else local(ban.until),
+        local(until) if wide and until is not None else brief_end,
         "" if record.delay is None else rough(record.delay),
         record.hostile_before,
         record.stopped,
         words(verdict(record)),
     )
+
+
+def _verdicts(bans: Sequence[BanRecord]) -> None:
+    """Where a table has no room for them: what is to be said of a ban but that it hurt nobody."""
+    from mailguard.notation import format_network
+    from mailguard.replay.verdict import verdict
+
+    for ban in bans:
+        told = verdict(ban)
+        if told.id == "hurt" or told.hidden or told.locked_out:
+            network = format_network(ban.effect.ban.network)
+            write_line(
+                text("replay.verdict", time=brief(ban.effect.time), network=network, verdict=words(told))
+            )
 
 
 def _uncaught(trial: Trial) -> None:
@@ -147,8 +170,8 @@ def _uncaught(trial: Trial) -> None:
     rows = [
         (
             format_network(host_network(key)),
-            local(record[FIRST]),
-            local(record[LAST]),
+            brief(record[FIRST]),
+            brief(record[LAST]),
             total(record[KINDS]),
             ", ".join(f"{count} {kind}" for kind, count in kinds_of(record[KINDS]).items()),
         )
@@ -157,4 +180,4 @@ def _uncaught(trial: Trial) -> None:
     name = "replay.uncaught-worst" if sources > len(worst) else "replay.uncaught"
     title = text(name, sources=sources, events=events, shown=len(worst))
     columns = ("source", "first", "last", "events", "kinds")
-    write_table("auto", title, [text(f"column.{name}") for name in columns], rows)
+    write_table("auto", title, [text(f"column.{name}") for name in columns], rows, 3)
