@@ -76,8 +76,11 @@ def ban_from_dict(found: dict[str, Any]) -> Ban:
     )
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
 def dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def load(value: bytes) -> Any:

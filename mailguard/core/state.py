@@ -11,6 +11,7 @@ be full.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from struct import Struct
 from typing import Any
 
@@ -56,11 +57,12 @@ def save(engine: Engine, full: bool = False) -> list[Row]:
         entry = dict(engine.allow).get(network)
         rows.append((ALLOW, pack_key(pack_network(network)), None if entry is None else entry.encode()))
     rows += engine.changes(full)
-    rows.append((META, b"", dump(_meta(engine))))
+    rows.append((META, b"", dump(_moving(engine))[:-1] + b"," + _lasting(engine)[1:]))
     return rows
 
 
-def _meta(engine: Engine) -> dict[str, Any]:
+def _moving(engine: Engine) -> dict[str, Any]:
+    """Facts about the whole that change all the time."""
     return {
         "version": VERSION,
         "clock": None if engine.clock == float("-inf") else engine.clock,
@@ -68,9 +70,17 @@ def _meta(engine: Engine) -> dict[str, Any]:
         "cap_told": engine.policy.cap_told,
         "refused_at_cap": engine.policy.refused_at_cap,
         "counts": engine.counts,
-        "kinds": list(KIND_NAMES),
-        "conditions": {lane.form: [unless for _, unless in lane.conditions] for lane in engine.lanes},
     }
+
+
+@cache
+def _words(conditions: tuple[tuple[str, tuple[Unless, ...]], ...]) -> bytes:
+    return dump({"kinds": list(KIND_NAMES), "conditions": dict(conditions)})
+
+
+def _lasting(engine: Engine) -> bytes:
+    """Those that do not: they are the same in every checkpoint."""
+    return _words(tuple((lane.form, tuple(unless for _, unless in lane.conditions)) for lane in engine.lanes))
 
 
 def restore(engine: Engine, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:

@@ -97,6 +97,18 @@ cdef class Shelf:
             self.dirty.add(key)
         return 0
 
+    cdef Py_ssize_t shard(self, object key) except -1:
+        """The shard of any key."""
+        cdef int beyond = 0
+        cdef object high
+        PyLong_AsLongLongAndOverflow(key, &beyond)
+        if not beyond:
+            return self.narrow(PyLong_AsUnsignedLongLongMask(key))
+        high = key >> SHIFT
+        if PyLong_AsUnsignedLongLongMask(key) == 0 and high >> SHIFT == 1:
+            return self.broad(PyLong_AsUnsignedLongLongMask(high))
+        return (key ^ self.salt) % self.count
+
     def changes(self):
         """The rows of `Table.changes` for the keys that changed."""
         cdef list rows = [], keys
@@ -110,7 +122,7 @@ cdef class Shelf:
         keys = list(self.dirty)
         self.dirty.clear()
         for key in keys:
-            shard = (key ^ self.salt) % self.count
+            shard = self.shard(key)
             value = self.get(key, shard, &place)
             made = None
             if value is not None:
