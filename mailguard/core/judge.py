@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Readings, Records
 from ..notation import covers
@@ -19,12 +19,14 @@ from . import native, state
 from .engine import Engine
 from .growth import ALARMS, HOURS, Growth
 from .networks import without
+from .packed import Batch
 from .requests import Requests
 from .scanner import Draft
 from .table import Row
 from .wanted import Answer
 
 MOST_EVIDENCE = 50_000
+ROWS_FROM = 4096  # bytes of a block from which on rows cost less than objects
 _SESSION, _SPOKEN = "session", "dialogue"
 _RUNNING, _ORDER = "running/stamps", "running/order"
 _TIME = Struct("=d")
@@ -80,6 +82,10 @@ _hostile: Callable[[Iterable[Event]], list[Event]] = _twin.hostile_of if _twin e
 class Judge:
     """Items to effects."""
 
+    #: a block as rows instead of objects, and what becomes of them, where both compiled twins are there
+    _pack: Any = None
+    _gather: Any = None
+
     def __init__(self, scanner: Reader, sessions: Joiner, engine: Engine, *, evidence: bool = True):
         """`evidence` False: nobody will fetch the hostile events, so none are kept (replay, benches)."""
         self.scanner = scanner
@@ -90,6 +96,8 @@ class Judge:
         self.evidence_dropped = 0
         self.observer: Any = None  # Callable[[Event], None]: sees every event, for reports; None: nobody
         self._keep = evidence
+        if getattr(scanner, "native", False) and getattr(sessions, "compiled", False):
+            self._pack, self._gather = scanner.pack, sessions.gather  # type: ignore[attr-defined]
         self._evidence: list[Event] = []
         self._running: dict[str, float] = {}
         self._saved: dict[tuple[str, str], float] = {}
@@ -102,9 +110,10 @@ class Judge:
         events = self._alone(items[0]) if len(items) == 1 else self.events(items)
         if self.growth is None:
             return self.engine.feed_many(events)
-        return self._grown(self.growth, items, list(events))
+        seen = events if isinstance(events, list) or hasattr(events, "rows") else list(events)
+        return self._grown(self.growth, items, cast(Sequence[Event], seen))
 
-    def _grown(self, growth: Growth, items: list[Item], events: list[Event]) -> list[Effect]:
+    def _grown(self, growth: Growth, items: list[Item], events: Sequence[Event]) -> list[Effect]:
         """The effects of the events, and then what grew meanwhile."""
         effects = self.engine.feed_many(events)
         effects += growth.saw(events)
@@ -122,7 +131,12 @@ class Judge:
             return item.events
         if not isinstance(item, Block):
             return self.events([item])
-        found = self.scanner.scan(item)
+        if self._pack is not None and item.end - item.start >= ROWS_FROM and self.observer is None:
+            found = self._pack(item)
+            if isinstance(found, Batch):
+                return self._rows(item.log, found)
+        else:
+            found = self.scanner.scan(item)
         if not found:
             return ()
         latest = _newest(found)
@@ -132,6 +146,17 @@ class Judge:
             return self._noted(events)
         if self._keep:
             self._keep_lines(_hostile(events))
+        return events
+
+    def _rows(self, log: str, batch: Batch) -> Sequence[Event]:
+        """The same of many lines of a log, most of them without an object."""
+        if not batch:
+            return ()
+        self._running[log] = batch.newest(self._running.get(log, float("-inf")))
+        events: Sequence[Event] = self._gather([(batch, 0, len(batch))])
+        if self._keep:
+            told = getattr(events, "hostile", None)
+            self._keep_lines([event for event in events if event[0] in HOSTILE] if told is None else told())
         return events
 
     def _keep_lines(self, hostile: list[Event]) -> None:

@@ -4,7 +4,8 @@ cdef class Gatherer:
     """Joins the rows of scans for `Sessions`."""
 
     cdef Joiner joiner
-    cdef object sessions, concerned, table
+    cdef frozenset concerned
+    cdef object sessions, table
     cdef list rules, facts  # `facts`: of the latest table, by its numbers
     cdef dict numbers
 
@@ -46,7 +47,7 @@ cdef class Gatherer:
         return 0
 
     def concerns(self, batch, Py_ssize_t begin, Py_ssize_t stop):
-        """Is any of these rows of a rule of which several logs tell together, or an object?"""
+        """Is any of these rows of a rule of which several logs tell together?"""
         cdef bytes rows = batch.rows
         cdef const Row *row = <const Row *>PyBytes_AS_STRING(rows)
         cdef Py_ssize_t place
@@ -55,7 +56,10 @@ cdef class Gatherer:
         if not 0 <= begin <= stop or <size_t>stop * sizeof(Row) > <size_t>len(rows):
             raise IndexError(stop)
         for place in range(begin, stop):
-            if row[place].bits & ROW_OBJECT or (<Facts>self.facts[row[place].rule]).concerned:
+            if row[place].bits & ROW_OBJECT:
+                if self.joiner.concerns([batch.objects[row[place].text]], self.concerned):
+                    return True
+            elif (<Facts>self.facts[row[place].rule]).concerned:
                 return True
         return False
 

@@ -406,7 +406,7 @@ cdef class Lines:
             rule.count += 1
             if rule.silent:
                 return True
-            if self.packed is not None and rule.packable and not self.keep_lines:
+            if self.packed is not None and rule.packable and not (self.keep_lines and rule.hostile):
                 self.pack_line(rule, plan.scope_numbers, number, position, prefix, &on, totals)
             else:
                 self.make(rule, plan.scopes[number], text, begin, stop, position, prefix, &on, found, totals)

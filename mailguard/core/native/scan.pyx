@@ -66,7 +66,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
-INTERFACE = 4
+INTERFACE = 5
 
 cdef enum:
     BITS = 16

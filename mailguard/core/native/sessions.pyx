@@ -27,7 +27,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 7
+INTERFACE = 8
 
 include "kept.pxi"
 

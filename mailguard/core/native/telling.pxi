@@ -149,11 +149,17 @@ cdef class Told:
         return iter(self.events())
 
     def __getitem__(self, place):
-        return self.events()[place] if isinstance(place, slice) else self.event(range(self.count)[place])
+        if isinstance(place, slice):
+            return [self.event(one) for one in range(*place.indices(self.count))]
+        return self.event(range(self.count)[place])
 
     def events(self):
         """All of them as events."""
         return [self.event(place) for place in range(self.count)]
+
+    def hostile(self):
+        """The hostile ones as events."""
+        return [self.event(place) for place in range(self.count) if self.heard[place].kind < HOSTILE_KINDS]
 
     def event(self, Py_ssize_t place):
         """The event at `place`, which is made once."""
