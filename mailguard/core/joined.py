@@ -14,7 +14,7 @@ from .acts import WAIT, Acts
 from .early import Early
 from .heard import Heard
 from .items import Draft, family
-from .rules import Parser
+from .rules import IGNORE, Parser
 from .servers import Servers
 from .sessions import Segment, Sessions, objects
 from .suspects import Suspects
@@ -134,10 +134,14 @@ class Joined(Sessions):
                 waiting += heard.said(event, at)
                 continue
             if rule in better:
-                if acts.covers(event, self.now, self._clock):
+                counts = not acts.covers(event, self.now, self._clock)
+            else:
+                counts = parser not in tellers or acts.tells(event)
+            if not counts:
+                if rule in early.openers and type(item) is Draft:  # the message is known all the same
+                    item = Draft(event._replace(kind=IGNORE), item.keys)
+                else:
                     continue
-            elif parser in tellers and not acts.tells(event):
-                continue
             if rule in early.users and type(item) is Draft:
                 found += self._alone(waiting)
                 waiting = []
