@@ -2,7 +2,8 @@
 
 A batch goes: judge, firewall, ledger, words. The firewall comes before the ledger, because a ban that is late
 lets attacks through and a note that is late loses nothing: after a crash the lines since the last checkpoint
-are read again and give the same effects, which the ledger knows by what was found.
+are read again and give the same effects, which the ledger knows by what was found. For the same reason the
+firewall may begin with a ban while the judge still words it (`Gate.ahead`).
 
 Owns: the order of steps. What a failing firewall or disk is owed stands in `gate` and `notes`.
 Never: reads, writes or asks the time by itself; all that comes in by protocols, so live and replay are this
