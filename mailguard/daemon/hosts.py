@@ -1,8 +1,9 @@
 """For a way to ban that knows single addresses only (DSM's block list): of a banned IPv6 network, whose hosts
 nobody can count, the addresses that did something, as they come.
 
-Each becomes a ban of its own beside that of its network, with the same end; the driver ends it with the
-network's. Nothing of it is known to the judge: these addresses are under the network's ban already.
+Each becomes a ban of its own beside that of its network, with the same end, and is lifted with it. Nothing
+of it is known to the judge: these addresses are under the network's ban already. A host that was banned for
+itself keeps that ban.
 
 Limits: `MOST` addresses of a network, and the last 16 of each of 4,096 networks that are not banned yet. What
 one network sends from more addresses than that is not kept out, which the driver has said.
@@ -39,6 +40,7 @@ class HostsToo:
         self._bans: dict[Place, float] = {}  # FOREVER: for ever
         self._given: dict[Place, set[int]] = {}
         self._prefixes: set[int] = set()  # of bans
+        self._own: set[Place] = set()  # hosts that were banned for themselves
         self._least = _NETWORKS  # bans below which nobody looks for those that are over
         self._recent: OrderedDict[Network, OrderedDict[int, None]] = OrderedDict()
 
@@ -68,7 +70,7 @@ class HostsToo:
         if until <= now:
             return
         given = self._given.setdefault(place, set())
-        if source in given or len(given) >= MOST:
+        if source in given or len(given) >= MOST or (Network(source, 128), place[1]) in self._own:
             return
         with suppress(FirewallError, OSError):
             self.inner.impose([self._host(source, now, until, place[1])], now)
@@ -92,15 +94,19 @@ class HostsToo:
         found = list(bans)
         for ban in bans:
             network, until = ban.network, FOREVER if ban.until is None else ban.until
-            if network.address < V6 or network.prefix == 128 or until <= now:
+            if network.address < V6 or until <= now:
                 continue
             place = network, ban.scope
+            if network.prefix == 128:
+                self._own.add(place)
+                continue
             self._bans[place] = until
             self._prefixes.add(network.prefix)
             offence: Offence | None = getattr(ban, "offence", None)  # after a restart nobody has it
             hosts = {*self._given.get(place, ()), *(offence.sources if offence is not None else ())}
             hosts.update(self._seen_in(network))
-            known = sorted(one for one in hosts if one >= V6 and covers(network, Network(one, 128)))[:MOST]
+            inside = {one for one in hosts if one >= V6 and covers(network, Network(one, 128))}
+            known = sorted(one for one in inside if (Network(one, 128), ban.scope) not in self._own)[:MOST]
             self._given[place] = set(known)
             found += [self._host(one, now, until, ban.scope) for one in known]
         if len(self._bans) > 2 * self._least:
@@ -126,15 +132,36 @@ class HostsToo:
 
     def open(self, bans: Iterable[Ban], now: float) -> None:
         self._bans.clear()
+        self._own.clear()
         self.inner.open(self._with_hosts(list(bans), now), now)
+        self._find_hosts()
+
+    def _find_hosts(self) -> None:
+        """After a restart: hosts that stand and that nobody asked for came with their network."""
+        if not self._bans:
+            return
+        with suppress(FirewallError, OSError):
+            for network, scope in self.inner.banned():
+                if network.address < V6 or network.prefix != 128 or (network, scope) in self._own:
+                    continue
+                for prefix in self._prefixes:
+                    place = network_of(network.address, 32, prefix), scope
+                    if place in self._bans:
+                        self._given.setdefault(place, set()).add(network.address)
 
     def impose(self, bans: Sequence[Ban], now: float) -> None:
         self.inner.impose(self._with_hosts(bans, now), now)
 
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
+        hosts = [
+            (Network(host, 128), scope)
+            for network, scope in networks
+            for host in sorted(self._given.get((network, scope), ()))
+        ]
+        self.inner.lift([*networks, *(place for place in hosts if place not in self._own)])
         for network, scope in networks:
             self._forget(network, scope)
-        self.inner.lift(networks)
+            self._own.discard((network, scope))
 
     def allow(self, networks: Sequence[Network]) -> None:
         self.inner.allow(networks)
@@ -152,8 +179,8 @@ class HostsToo:
         self.inner.pause(until)
 
     def panic(self) -> None:
-        self._bans.clear()
-        self._given.clear()
+        for known in (self._bans, self._given, self._own):
+            known.clear()
         self.inner.panic()
 
     def close(self, keep: bool) -> None:

@@ -124,7 +124,12 @@ class Several(Driver):
 
     def look(self) -> dict[Key, Standing]:
         seen = [part.look() for part in self.parts]
-        return {key: told for key, told in seen[0].items() if all(key in one for one in seen[1:])}
+        found = {key: told for key, told in seen[0].items() if all(key in one for one in seen[1:])}
+        if self.wants_hosts:  # hosts of banned IPv6 networks stand where they are wanted
+            some = [one for one, part in zip(seen, self.parts, strict=True) if part.wants_hosts]
+            hosts = (key for key in some[0] if key[1] >= V6 and key[2] == 128)
+            found |= {key: some[0][key] for key in hosts if all(key in one for one in some[1:])}
+        return found
 
     def watch_fileno(self) -> int | None:
         """That of the first part that has one; the others are looked at by `tick`."""

@@ -235,23 +235,7 @@ class Synology(Driver):
 
     # ---- bans
 
-    def _with_hosts(self, changes: Changes) -> Changes:
-        """With a network that is more than the list can hold go those of its hosts that are banned beside it:
-        they end when it ends, and never later."""
-        found = dict(changes)
-        wide = {(key[0], Network(key[1], key[2])): until for key, until in changes.items() if key[1] >= V6}
-        wide = {place: until for place, until in wide.items() if self.refusal(place[1])}
-        if wide:
-            for key in self.desired.bans:
-                if key[1] < V6 or key[2] != 128 or key in changes:
-                    continue
-                for (scope, network), until in wide.items():
-                    if scope == key[0] and covers(network, Network(key[1], key[2])):
-                        found[key] = until
-        return found
-
     def change(self, changes: Changes, now: float) -> None:
-        changes = self._with_hosts(changes)
         # A ban is noted before it stands and forgotten after it is gone: a crash between them loses none.
         self.state.note({key: until for key, until in changes.items() if until is not None})
         super().change(changes, now)
@@ -301,18 +285,11 @@ class Synology(Driver):
     def look(self) -> dict[Key, Standing]:
         now = self.clock.now()
         lost = self._lost(now, mendable=False)
-        standing = {
+        return {
             key: Standing(expires(until))
             for key, until in self.desired.bans.items()
             if until > now and key not in lost
         }
-        # A network that the list cannot hold stands by its hosts, where there are any.
-        hosts = [key for key in standing if key[1] >= V6 and key[2] == 128]
-        for key in lost if hosts else ():
-            network = Network(key[1], key[2])
-            if any(one[0] == key[0] and covers(network, Network(one[1], 128)) for one in hosts):
-                standing[key] = Standing(expires(self.desired.bans[key]))
-        return standing
 
     def _lost(self, now: float, mendable: bool) -> set[Key]:
         """The bans that do not stand as a whole. With `mendable` only those that we can put right: not what

@@ -63,7 +63,8 @@ def test_hosts_before_at_and_after_the_ban(nas: Nas) -> None:
     assert held(nas) == {"2001:db8:1:2::1", "2001:db8:1:2::5"}
     firewall.saw([event("2001:db8:1:2::9"), event("2001:db8:1:2::a", may_ban=False)], NOW + 1)
     assert held(nas) == {"2001:db8:1:2::1", "2001:db8:1:2::5", "2001:db8:1:2::9"}
-    assert (net(WIDE), "mail") in firewall.banned()
+    assert (net(WIDE), "mail") not in firewall.banned()  # nothing claims that all of it is kept out
+    assert (net("2001:db8:1:2::9"), "mail") in firewall.banned()
     (words,) = said(driver)
     assert words.startswith(f"{WIDE} is not kept out of the NAS: ")
     assert "those that did something are, as they come, and no others" in words
@@ -138,11 +139,30 @@ def test_beside_a_way_that_bans_networks(nas: Nas) -> None:
     firewall.saw([event("2001:db8:1:2::6")], NOW)
     assert {place for place, _ in recording.banned()} == {net(WIDE), net("192.0.2.7")}
     assert held(nas) == {"2001:db8:1:2::5", "2001:db8:1:2::6", "192.0.2.7"}
-    assert {place for place, _ in both.banned()} == {net(WIDE), net("192.0.2.7")}
+    hosts = {net("2001:db8:1:2::5"), net("2001:db8:1:2::6")}
+    assert {place for place, _ in both.banned()} == {net("192.0.2.7"), *hosts}
     again = Several([Recording(nas.clock), nas.driver()], nas.clock)
     again.open([ban(WIDE), ban("192.0.2.7")], NOW)
     assert {place for place, _ in again.parts[0].banned()} == {net(WIDE), net("192.0.2.7")}
-    again.lift([(net(WIDE), "mail"), (net("192.0.2.7"), "mail")])
+    after = HostsToo(Several([Recording(nas.clock), nas.driver()], nas.clock))
+    after.open([ban(WIDE), ban("192.0.2.7")], NOW)
+    after.lift([(net(WIDE), "mail"), (net("192.0.2.7"), "mail")])
+    assert held(nas) == set()
+
+
+def test_a_host_that_was_banned_for_itself_keeps_its_ban(nas: Nas) -> None:
+    """Also when its network is banned and lifted, and when it did something meanwhile."""
+    firewall = HostsToo(nas.driver())
+    firewall.open([ban("2001:db8:1:2::5", 5000)], NOW)
+    firewall.impose([offended(WIDE, "2001:db8:1:2::5", "2001:db8:1:2::6")], NOW)
+    firewall.saw([event("2001:db8:1:2::5")], NOW)
+    assert held(nas) == {"2001:db8:1:2::5", "2001:db8:1:2::6"}
+    assert nas.rows()["2001:db8:1:2::5"][1] == int(NOW) + 5000
+    again = HostsToo(nas.driver())
+    again.open([ban("2001:db8:1:2::5", 5000), ban(WIDE)], NOW)
+    again.lift([(net(WIDE), "mail")])
+    assert held(nas) == {"2001:db8:1:2::5"}
+    again.lift([(net("2001:db8:1:2::5"), "mail")])
     assert held(nas) == set()
 
 
