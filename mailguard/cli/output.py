@@ -101,10 +101,17 @@ def write_table(
     from rich.text import Text
 
     table = Table(
-        title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=title or None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for at, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=at < whole)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print()
