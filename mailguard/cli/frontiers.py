@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from .messages import text
@@ -22,6 +23,9 @@ _COLUMNS = (
     "setting", "through-share", "caught", "missed", "bans", "median-delay", "worst-delay", "hurting",
     "accounts", "partners", "peak", "mark",
 )  # fmt: skip
+#: On a terminal narrower than WIDE: what decides. The rest is in the forms for programs.
+_NARROW = ("setting", "through-share", "caught", "bans", "median-delay", "hurting", "mark")
+WIDE = 120
 _CSV = (
     "caught", "missed", "bans", "own", "median", "worst", "stopped", "through", "share", "hurt", "accounts",
     "partners", "logins", "messages", "peak", "frontier", "present", "advised",
@@ -84,7 +88,9 @@ def write_outcome(outcome: Outcome) -> None:
     name = "tune.table" if len(kept) == len(line) else "tune.table-more"
     title = text(name, count=len(line), settings=len(outcome.found), shown=len(kept))
     rows = [_row(outcome, place) for place in ([] if 0 in kept or 0 not in outcome.found else [0]) + kept]
-    write_table("auto", title, [text(f"column.{one}") for one in _COLUMNS], rows)
+    columns = _COLUMNS if get_terminal_size().columns >= WIDE else _NARROW
+    shown = [[row[_COLUMNS.index(one)] for one in columns] for row in rows]
+    write_table("auto", title, [text(f"column.{one}") for one in columns], shown)
     _plot(outcome)
     for one in advice(outcome):
         write_line(one)
