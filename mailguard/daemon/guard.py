@@ -164,7 +164,8 @@ class Guard:
         if isinstance(self.door.inner, HostsToo):
             judge.keep_hostile()
         book, hasher = judge.engine.book, judge.engine.hasher
-        self.ledger.redactor.known = lambda name: book.exists(hasher(name))
+        users = book.users  # as `book.exists(hasher(name))`, in fewer steps: asked for every hostile line
+        self.ledger.redactor.known = lambda name: hasher[name] in users
         return judge, scanner
 
     def _watch_hosts(self) -> None:

@@ -54,6 +54,11 @@ def pack(address: int) -> int | bytes:
     return address if address < V6 else (address - V6).to_bytes(16, "big")
 
 
+def bindable(address: int) -> int | bytearray:
+    """The same for a statement: of `bytes` SQLite's driver asks first whether they shall be something else."""
+    return address if address < V6 else bytearray((address - V6).to_bytes(16, "big"))
+
+
 def unpack(value: int | bytes) -> int:
     """The packed address of a database value."""
     return value if isinstance(value, int) else int.from_bytes(value, "big") + V6
@@ -130,7 +135,7 @@ class Lines:
             db.execute(_insert(len(part) // _COLUMNS), part)
         # Those who bring one line at a time are looked at about every eighth time.
         self._trim_all([
-            pack(source) for source, queue in self._waiting.items()
+            bindable(source) for source, queue in self._waiting.items()
             if len(queue) >= PER_SOURCE // 2 or not queue[-1].position & 7
         ])  # fmt: skip
         if self.rows is None:
@@ -172,7 +177,7 @@ class Lines:
         """The transaction that held `write` was rolled back: the lines wait on."""
         self.rows = None
 
-    def _trim_all(self, addresses: list[int | bytes]) -> None:
+    def _trim_all(self, addresses: list[int | bytearray]) -> None:
         """Only the newest `PER_SOURCE` lines of each of these sources stay."""
         db = self.db
         for at in range(0, len(addresses), TOGETHER):

@@ -79,7 +79,7 @@ def line(bytes raw, dict fields, redactor):
     """`Redactor.line` of a plain line; None: it is to be asked."""
     cdef const char *data = PyBytes_AS_STRING(raw)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(raw), at
-    cdef object value = None, text, short
+    cdef object value = None, text, short, known = redactor.known
     cdef PyObject *found
     while size and (data[size - 1] == 10 or data[size - 1] == 13):
         size -= 1
@@ -89,8 +89,10 @@ def line(bytes raw, dict fields, redactor):
     if not redactor.full:
         for name in NAMES:
             found = PyDict_GetItemWithError(fields, name)
-            if found == NULL or not <object>found or <object>found == value or redactor.shown(<object>found):
+            if found == NULL or not <object>found or <object>found == value:
                 continue
+            if known is not None and known(<object>found):
+                continue  # as `Redactor.shown`
             if value is not None:
                 return None
             value = <object>found
