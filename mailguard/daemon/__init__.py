@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Guard", "Options", "main"]
 
 _CLONE_NEWNET = 0x40000000
+_MOST_FILES = 1 << 18
 JUDGE = "mailguard"
 
 
@@ -105,6 +107,7 @@ def stand(
     from ..firewall.own import own_networks
 
     settings = loaded.settings
+    _many_files()
     try:
         firewall, words = make_firewall(options, loaded)
     except FirewallError as error:
@@ -137,6 +140,15 @@ def stand(
     finally:
         ended = guard.end() if guard is not None else EXIT_OK
     return code or ended
+
+
+def _many_files() -> None:
+    """Let as many files be open as this process may have: each log is one."""
+    with suppress(OSError, ValueError):  # systemd's unit forbids it, and states a limit itself
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def make_firewall(options: Options, loaded: Loaded) -> tuple[Firewall, str]:

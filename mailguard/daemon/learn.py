@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from ..definitions.settings import Log
 from ..feeds.interface import LogOptions
+from ..feeds.listing import Listings
 from ..feeds.names import day, is_glob, unrotated
 from ..feeds.recorded import RecordedLog
 from ..feeds.search import siblings
@@ -28,6 +29,7 @@ def rotated_logs(logs: Iterable[tuple[Log, LogOptions]], now: float) -> list[Rec
     Files that cannot be read are left out: the live log says so itself.
     """
     found: dict[str, tuple[float, int, str, LogOptions]] = {}
+    listings = Listings()
     for log, options in logs:
         if log.kind not in ("file", "epost"):
             continue
@@ -37,7 +39,7 @@ def rotated_logs(logs: Iterable[tuple[Log, LogOptions]], now: float) -> list[Rec
                 if now - state.st_mtime < DAYS * 86400 and state.st_size:
                     found[path] = (state.st_mtime, state.st_size, path, options)
         for path in _paths(log.path) if log.kind == "file" else ():
-            for sibling in siblings(path, forms=True):
+            for sibling in siblings(path, forms=True, listings=listings):
                 modified = sibling.modified / 1e9
                 if sibling.rank is not None and now - modified < DAYS * 86400 and sibling.size:
                     found[sibling.path] = (modified, sibling.size, path, options)

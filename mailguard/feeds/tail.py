@@ -6,7 +6,9 @@ Nothing here knows about rotation; `follow` does.
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import stat
 from typing import Protocol
 
@@ -14,6 +16,7 @@ from mailguard.feeds.archives import BROKEN, open_packed
 from mailguard.feeds.lines import LIMIT, PENDING, Arena, Cut, cut
 from mailguard.feeds.marks import CURRENT, HEAD, Mark, digest
 
+_RESERVED = 64  # descriptors that logs leave to the ledger, the firewall and who asks
 _STEP = 8 << 20  # how much of a compressed file is skipped at once
 
 
@@ -21,9 +24,22 @@ class NotRegularError(OSError):
     """A path that is a folder, a pipe or a device."""
 
 
+def _most_files() -> int:
+    """How many descriptors this process may have; a great number where that may not be asked (under systemd's
+    filter of system calls, where the unit states enough)."""
+    try:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except OSError:
+        return 1 << 30
+    return 1 << 30 if most == resource.RLIM_INFINITY else most
+
+
 def open_regular(path: str) -> tuple[int, os.stat_result]:
     """A read-only descriptor of a regular file, and its state. Never waits (a named pipe). Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if fd >= _most_files() - _RESERVED:
+        os.close(fd)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
     state = os.fstat(fd)
     if not stat.S_ISREG(state.st_mode):
         os.close(fd)

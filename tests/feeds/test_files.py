@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -497,3 +498,20 @@ class TestDays:
         reader = read(spool, kind="epost").drain()
         assert len(reader.source.follows) == 2
         assert len(reader.lines()) == 2
+
+
+def test_more_logs_than_files_may_be_open(read: Make, write: Make, tmp_path: Path) -> None:
+    """Some descriptors are left to others; the logs for which none is left are named."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(200):
+        (tmp_path / f"box{number}.log").write_bytes(b"a line\n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        reader = read(tmp_path / "*.log").drain()
+        with open(os.devnull, "rb"):
+            pass
+        unread = {said["log"] for said in reader.said("log-unreadable")}
+        assert 60 < len(unread) < 200
+        assert len(reader.lines()) == 200 - len(unread)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from mailguard.feeds.listing import Listings
+from mailguard.clock import SystemClock
+from mailguard.daemon.build import options_of
+from mailguard.daemon.learn import rotated_logs
+from mailguard.definitions.settings import Log
+from mailguard.feeds.listing import Listing, Listings
+from mailguard.feeds.live import LiveFeed, make_source
 from mailguard.feeds.marks import Mark, decode, digest, encode
 from mailguard.feeds.names import Rank, day, rotated, unrotated
 from mailguard.feeds.search import find, in_order, newer, siblings
@@ -161,3 +167,26 @@ def test_a_folder_is_read_once_for_all_its_logs(tmp_path: Path) -> None:
     assert found.path == str(tmp_path / "box7.old")
     listings.forget()
     assert listings.of(str(tmp_path)) is not listing
+
+
+def test_the_first_start_reads_a_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for the rotated files of all the logs in it, and for what the live feed asks afterwards."""
+    for number in range(300):
+        (tmp_path / f"box{number}.log").write_bytes(b"a line\n")
+        (tmp_path / f"box{number}.log.1").write_bytes(b"an older line\n")
+    os.utime(tmp_path, (1e9, 1e9))
+    made: list[str] = []
+    init = Listing.__init__
+    monkeypatch.setattr(
+        Listing, "__init__", lambda self, folder: (made.append(folder), init(self, folder))[1]
+    )
+    log = Log("boxes", "file", (f"{tmp_path}/*.log",))
+    assert len(rotated_logs([(log, options_of(log, True))], time.time())) == 300
+    assert len(made) == 1
+    feed = LiveFeed([make_source(options_of(log, True), {}, SystemClock())])
+    assert len(made) == 2
+    rows = feed.positions()
+    feed.close()
+    feed = LiveFeed([make_source(options_of(log, False), rows, SystemClock())])
+    assert len(made) == 3
+    feed.close()
