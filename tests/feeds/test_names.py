@@ -177,9 +177,12 @@ def test_the_first_start_reads_a_folder_once(tmp_path: Path, monkeypatch: pytest
     os.utime(tmp_path, (1e9, 1e9))
     made: list[str] = []
     init = Listing.__init__
-    monkeypatch.setattr(
-        Listing, "__init__", lambda self, folder: (made.append(folder), init(self, folder))[1]
-    )
+
+    def counted(self: Listing, folder: str) -> None:
+        made.append(folder)
+        init(self, folder)
+
+    monkeypatch.setattr(Listing, "__init__", counted)
     log = Log("boxes", "file", (f"{tmp_path}/*.log",))
     assert len(rotated_logs([(log, options_of(log, True))], time.time())) == 300
     assert len(made) == 1
