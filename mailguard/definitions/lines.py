@@ -10,6 +10,11 @@ from .reading import Reading
 
 #: Keys of a line; a sample may say what to expect as well, a forgery the true source.
 LINE = ("line", "message", "program", "encoding", "after", "about")
+#: Keys of the file, which TOML lays to the last table when they stand behind it.
+_ABOVE = {
+    name: f"A key of the file: {name} stands before the first [table]."
+    for name in ("format", "title", "envelope", "guard", "guessed", "log", "scope")
+}
 SAMPLE = (*LINE, "expect")
 FORGERY = (*LINE, "source")
 
@@ -46,7 +51,7 @@ def _line(
     allowed: tuple[str, ...],
     programs: tuple[str, ...],
 ) -> Sample | None:
-    read.keys(table, allowed, keys, about)
+    read.keys(table, allowed, keys, about, _ABOVE)
     if ("line" in table) == ("message" in table):
         read.problem(keys, f"{about}: line or message, one of them, is needed")
         return None

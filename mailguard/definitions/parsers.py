@@ -20,6 +20,8 @@ from .samples import run_samples
 
 FORMAT = 1
 
+#: Keys that belong to a rule, where somebody wrote them as tables of the file.
+_OF_RULES = {name: f"Below its rule: [[rule.{name}]]." for name in ("sample", "forgery")}
 TOP = (
     "format",
     "title",
@@ -129,7 +131,7 @@ class _Loader:
                 "the format says which reader understands the file",
                 f"Write format = {FORMAT} first.",
             )
-        read.keys(data, TOP, (), "parser")
+        read.keys(data, TOP, (), "parser", _OF_RULES)
         if not rules.NAME.match(name):
             read.problem(
                 (),

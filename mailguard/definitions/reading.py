@@ -4,7 +4,7 @@ once."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..problems import Problem, ProblemsError
@@ -43,15 +43,19 @@ class Reading:
         self.problems.append(Problem(self.document.where(*keys), what, why, instead, self.settings))
 
     def keys(
-        self, table: dict[str, Any], allowed: Iterable[str], keys: tuple[str | int, ...], about: str
+        self,
+        table: dict[str, Any],
+        allowed: Iterable[str],
+        keys: tuple[str | int, ...],
+        about: str,
+        homes: Mapping[str, str] | None = None,
     ) -> None:
-        """Every key of `table` must be one of `allowed`."""
+        """Every key of `table` must be one of `allowed`; `homes` says where others belong."""
         known = set(allowed)
         for name in table:
             if name not in known:
-                self.problem(
-                    (*keys, name), f"{about}: unknown key {name!r}", instead=near(name, known), whole=True
-                )
+                instead = (homes or {}).get(name) or near(name, known)
+                self.problem((*keys, name), f"{about}: unknown key {name!r}", instead=instead, whole=True)
 
     def get(
         self,
