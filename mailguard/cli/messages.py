@@ -177,7 +177,7 @@ MESSAGES: dict[str, str] = {
     "enforce.sure": "Switch bans on?",
     "enforce.done": "bans are on; {imposed} that were observed stand now",
     "purge.which": "name a time or a network, not both",
-    "purge.none": "mailguard: there is no {path}",
+    "purge.none": "mailguard: there is no {path}; --state names another folder",
     "purge.sure": "Delete personal data from {path}?",
     "purge.done": "{lines} line(s) and {effects} effect(s) were deleted",
     # refusals of the guard
