@@ -25,7 +25,7 @@ TUNE: dict[str, str] = {
         "{events} event(s) over {span}; {settings} setting(s) tried in {seconds} s "
         "({reading} s of it to read)"
     ),
-    "tune.replayed": "{count} of the settings were replayed one by one, because {why}",
+    "tune.replayed": "{count} setting(s) replayed one by one, because {why}",
     "tune.replayed-caps": "with them somebody would have had to give way at a cap",
     "tune.replayed-compiled": "the core is not compiled here",
     "tune.replayed-kinds": "the detectors count in more different ways than are tried together",
