@@ -852,7 +852,8 @@ def connects(path: str) -> bool:
         return line.connect_ex(path) == 0
 
 
-def test_a_connection_that_is_lost_leaves_no_number_behind() -> None:
+@pytest.mark.parametrize("early", [False, True])
+def test_a_connection_that_is_lost_leaves_no_number_behind(early: bool) -> None:
     """Lost while a ban is put in: the next descriptor of that number, a client's perhaps, is its own."""
     ours, theirs = socket.socketpair()
     number = ours.fileno()
@@ -865,11 +866,18 @@ def test_a_connection_that_is_lost_leaves_no_number_behind() -> None:
             ours.close()
             raise FirewallError("it ended", lost=True)
 
+        def begin(self, *_: Any) -> bool:
+            ours.close()
+            return False
+
     wait, said = Wait(SystemClock()), []
     door = Door(Losing(), "losing")
     door.attend(wait)
-    with pytest.raises(FirewallError):
-        door.impose([], T)
+    if early:
+        assert not door.begin(parse_network("192.0.2.7") or Network(0, 0), "mail", T + 9, T)
+    else:
+        with pytest.raises(FirewallError):
+            door.impose([], T)
     client, other = socket.socketpair()
     assert client.fileno() == number
     wait.add(number, lambda _: said.append("client"))

@@ -73,7 +73,10 @@ class Door:
     def begin(self, network: Network, scope: str, until: float, now: float) -> bool:
         """See `RemoteFirewall.begin`; no other firewall can."""
         begin = getattr(self.inner, "begin", None)
-        return begin is not None and begin(network, scope, until, now)
+        if begin is None:
+            return False
+        with self._followed():
+            return bool(begin(network, scope, until, now))
 
     def lift(self, networks: Sequence[tuple[Network, str]]) -> None:
         with self._followed():
