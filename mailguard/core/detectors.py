@@ -11,15 +11,14 @@ such a key only if the field was proved to be what the server wrote in that plac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from struct import Struct
 
 from ..model import KINDS, VALUE_FIELD, Event
-from ..notation import parse_address
+from .marks import Marks
 from .names import Hasher
 from .networks import network_key, source_key, source_value
-from .table import Row, Table, pack_key
+from .table import Row, Table
 from .window import (
     CONDITIONS,
     HEAVY,
@@ -69,8 +68,6 @@ WHO: dict[str, str] = {
     "only mail from a source in good standing",
 }
 MAX_EVIDENCE = 50
-NEVER = float("-inf")
-_MARK = Struct("=d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,68 +131,6 @@ class Fired:
         self.view = view
         self.span = span
         self.trusted = trusted
-
-
-class Marks:
-    """Up to when each key's evidence is consumed, for one detector.
-
-    Limits: `cap` keys; beyond it the mark that was set first goes.
-    """
-
-    def __init__(self, name: str, cap: int, track: bool):
-        self.name = name
-        self._cap = cap
-        self._until: dict[int, float] = {}
-        self._dirty: set[int] | None = set() if track else None
-        self._tidy_at = 4096
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def get(self, key: int) -> float:
-        """Time up to which evidence is consumed; minus infinity where nothing is."""
-        return self._until.get(key, NEVER)
-
-    def set(self, key: int, until: float) -> None:
-        if until > self._until.get(key, NEVER):
-            if len(self._until) >= self._cap and key not in self._until:
-                self.drop(next(iter(self._until)))
-            self._until[key] = until
-            if self._dirty is not None:
-                self._dirty.add(key)
-
-    def drop(self, key: int) -> None:
-        if self._until.pop(key, None) is not None and self._dirty is not None:
-            self._dirty.add(key)
-
-    def tidy(self, oldest: float) -> None:
-        """Drop marks before `oldest` when many have gathered: nothing they consume is within any window."""
-        if len(self._until) < self._tidy_at:
-            return
-        for key in [key for key, until in self._until.items() if until < oldest]:
-            self.drop(key)
-        self._tidy_at = max(4096, 2 * len(self._until))
-
-    @property
-    def changed(self) -> bool:
-        """There are rows since the last call of `changes`."""
-        return bool(self._dirty)
-
-    def turn_back(self, newest: float) -> None:
-        """Drop marks after `newest`: a clock that was ahead made them."""
-        for key in [key for key, until in self._until.items() if until > newest]:
-            self.drop(key)
-
-    def changes(self, full: bool) -> Iterator[Row]:
-        keys: Iterable[int] = self._until if full else self._dirty or ()
-        if self._dirty is not None:
-            self._dirty = set()
-        for key in list(keys):
-            until = self._until.get(key)
-            yield self.name, pack_key(key), None if until is None else _MARK.pack(until)
-
-    def restore(self, key: bytes, value: bytes) -> None:
-        self._until[int.from_bytes(key, "big")] = _MARK.unpack(value)[0]
 
 
 class Watch:
@@ -464,32 +399,3 @@ class Lane:
             if full or marks.changed:
                 rows += marks.changes(full)
         return rows
-
-
-# ---------------------------------------------------------------- cases
-
-
-def run_case(detector: Detector, case: Case) -> float | None:
-    """When the detector first fires on the case's events, in the case's seconds; None: it does not."""
-    hasher = Hasher(b"case")
-    lane = Lane(detector.key, [detector], Table("case", 64), hasher)
-    kind = case.kind or detector.on[0]
-    known = detector.who == "known"
-    clock = 0.0
-    for index, at in enumerate(case.at):
-        value = case.values[index] if case.values else ""
-        fields = dict(case.fields)
-        source = parse_address("192.0.2.1")
-        if value and detector.distinct in ("source", "network"):
-            source = parse_address(value)
-        elif value:
-            fields[detector.distinct or VALUE_FIELD.get(kind, "user")] = value
-        clock = max(clock, at)
-        if detector.then and index == len(case.at) - 1:
-            found = lane.complete(1, KIND_NUMBER[detector.then], at)
-        else:
-            event = Event(kind, at, source, "case/case", 1, fields, "case", index, proved=frozenset(fields))
-            found = lane.feed(1, event, KIND_NUMBER[kind], event_flags(event, known), 0, 0, clock)
-        if list(found):
-            return at
-    return None

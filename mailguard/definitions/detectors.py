@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..core.detectors import KEYS, WHO, BanRule, Case, Detector, run_case
+from ..core.cases import run_case
+from ..core.detectors import KEYS, WHO, BanRule, Case, Detector
 from ..core.window import CONDITIONS
 from ..model import FIELDS, KINDS, VALUE_FIELD
 from ..notation import format_duration, parse_address, parse_duration

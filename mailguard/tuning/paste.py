@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.detectors import Detector, run_case
+from ..core.cases import run_case
+from ..core.detectors import Detector
 from ..notation import format_duration
 from .grid import changed
 

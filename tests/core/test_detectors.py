@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailguard.core.cases import run_case
 from mailguard.core.detectors import (
     KIND_NUMBER,
     Case,
@@ -12,7 +13,6 @@ from mailguard.core.detectors import (
     Marks,
     event_flags,
     key_function,
-    run_case,
     user_network,
 )
 from mailguard.core.names import Hasher

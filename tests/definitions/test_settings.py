@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mailguard.core.detectors import BanRule, run_case
+from mailguard.core.cases import run_case
+from mailguard.core.detectors import BanRule
 from mailguard.definitions.settings import DEFAULTS, Settings, load_settings
 from mailguard.notation import covers
 from mailguard.problems import ProblemsError
