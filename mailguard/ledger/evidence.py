@@ -55,7 +55,7 @@ def pack(address: int) -> int | bytes:
 
 
 def bindable(address: int) -> int | bytearray:
-    """The same for a statement: of `bytes` SQLite's driver asks first whether they shall be something else."""
+    """The same for a statement: with `bytes` SQLite's driver asks first what else they may be."""
     return address if address < V6 else bytearray((address - V6).to_bytes(16, "big"))
 
 
