@@ -630,23 +630,6 @@ cdef inline str style_name(int style):
     return SYSLOG if style == SYSLOG_LINE else EPOST if style == EPOST_COMMA else EPOST_LINE
 
 
-cdef Py_ssize_t lines_in(const unsigned char *data, Py_ssize_t length) noexcept nogil:
-    """How many line feeds there are: in each step those of eight bytes, of which each that is one leaves its
-    highest bit."""
-    cdef Py_ssize_t at = 0, count = 0
-    cdef unsigned long long word, low = 0x7F7F7F7F7F7F7F7Full
-    while length - at >= 8:
-        memcpy(&word, data + at, 8)
-        word ^= 0x0A0A0A0A0A0A0A0Aull
-        word = ~(((word & low) + low) | word | low)
-        count += <Py_ssize_t> ((word >> 7) * 0x0101010101010101ull >> 56)
-        at += 8
-    while at < length:
-        count += data[at] == 10
-        at += 1
-    return count
-
-
 cdef inline Py_ssize_t line_begin(const unsigned char *data, Py_ssize_t begin, Py_ssize_t at) noexcept nogil:
     """Behind the last line feed inside data[begin:at], or `begin`."""
     cdef const void *found = memrchr(data + begin, 10, at - begin)

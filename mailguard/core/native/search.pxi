@@ -5,6 +5,34 @@ cdef extern from *:
     #if defined(__SSE2__)
     #include <emmintrin.h>
     #endif
+    /* How many line feeds there are. */
+    static Py_ssize_t lines_in(const unsigned char *data, Py_ssize_t length) {
+        Py_ssize_t at = 0, count = 0;
+    #if defined(__SSE2__)
+        const __m128i feeds = _mm_set1_epi8(10), none = _mm_setzero_si128();
+        while (length - at >= 16) {
+            __m128i found = none;
+            int step;
+            for (step = 0; step < 255 && length - at >= 16; step++, at += 16)
+                found = _mm_sub_epi8(
+                    found, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) (data + at)), feeds));
+            found = _mm_sad_epu8(found, none);
+            count += _mm_cvtsi128_si32(found) + _mm_cvtsi128_si32(_mm_srli_si128(found, 8));
+        }
+    #else
+        while (length - at >= 8) {  /* each byte that is a line feed leaves its highest bit */
+            unsigned long long word, low = 0x7F7F7F7F7F7F7F7FULL;
+            memcpy(&word, data + at, 8);
+            word ^= 0x0A0A0A0A0A0A0A0AULL;
+            word = ~(((word & low) + low) | word | low);
+            count += (Py_ssize_t) ((word >> 7) * 0x0101010101010101ULL >> 56);
+            at += 8;
+        }
+    #endif
+        for (; at < length; at++)
+            count += data[at] == 10;
+        return count;
+    }
     /* The first place in data[at:stop] where `one` stands before `two`, which may stand anywhere before `end`;
        `stop` or more: there is none. */
     static Py_ssize_t pair_at(const unsigned char *data, Py_ssize_t at, Py_ssize_t stop, Py_ssize_t end,
@@ -33,6 +61,7 @@ cdef extern from *:
         return end;
     }
     """
+    Py_ssize_t lines_in(const unsigned char *data, Py_ssize_t length) nogil
     Py_ssize_t pair_at(const unsigned char *data, Py_ssize_t at, Py_ssize_t stop, Py_ssize_t end, int one,
                        int two) nogil
 
