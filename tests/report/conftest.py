@@ -69,9 +69,9 @@ def hurting(at: float, users: Sequence[str], senders: Sequence[str]) -> Closely:
     """Somebody known came at that time."""
     found = Closely()
     for user in users:
-        found.login(at, {"user": user})
+        found.login(at, user)
     for sender in senders:
-        found.mail(at, {"sender": sender, "recipient": "info@example.jp"})
+        found.mail(at, sender, "info@example.jp")
     return found
 
 
