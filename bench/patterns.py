@@ -155,7 +155,7 @@ def report(names: Sequence[str]) -> None:
         if names and path.stem not in names:
             continue
         compiled = []
-        for rule in tomllib.loads(path.read_text())["rule"]:
+        for rule in tomllib.loads(path.read_text()).get("rule", []):
             start = time.perf_counter()
             pattern = patterns.compile(rule["match"])
             proof = time.perf_counter() - start
