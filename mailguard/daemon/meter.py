@@ -33,7 +33,9 @@ def measure(guard: Guard) -> Meter | None:
     def sizes() -> dict[str, int]:
         return {name: known["bytes"] for name, known in guard.feed.status().items() if not known["words"]}
 
-    meter = Meter(roots(settings, guard.logs), sizes, guard.clock, settings.rules.every)
+    # A demonstration looks at nothing of this host.
+    spools = () if guard.options.demo else roots(settings, guard.logs)
+    meter = Meter(spools, sizes, guard.clock, settings.rules.every)
     meter.attend(guard.feed.wait)
     return meter
 

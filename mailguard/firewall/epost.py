@@ -136,7 +136,7 @@ class Epost(Driver):
         heapify(self._ends)
         self._restored = True
         if away:  # also where nothing was to be changed in it
-            raise FirewallError("; ".join(away), later=True)
+            raise FirewallError("; ".join(dict.fromkeys(away)), later=True)
         return found
 
     def _load(self) -> Bans:
@@ -353,4 +353,4 @@ def probe(driver: Epost) -> str:
                 pass
         except FirewallError as error:
             reasons.append(str(error))
-    return "; ".join(reasons)
+    return "; ".join(dict.fromkeys(reasons))

@@ -104,6 +104,9 @@ def explained(path: str, error: OSError) -> str:
     """What is wrong with a table, and what to do."""
     why = error.strerror or str(error)
     if error.errno == errno.ENOENT:
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):  # the same sentence for each of its tables
+            return f"{folder}: {why} (is the share mounted?)"
         return (
             f"{path}: {why} (is the share mounted? where there was never such a file, create it once, empty; "
             "mailguard makes no file beside programs)"

@@ -177,4 +177,4 @@ class Work:
                 self._tell("", f"{self.tables[kind].path} takes bans again")
         self._failing |= set(errors)
         if errors:
-            raise FirewallError("; ".join(errors.values()), later=True)
+            raise FirewallError("; ".join(dict.fromkeys(errors.values())), later=True)
