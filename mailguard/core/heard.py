@@ -207,7 +207,7 @@ class Heard:
         if one.line:
             self._take(one)
             return [self._named(one) if one.method else self._doubted(one)]
-        line = self._loose(one)
+        line = self._loose(one) if self._count <= _CAP else None
         if line is not None and line.due > one.due:  # that one may still be its line
             self._take(one)
             return self._hold(one._replace(due=line.due))

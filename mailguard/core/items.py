@@ -19,6 +19,7 @@ _DATE = re.compile(
     r"(?:(?:\A|[-_.])20\d\d[-_]?(?:0[1-9]|1[0-2])[-_]?(?:0[1-9]|[12]\d|3[01])"
     r"|\A\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))(?:\d\d){0,3}(?![0-9A-Za-z])(?:[-_T]\d+)*"
 )
+_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
 LINE_LIMIT = 8192  # bytes; a longer line is cut there
 MOST_ATTEMPTS = 65535
 AHEAD = 60.0  # seconds; a live entry further ahead than this counts as now
@@ -83,7 +84,10 @@ def time_of(item: Item) -> float:
 def family(log: str) -> bytes:
     """What stands for the host where lines name none: the log's path without the date and the number of its
     file, so that day-named and rotated files of one log are one, and two logs are two: `mail1.log` and
-    `mail2.log`, the folders `acceptlog/MAIL1` and `acceptlog/MAIL2`."""
+    `mail2.log`, the folders `acceptlog/MAIL1` and `acceptlog/MAIL2`, the senders `syslog/192.0.2.1` and
+    `syslog/192.0.2.2`."""
     folder, slash, base = log.rpartition("/")
+    if _ADDRESS.match(base):
+        return log.encode()
     kept = _DATE.sub("", _TURN.sub("", _PACKED.sub("", base)))
     return (folder + slash + kept.rstrip("-_.")).encode()

@@ -212,3 +212,18 @@ def test_a_flood_is_bounded() -> None:
     guard.reads(LINES, *(line(10, "203.0.113.9", f"LOGIN u{n} **** failed", f"u{n}") for n in range(10_050)))
     assert len(guard.found) == 50
     assert len(guard.waits()) == 10_050
+
+
+def test_more_acts_than_can_wait() -> None:
+    """Thousands of passwords within seconds: what has waited longest is told, one act after the other."""
+    guard = Guard()
+    guard.proves()
+    guard.now += 10
+    tries = [talk(10, 0x2000_0000 + at, *[plain(f"u{at}"), NO] * 100) for at in range(105)]
+    guard.reads(DIALOGUE, *tries[:50])
+    guard.now += 0.5
+    guard.reads(LINES, line(10, "192.0.2.9", FAILED))  # each of those acts may be this line's
+    guard.reads(DIALOGUE, *tries[50:])
+    told = guard.waits(10)
+    assert [one[1] for one in told if one[1] != "-"] == ["192.0.2.9"]
+    assert len(told) == 10_500

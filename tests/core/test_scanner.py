@@ -428,6 +428,8 @@ def test_running_stamps_survive_a_restart() -> None:
         ("/var/log/mail.log.2.gz", b"/var/log/mail.log"),
         ("/var/log/mail.log", b"/var/log/mail.log"),
         ("journal", b"journal"),
+        ("syslog/192.0.2.1", b"syslog/192.0.2.1"),  # its last number is no rotation's
+        ("/spool/inlog/192.0.2.2", b"/spool/inlog/192.0.2.2"),
     ],
 )
 def test_log_families(log: str, expected: bytes) -> None:
