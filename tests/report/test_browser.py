@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, Tab, chromium, found
-from conftest import HOSTILE_NAMES, Render, frontier, many
+from reports import HOSTILE_NAMES, Render, frontier, many
 
 from mailguard.report import Report
 

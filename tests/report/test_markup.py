@@ -6,9 +6,9 @@ import unicodedata
 from html.parser import HTMLParser
 
 import pytest
-from conftest import HOSTILE_NAMES
 from hypothesis import example, given
 from hypothesis import strategies as st
+from reports import HOSTILE_NAMES
 
 from mailguard.report.markup import (
     LONGEST,

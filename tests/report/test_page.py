@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from conftest import HOSTILE_NAMES, Render, T, ban, frontier, hurting, many
+from reports import HOSTILE_NAMES, Render, T, ban, frontier, hurting, many
 
 from mailguard.report import Report
 from mailguard.report.page import style
