@@ -11,7 +11,7 @@ import errno
 import lzma
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, BinaryIO, Protocol
 
 #: What reading a broken compressed file raises.
@@ -200,11 +200,12 @@ class Zstd:
         self.close()
 
 
+_XZ, _BZIP2, _ZSTD = b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd"
 _MAGIC: tuple[tuple[bytes, Callable[[str | BinaryIO], Packed]], ...] = (
     (b"\x1f\x8b", Gzip),
-    (b"\xfd7zXZ\x00", _xz),
-    (b"BZh", _bzip2),
-    (b"\x28\xb5\x2f\xfd", _zstd),
+    (_XZ, _xz),
+    (_BZIP2, _bzip2),
+    (_ZSTD, _zstd),
 )
 
 
@@ -222,6 +223,49 @@ def unpacking(file: BinaryIO, begin: bytes) -> Packed | None:
     in it; None for what is not compressed. Raises OSError."""
     opener = _opener(begin)
     return None if opener is None else opener(file)
+
+
+#: A call that unpacks gives the interpreter away while it works and waits for it at its end; so calls that
+#: run beside other work are to be few. They read so much and give so much at most, in bytes.
+_RAW, STRIDE = 1 << 18, 4 << 20
+
+
+def strides(path: str) -> Generator[bytes, None, None] | None:
+    """The same contents in long strides; None for what `open_packed` reads as fast. Whatever is strange about
+    the file raises something (one of BROKEN, or a format's own error) and takes its stride with it: what is
+    wrong, and what can still be read, `open_packed` tells. Raises OSError."""
+    file = open(path, "rb")  # noqa: SIM115
+    begin = file.read(6)
+    make: Callable[[], Any] | None = None
+    if begin.startswith(_XZ):
+        make = lzma.LZMADecompressor
+    elif begin.startswith(_BZIP2):
+        make = bz2.BZ2Decompressor
+    elif begin.startswith(_ZSTD) and (zstd := zstd_module()) is not None:
+        make = zstd.ZstdDecompressor
+    if make is None:
+        file.close()
+        return None
+    file.seek(0)
+    return _strides(file, make)
+
+
+def _strides(file: BinaryIO, make: Callable[[], Any]) -> Generator[bytes, None, None]:
+    with file:
+        member = make()
+        while True:
+            data = b""
+            if member.eof:
+                data = member.unused_data or file.read(_RAW)
+                if not data:
+                    return
+                member = make()
+            elif member.needs_input:
+                data = file.read(_RAW)
+                if not data:
+                    raise EOFError("the compressed file ends in the middle")
+            if found := member.decompress(data, STRIDE):
+                yield found
 
 
 def _opener(begin: bytes) -> Callable[[str | BinaryIO], Packed] | None:
