@@ -85,7 +85,9 @@ def told(engine: Engine) -> object:
     """What an engine says about itself."""
     tables = [(table.name, len(table), table.evicted, table.evicted_strong) for table in engine.tables()]
     late = [lane.history.late for lane in engine.lanes]
-    return engine.counts, engine.keys(), engine.folded, engine.clock, tables, late
+    quota = engine._quota
+    used = None if quota is None else (quota._in48, quota._in32)
+    return engine.counts, engine.keys(), engine.folded, engine.clock, tables, late, used
 
 
 stories = st.builds(
@@ -131,6 +133,34 @@ def test_same_effects_and_same_rows(
                     engine.policy.enforcing = enforcing
         one_effects, other_effects = (engine.feed(event) for engine in pair)
         assert one_effects == other_effects
+    assert told(pair[0]) == told(pair[1])
+    assert rows(pair[0], True) == rows(pair[1], True)
+
+
+def test_one_network_of_ever_new_sources() -> None:
+    """Beyond the quota of its /48, then of its /32, they share keys, and the counts stay the same."""
+    setup = dataclasses.replace(SHIPPED, max_keys=2000)
+    pair = [Engine(setup, True), Engine(setup, False)]
+    known = frozenset({"user", "sender"})
+    for number in range(1500):
+        source = V6 + (0x20010DB8 << 96) + (number % 97 << 80) + (number << 64)
+        fields = {"user": f"u{number % 7}", "sender": f"s{number % 5}@example.org"}
+        event = Event(
+            "auth_failure",
+            1000.0 + number,
+            source,
+            "parser/rule",
+            1,
+            fields,
+            "log",
+            number,
+            "auth",
+            True,
+            known,
+        )
+        one, other = (engine.feed(event) for engine in pair)
+        assert one == other
+    assert pair[0].folded
     assert told(pair[0]) == told(pair[1])
     assert rows(pair[0], True) == rows(pair[1], True)
 

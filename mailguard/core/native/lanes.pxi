@@ -24,6 +24,7 @@ cdef class Track:
     cdef list unless  # kind number -> conditions
     cdef list conditions_  # the same for rows: numbers of fields and values as bytes
     cdef uint8_t field  # OTHER: the field that is the key; NO_FIELD: Python finds it
+    cdef object field_name  # the same as an object has it
     cdef bint domain  # of which only the domain counts
     cdef Foresight foresight  # of a lane by source, where somebody wants to know
     cdef Py_ssize_t[256] least
@@ -37,7 +38,8 @@ cdef class Track:
         self.trimmer = Trimmer(lane.history)
         self.quota = quota if self.form == SOURCE else None
         self.domain = lane.form == "recipient_domain"
-        self.field = FIELD_NUMBERS.get("recipient" if self.domain else lane.form, NO_FIELD)
+        self.field_name = "recipient" if self.domain else lane.form
+        self.field = FIELD_NUMBERS.get(self.field_name, NO_FIELD)
         self.heavy = len(lane.history.table) > 0
         self.counting, self.completing, self.unless = [None] * 256, [None] * 256, [()] * 256
         self.conditions_ = [()] * 256
@@ -57,7 +59,7 @@ cdef class Track:
     cdef object key(self, Happening event, Py_ssize_t *shard, bint *narrow):
         """The event's key here, None without one."""
         cdef Who who = event.who
-        cdef object key
+        cdef object key, text
         cdef uint64_t number
         narrow[0] = True
         if self.form == SOURCE:
@@ -69,10 +71,20 @@ cdef class Track:
             shard[0] = who.network_shard(self.shelf)
             return who.network()
         if self.form == OTHER:
-            if event.heard != NULL and self.field != NO_FIELD:
-                number = event.key(self.field, self.domain)
-                if number == 0:
-                    return None
+            if self.field != NO_FIELD:
+                if event.heard != NULL:
+                    number = event.key(self.field, self.domain)
+                    if number == 0:
+                        return None
+                else:
+                    text = event.field(self.field_name)
+                    if text is None or self.field_name not in event.proved:
+                        return None
+                    if self.domain:
+                        text = text.rpartition("@")[2]
+                        if not text:
+                            return None
+                    number = event.hashing.of(text)
                 shard[0] = self.shelf.narrow(number)
                 return number
             key = self.lane.key_of(event.event())
@@ -112,16 +124,18 @@ cdef class Track:
         cdef Place place = NOWHERE
         cdef object key = self.key(event, &shard, &narrow)
         cdef uint8_t kind = event.record.kind
-        cdef bytes buffer, made
+        cdef bytes buffer = None, made
         cdef char *data
         cdef list fired = None
         cdef Watcher watcher
         if key is None:
             return None
-        if not narrow and self.quota is not None:
+        if self.form != SOURCE or not self.shelf.never(event.who.low):
+            buffer = self.shelf.get(key, shard, &place)
+        if buffer is None and not narrow and self.quota is not None and not self.shelf.roomy(key):
             key = self.quota.key(key)
             shard = self.shelf.broad(PyLong_AsUnsignedLongLongMask(key >> SHIFT))
-        buffer = self.shelf.get(key, shard, &place)
+            buffer = self.shelf.get(key, shard, &place)
         if buffer is not None:
             size = len(buffer)
             if (

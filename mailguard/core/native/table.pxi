@@ -25,6 +25,8 @@ cdef class Shelf:
     cdef uint64_t salt, count, wide, step
     cdef Py_ssize_t room, strong_room
     cdef bint told, told_narrow  # somebody wants to know which keys come, also of those below 2**64
+    cdef dict in48, in32  # the counts of a `Quota`, which is all that wants to know; None: there is none
+    cdef Py_ssize_t per48, per32
 
     def __init__(self, object table):
         hook = table.on_enter
@@ -36,7 +38,11 @@ cdef class Shelf:
         self.wide, self.step = (1 << 128) % table._count, (1 << 64) % table._count
         self.room, self.strong_room = table._room, table._strong_room
         self.told = hook is not None
-        self.told_narrow = self.told and not isinstance(getattr(hook, "__self__", None), Quota)
+        quota = getattr(hook, "__self__", None)
+        self.told_narrow = self.told
+        if isinstance(quota, Quota):
+            self.in48, self.in32, self.per48, self.per32 = quota._in48, quota._in32, quota.per48, quota.per32
+            self.told = self.told_narrow = False
 
     cdef inline Py_ssize_t narrow(self, uint64_t key) noexcept:
         """The shard of a key below 2**64."""
@@ -89,6 +95,8 @@ cdef class Shelf:
             and len(firm) + len(weak) < self.room
         ):
             self.came(key)
+            if not narrow and self.in48 is not None:
+                self.enter(key)
             weak[key] = value
         else:
             self.table.put(key, value, strong)
@@ -96,6 +104,24 @@ cdef class Shelf:
         if self.dirty is not None:
             self.dirty.add(key)
         return 0
+
+    cdef int enter(self, object key) except -1:
+        """`Quota._enter` of a key of IPv6."""
+        cdef object part = key >> 80
+        cdef PyObject *found = PyDict_GetItemWithError(self.in48, part)
+        self.in48[part] = 1 if found == NULL else <object>found + 1
+        part = key >> 96
+        found = PyDict_GetItemWithError(self.in32, part)
+        self.in32[part] = 1 if found == NULL else <object>found + 1
+        return 0
+
+    cdef bint roomy(self, object key) except *:
+        """Its networks have not used up their quota: a key of IPv6 that is not there comes as it is."""
+        cdef PyObject *found = PyDict_GetItemWithError(self.in48, key >> 80)
+        if found != NULL and <Py_ssize_t><object>found >= self.per48:
+            return False
+        found = PyDict_GetItemWithError(self.in32, key >> 96)
+        return found == NULL or <Py_ssize_t><object>found < self.per32
 
     cdef Py_ssize_t shard(self, object key) except -1:
         """The shard of any key."""
