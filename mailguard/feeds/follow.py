@@ -106,7 +106,7 @@ class Follow(Tails):
             return
         if last is None and not self.done and not self._was_open:
             self._disregard()
-        if last is not None and len(last.head) == HEAD and tail.head == last.head:
+        if last is not None and last.head.size == HEAD and tail.head == last.head:
             # Written anew by an editor: what was read is in it. The start of a line is looked for, because a
             # piece of one could be taken for another.
             tail.start_at(_line_start(tail, min(last.offset, tail.seen)))

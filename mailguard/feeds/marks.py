@@ -11,15 +11,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zlib
 from typing import Any, NamedTuple
 
 HEAD = 256
 CURRENT, RETIRED, DONE = "c", "r", "d"
 
 
-def digest(head: bytes) -> str:
+def digest(head: bytes | memoryview) -> str:
     """Short hash of a file's first bytes. Personal data in them does not reach the checkpoint."""
     return hashlib.blake2b(head, digest_size=12).hexdigest()
+
+
+class Imprint(NamedTuple):
+    """What is remembered of some bytes in place of them: a log may hold passwords, and none is kept."""
+
+    size: int = 0
+    sums: int = 0  # CRC-32 and Adler-32; `near` makes the same
+
+    def __bool__(self) -> bool:
+        return self.size > 0
+
+
+def imprint(data: bytes | memoryview) -> Imprint:
+    """Of up to 256 bytes."""
+    return Imprint(len(data), zlib.crc32(data) << 32 | zlib.adler32(data)) if data else Imprint()
+
+
+def imprint_of(fd: int, size: int, offset: int) -> Imprint:
+    """Of up to `size` bytes of a file. Raises OSError."""
+    data = bytearray(size)
+    with memoryview(data) as view:
+        count = os.preadv(fd, [view], offset)
+        found = imprint(view[:count])
+        view[:] = bytes(size)
+    return found
+
+
+def beginning(fd: int) -> tuple[Imprint, str]:
+    """Of a file's first bytes, and their digest. Raises OSError."""
+    data = bytearray(HEAD)
+    with memoryview(data) as view:
+        count = os.preadv(fd, [view], 0)
+        found = imprint(view[:count]), digest(view[:count])
+        view[:] = bytes(HEAD)
+    return found
 
 
 class Mark(NamedTuple):

@@ -13,7 +13,7 @@ from mailguard.core.envelope import Opener
 from mailguard.feeds.archives import BROKEN, open_packed
 from mailguard.feeds.lines import LIMIT
 from mailguard.feeds.listing import Listing, Listings
-from mailguard.feeds.marks import HEAD, Mark
+from mailguard.feeds.marks import HEAD, Mark, digest, imprint
 from mailguard.feeds.names import NUMBER, Rank, packed
 from mailguard.feeds.tail import Packed, Tail, open_regular, open_tail
 
@@ -50,7 +50,8 @@ class Sibling:
         """Its tail, at the mark's offset, or at its start. Raises OSError."""
         if packed(self.path):
             raw = Packed(self.path)
-            tail = Tail(raw, self.path, None, _head(self.path), mark.offset if mark else 0)
+            head = _head(self.path)
+            tail = Tail(raw, self.path, None, (imprint(head), digest(head)), mark.offset if mark else 0)
         else:
             tail = open_tail(self.path)
             tail.start_at(min(mark.offset, tail.seen) if mark else 0)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from mailguard.feeds.archives import BROKEN, open_packed
 from mailguard.feeds.lines import LIMIT, PENDING, Arena, Cut, cut
-from mailguard.feeds.marks import CURRENT, HEAD, Mark, digest
+from mailguard.feeds.marks import CURRENT, HEAD, Imprint, Mark, beginning, imprint, imprint_of
 
 _RESERVED = 64  # descriptors that logs leave to the ledger, the firewall and who asks
 _STEP = 8 << 20  # how much of a compressed file is skipped at once
@@ -150,19 +150,21 @@ class Tail:
     """Reading position in one file. Owns its descriptor."""
 
     __slots__ = (
-        "_digest", "activity", "device", "dirty", "head", "inode", "last", "links", "mark_state", "modified",
+        "activity", "device", "digest", "dirty", "head", "inode", "last", "links", "mark_state", "modified",
         "name", "offset", "raw", "seen", "skipping", "token",
     )  # fmt: skip
 
-    def __init__(self, raw: Raw, name: str, state: os.stat_result | None, head: bytes, offset: int = 0):
+    def __init__(
+        self, raw: Raw, name: str, state: os.stat_result | None, head: tuple[Imprint, str], offset: int = 0
+    ):
         self.raw = raw
         self.name = name  # the name it was found under, for words
         self.device = state.st_dev if state else 0
         self.inode = state.st_ino if state else 0
         self.modified = state.st_mtime_ns if state else 0
-        self.head = head
+        self.head, self.digest = head  # the file's first bytes, up to 256, and their hash for its mark
         self.offset = offset
-        self.last = b""  # the bytes before `offset`, up to 256
+        self.last = Imprint()  # the bytes before `offset`, up to 256
         self.skipping = False
         self.seen = state.st_size if state and not isinstance(raw, Packed) else offset  # largest size seen
         self.links = state.st_nlink if state else 1
@@ -170,7 +172,6 @@ class Tail:
         self.dirty = True
         self.token: int | None = None
         self.activity = 0.0  # monotonic: last time it gave bytes, or was retired
-        self._digest: tuple[bytes | None, str] = (None, "")
 
     @property
     def fd(self) -> int:
@@ -187,21 +188,22 @@ class Tail:
 
         How many bytes stand at the arena's top, 0 where `read` must have a closer look. Raises OSError.
         """
-        last, offset, top = self.last, self.offset, arena.top
-        if len(last) != HEAD or self.skipping:
+        offset, top, view = self.offset, arena.top, arena.view
+        if self.last.size != HEAD or self.skipping:
             return 0
-        count = os.preadv(self.fd, [arena.view[top : top + HEAD + LIMIT]], offset - HEAD) - HEAD
+        count = os.preadv(self.fd, [view[top : top + HEAD + LIMIT]], offset - HEAD) - HEAD
         data, end = arena.data, top + HEAD + count
         if (
             not 0 < count < LIMIT
             or data[end - 1] != 10
-            or not data.startswith(last, top)
+            or imprint(view[top : top + HEAD]) != self.last
             or data.find(0, top + HEAD, end) >= 0
-            or os.pread(self.fd, HEAD, 0) != self.head
+            or not self.begins_the_same()
         ):
             return 0
         self.offset = offset + count
-        self.last = bytes(data[end - HEAD : end])
+        self.last = imprint(view[end - HEAD : end])
+        view[top : top + HEAD] = bytes(HEAD)  # of lines that were read before: nobody else blots them out
         return count
 
     def state(self) -> os.stat_result:
@@ -211,17 +213,19 @@ class Tail:
         self.modified = state.st_mtime_ns
         if state.st_size > self.seen:
             self.seen = state.st_size
-        if len(self.head) < HEAD:
-            head = os.pread(self.fd, HEAD, 0)
-            if head.startswith(self.head):
-                self.head = head
+        if self.head.size < HEAD and self.begins_the_same():
+            self.head, self.digest = beginning(self.fd)
         return state
+
+    def begins_the_same(self) -> bool:
+        """Whether the file's first bytes are what they were. Raises OSError."""
+        return imprint_of(self.fd, self.head.size, 0) == self.head
 
     def look(self) -> str:
         """What became of a file that is not as it was read: "shorter" (cut back) or "other" (begun anew).
 
         Raises OSError."""
-        if self.head and os.pread(self.fd, len(self.head), 0) == self.head:
+        if self.head and self.begins_the_same():
             return "shorter"
         return "other"
 
@@ -231,20 +235,20 @@ class Tail:
 
         None where the file is not the one that was read: the bytes before the offset (up to 256) and its
         first ones are read again each time and compared, so that a file cut to nothing is noticed even when
-        it has already grown beyond the offset. (Both, for lines may end alike.) The caller keeps the arena up
-        to the last piece. Raises OSError.
+        it has already grown beyond the offset. (Both, for lines may end alike.) Of what was read only the
+        pieces stay in the arena. The caller keeps it up to the last piece. Raises OSError.
         """
-        top, base, last = arena.top, self.offset, self.last
-        known = len(last)
+        top, base = arena.top, self.offset
+        known = self.last.size
         want = min(budget, arena.room - known)
         begin = top + known
         count = self.raw.read(arena.view[top : begin + want], base - known)
         data = arena.data
         if count is None:
             return Cut(consumed=top), base, True
-        if count < known or not data.startswith(last, top):
+        if count < known or imprint(arena.view[top:begin]) != self.last:
             return None
-        if self.fd >= 0 and self.head and os.pread(self.fd, len(self.head), 0) != self.head:
+        if self.fd >= 0 and self.head and not self.begins_the_same():
             return None  # looked at after reading: what was read before it was cut is whole
         count -= known
         end = begin + count
@@ -257,37 +261,38 @@ class Tail:
             if base + count > self.seen:
                 self.seen = base + count
             if self.fd >= 0:
-                self._remember(data, top, consumed, bool(found.cut))
+                self._remember(arena.view, top, consumed, bool(found.cut))
+        rest = max(consumed, found.pieces[-1].end if found.pieces else begin)
+        arena.view[top:begin] = bytes(known)
+        arena.view[rest : max(rest, end)] = bytes(max(rest, end) - rest)
         return found, base - known, more
 
-    def _remember(self, data: bytearray, top: int, consumed: int, changed: bool) -> None:
-        """Keep the bytes before the offset, and the file's first ones while it is short."""
+    def _remember(self, view: memoryview, top: int, consumed: int, changed: bool) -> None:
+        """Know the bytes before the offset again, and the file's first ones while it is short."""
         if changed or consumed - top < HEAD:
-            self.last = os.pread(self.fd, min(HEAD, self.offset), max(0, self.offset - HEAD))
+            self.last = imprint_of(self.fd, min(HEAD, self.offset), max(0, self.offset - HEAD))
         else:
-            self.last = bytes(data[consumed - HEAD : consumed])
-        if len(self.head) < HEAD:
-            self.head = os.pread(self.fd, HEAD, 0)
+            self.last = imprint(view[consumed - HEAD : consumed])
+        if self.head.size < HEAD:
+            self.head, self.digest = beginning(self.fd)
 
     def start_at(self, offset: int) -> None:
         """Go on at `offset`. Raises OSError."""
         self.offset = offset
         if self.fd >= 0:
-            self.last = os.pread(self.fd, min(HEAD, offset), max(0, offset - HEAD))
+            self.last = imprint_of(self.fd, min(HEAD, offset), max(0, offset - HEAD))
 
     def begin_anew(self) -> None:
         """The file was cut to nothing. Raises OSError."""
         self.offset = self.seen = 0
-        self.last = b""
-        self.head = os.pread(self.fd, HEAD, 0)
+        self.last = Imprint()
+        self.head, self.digest = beginning(self.fd)
         self.skipping = False
 
     def mark(self) -> Mark:
         """Its position."""
-        if self._digest[0] != self.head:
-            self._digest = (self.head, digest(self.head))
         return Mark(
-            self.device, self.inode, len(self.head), self._digest[1], self.offset, self.skipping,
+            self.device, self.inode, self.head.size, self.digest, self.offset, self.skipping,
             self.mark_state, self.modified, self.seen,
         )  # fmt: skip
 
@@ -299,7 +304,7 @@ def open_tail(path: str, offset: int = 0, final: bool = False) -> Tail:
     """A plain file from `offset`. Raises OSError."""
     fd, state = open_regular(path)
     try:
-        tail = Tail(Plain(fd, final), path, state, os.pread(fd, HEAD, 0))
+        tail = Tail(Plain(fd, final), path, state, beginning(fd))
         tail.start_at(offset)
         return tail
     except OSError:
