@@ -55,6 +55,7 @@ class FileSource:
         self._timer: Timer | None = None
         self._patterns_row = "\n".join((options.kind, *options.paths, *options.logs)).encode()
         self._known = saved.get(f"files:{self.name}") == self._patterns_row
+        self._away: set[str] = set()  # spools without any log
         self._days: dict[str, int] = {}  # newest day-named file dealt with, by folder
         for key in saved:
             folder, _, name = key.removeprefix("file:").rpartition("/")
@@ -171,7 +172,9 @@ class FileSource:
         pause = _LATER
         if self._unwatched:
             pause = _POLL
-        elif any(follow.waiting for follow in self.follows.values()) or self._first or self._inexact():
+        elif (
+            self._first or self._away or self._inexact() or any(one.waiting for one in self.follows.values())
+        ):
             pause = _SOON
         if self._timer is not None:
             self._timer.cancel()
@@ -199,9 +202,11 @@ class FileSource:
         folders: set[str] = set()
         plain: list[str] = []
         days: list[str] = []
+        spools: dict[str, list[str]] = {}
         for pattern in self.options.paths:
             if self.options.kind == "epost":
-                days += self._spool(pattern, folders)
+                spools[pattern] = self._spool(pattern, folders)
+                days += spools[pattern]
             elif is_glob(pattern):
                 plain += self._glob(pattern, folders)
             elif pattern.endswith("/") or os.path.isdir(pattern):
@@ -226,11 +231,25 @@ class FileSource:
                 follow.check()
             if follow.optional and not follow.tails and not follow.pending:
                 del self.follows[path]
-        if self._first and self.options.kind == "epost" and not self.follows:
-            for pattern in self.options.paths:
-                self.say(Notice("log-missing", {"log": pattern}, blind=True))
+        for root, found in spools.items():
+            self._say_spool(root, bool(found))
         self._first = False
         self.listings.forget()
+
+    def away(self, path: str) -> bool:
+        """Whether all folders of a file's spool are gone."""
+        roots = self.options.paths if self.options.kind == "epost" else ()
+        return any(path.startswith(os.path.join(root, "")) and not self._spool(root, set()) for root in roots)
+
+    def _say_spool(self, root: str, there: bool) -> None:
+        """Say once that a spool has no log, or (its share was unmounted) no folder of logs any more; and that
+        it is back."""
+        if self._first or root in self._away:
+            inside = os.path.join(root, "")
+            there = there and any(path.startswith(inside) for path in self.follows)
+        if there is (root in self._away):
+            self._away ^= {root}
+            self.say(Notice("log-back" if there else "log-missing", {"log": root}, blind=not there))
 
     def _follow(self, path: str, label: str, base: int, optional: bool, from_start: bool) -> None:
         """Begin to follow a path: where its row says, else at its start, else where the options say."""

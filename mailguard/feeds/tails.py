@@ -200,7 +200,8 @@ class Tails:
         self.current = None
         self.status.rotations += 1
         self.source.mark(self)
-        self.source.say(Notice("log-rotated", {"log": self.path, "how": "renamed", "lost": 0}))
+        if not self.source.away(self.path):
+            self.source.say(Notice("log-rotated", {"log": self.path, "how": "renamed", "lost": 0}))
 
     def _finish(self, tail: Tail) -> None:
         """A rotated file was read to its end for good."""

@@ -515,3 +515,22 @@ def test_more_logs_than_files_may_be_open(read: Make, write: Make, tmp_path: Pat
         assert len(reader.lines()) == 200 - len(unread)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_spool_that_goes_away_and_returns(read: Make, write: Make, tmp_path: Path) -> None:
+    """Its share was unmounted: said once, and once that it is back; it goes on at the same place."""
+    spool = tmp_path / "spool"
+    for name in ("acceptlog", "inlog"):
+        (spool / name / "MAIL1").mkdir(parents=True)
+        write(spool / name / "MAIL1" / "261122.log")(b"one\n")
+    reader = read(spool, kind="epost", watcher="polling").drain()
+    spool.rename(tmp_path / "away")
+    spool.mkdir()
+    reader.until(lambda r: r.said("log-missing"))
+    for name in ("acceptlog", "inlog"):
+        write(tmp_path / "away" / name / "MAIL1" / "261122.log")(b"two\n")
+    spool.rmdir()
+    (tmp_path / "away").rename(spool)
+    reader.until(lambda r: r.said("log-back") and len(r.lines()) == 4)
+    assert [one.args["log"] for one in reader.notices] == [str(spool)] * 2
+    assert sorted(reader.lines()) == [b"one", b"one", b"two", b"two"]
