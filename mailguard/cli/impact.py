@@ -25,7 +25,7 @@ from .rehearsing import (
     shutouts_of,
     tell,
 )
-from .verdicts import who
+from .verdicts import kept, who
 
 if TYPE_CHECKING:
     from mailguard.replay.impact import Impact
@@ -207,6 +207,7 @@ def _friends(known: dict[str, Any]) -> Iterator[str]:
     mail, logins = friends.get("mail_sources", 0), friends.get("login_sources", 0)
     accounts, parts = friends.get("accounts"), []
     around = source_network(network.address) == network  # logins are known by the network they came from
+    yield from kept(friends)
     if mail:
         name = "impact.guard-mail-least" if friends["more_pairs"] else "impact.guard-mail"
         yield text(name, sources=mail, pairs=friends["pairs"])
@@ -224,6 +225,6 @@ def _friends(known: dict[str, Any]) -> Iterator[str]:
         parts.append(text("who.people"))
     if mail or not parts:
         parts.append(text("who.mail-sources", count=mail or 1))
-    yield text("impact.guard-uncounted", network=known["network"])
+    yield text("impact.guard-unnamed", network=known["network"])
     person = text("who.and", one=parts[0], other=parts[1]) if len(parts) == 2 else parts[0]
     yield text("impact.verdict", who=person)

@@ -138,6 +138,12 @@ REPLAY: dict[str, str] = {
     "impact.none": "  No accepted mail and no login from there is known.",
     "impact.spared": "  {network} is never banned by mailguard itself ({reason}).",
     "impact.hidden": "  It was shut out for {hidden} of that time: what would have come then is not visible.",
+    "kept.messages": "  Mail: {number} message(s) accepted.",
+    "kept.messages-least": "  Mail: at least {number} message(s) accepted; earlier ones were not counted.",
+    "kept.messages-uncounted": "  Mail: messages were accepted, but not counted then.",
+    "kept.logins": "  Logins: {number} login(s) succeeded.",
+    "kept.logins-least": "  Logins: at least {number} login(s) succeeded; earlier ones were not counted.",
+    "kept.logins-uncounted": "  Logins: some succeeded, but were not counted then.",
     "impact.guard-mail": "  Mail came from {sources} address(es) in it, of {pairs} sender/recipient pair(s).",
     "impact.guard-mail-least": (
         "  Mail came from {sources} address(es) in it, of at least {pairs} sender/recipient pair(s)."
@@ -147,8 +153,8 @@ REPLAY: dict[str, str] = {
         "  Logins came from it; {accounts} account(s) logged in from it or from its neighbours in {around}."
     ),
     "impact.guard-logins-many": "  Logins came from {sources} address(es) in it.",
-    "impact.guard-uncounted": (
-        "  How many messages and logins there were, and whose, is not kept. The logs tell: "
+    "impact.guard-unnamed": (
+        "  Whose messages and logins these were is not kept. The logs tell: "
         "mailguard impact {network} FILE..."
     ),
     "impact.verdict": "A ban would lock out: {who}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .messages import MESSAGES, text
@@ -27,6 +28,18 @@ def who(accounts: int, customers: tuple[str, ...], more: int, messages: int) -> 
     elif messages:
         parts.append(text("who.mail", count=messages))
     return text("who.and", one=parts[0], other=parts[1]) if len(parts) == 2 else "".join(parts)
+
+
+def kept(friends: dict[str, Any]) -> Iterator[str]:
+    """How many messages and logins the guard counted, in lines; a guard before this one counted none."""
+    for what, sources in (("messages", "mail_sources"), ("logins", "login_sources")):
+        count = friends.get(what, 0)
+        if not friends.get(sources):
+            continue
+        if what not in friends or friends[f"more_{what}"]:
+            yield text(f"kept.{what}-least", number=count) if count else text(f"kept.{what}-uncounted")
+        else:
+            yield text(f"kept.{what}", number=count)
 
 
 def words(verdict: Verdict) -> str:

@@ -18,6 +18,7 @@ from .client import question, socket_option
 from .messages import text
 from .moments import ago, left, local, timed
 from .output import output_option, write_json, write_line
+from .verdicts import kept
 
 LINES = 20  # lines of evidence shown, newest last
 EFFECTS = 10  # earlier effects shown, newest first
@@ -145,6 +146,7 @@ def _standing(answer: dict[str, Any]) -> Iterator[str]:
                 yield text(f"why.{name}-{what}", days=days, last=last)
         if known.get("revoked"):
             yield text("why.revoked")
+    yield from kept(answer.get("friends") or {})
     if not said:
         yield text("why.nothing-speaks")
 

@@ -67,6 +67,10 @@ def standing_answer(standing: Standing, now: float) -> Answer:
         "last_login": standing.last_login or None,
         "login_days": standing.login_days,
         "pairs": standing.pairs,
+        "messages": standing.messages,
+        "more_messages": standing.more_messages,
+        "logins": standing.logins,
+        "more_logins": standing.more_logins,
     }
 
 

@@ -288,6 +288,10 @@ class Judge:
 
     # ------------------------------------------------------------ checkpoint
 
+    def complete(self) -> None:
+        """The next checkpoint is the last: it has also what others leave for later."""
+        self.engine.book.settle_counts()
+
     def checkpoint(self, full: bool = False) -> list[Row]:
         """Rows that changed since the last call (`full`: all), for one transaction with the positions.
 

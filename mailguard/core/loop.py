@@ -66,6 +66,7 @@ class Loop:
         """Until the feed ends or somebody asks to stop; then the last checkpoint."""
         while not self.stopping and self.step():
             pass
+        self.judge.complete()
         self.checkpoint()
 
     def step(self) -> bool:

@@ -35,6 +35,9 @@ class Judge(Protocol):
 
     def checkpoint(self, full: bool = False) -> Iterable[Row]: ...
 
+    def complete(self) -> None:
+        """The next checkpoint is the last of this run."""
+
     def take_evidence(self) -> list[Event]: ...
 
     def allowed(self) -> Sequence[Network]: ...

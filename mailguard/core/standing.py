@@ -6,6 +6,11 @@ Limits: bounded tables (`cap` keys each); whoever was seen on two days outlives 
 Nothing counts that is older than 13 months. Times are rounded down to ten minutes of inactivity: a busy
 partner's last mail may be told up to ten minutes too early.
 
+How many messages and logins came from a source is counted as long as its row lives, up to 2**32 - 1 of each.
+Counts are for people: nothing is decided by them. A row written before they were kept goes on with what it
+has, and what is counted from then on is told as the least there was. Of counts that changed alone each
+checkpoint takes a few, so a guard that was killed may have counted too few, never too many.
+
 A source or network is *in good standing* when mail was accepted from it, or somebody logged in from it, on at
 least two days, the first of them at least two days ago. So nobody earns it in the hour in which he needs it.
 `revoke` takes it away for good (13 months): a stolen password that worked buys its thief nothing.
@@ -15,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 
 from ..model import Network
@@ -31,11 +37,16 @@ _GRAIN = 600.0
 _PAIRS = 8
 _MOST_LOOKS = 300_000  # for one question of an administrator: a fraction of a second
 
-# first and last mail, first and last login, days with mail and with a login, flags; then pair hashes (uint32)
+_OWED = 32  # rows whose counts alone changed that one checkpoint takes, or a sixteenth of those that wait
+
+# first and last mail, first and last login, days with mail and with a login, flags; then, where the flags say
+# so, messages and logins; then pair hashes (uint32)
 _RECORD = Struct("=ddddHHB")
+_COUNTS = Struct("=II")
 _LOGIN = Struct("=ddB")
-_FULL = _RECORD.size + 4 * _PAIRS
-_REVOKED = 1
+_REVOKED, _COUNTED = 1, 2
+_MORE_MAIL, _MORE_LOGINS = 4, 8  # there were some before they were counted
+_MOST = 0xFFFFFFFF
 _NONE = 0.0
 _NOBODY = 0  # no user's hash is 0: under it stands when a network was pardoned
 NEVER = float("-inf")
@@ -53,6 +64,10 @@ class Standing:
     login_days: int = 0
     pairs: int = 0  # different sender and recipient pairs seen, at most 8
     revoked: bool = False
+    messages: int = 0  # accepted, as far as they were counted; of a network they are not
+    logins: int = 0
+    more_messages: bool = False  # there were more than that
+    more_logins: bool = False
 
     def good(self, now: float) -> bool:
         """In good standing at time `now`."""
@@ -81,14 +96,52 @@ class Friends:
     pairs: int  # different senders with recipients; of each address at most 8 are kept
     more_pairs: bool  # an address has 8: there may be more
     accounts: int | None  # different users; None: not worked out
+    messages: int = 0  # accepted from these addresses, as far as they were counted
+    more_messages: bool = False  # there were more than that
+    logins: int = 0
+    more_logins: bool = False
 
 
 def _unpack(value: bytes | None) -> Standing:
     if value is None:
         return NOTHING
     mail1, mail2, login1, login2, mail_days, login_days, flags = _RECORD.unpack_from(value)
-    pairs = (len(value) - _RECORD.size) // 4
-    return Standing(mail1, mail2, login1, login2, mail_days, login_days, pairs, bool(flags & _REVOKED))
+    begin = _pairs_at(flags)
+    pairs = (len(value) - begin) // 4
+    flags, messages, logins = _counts(value, flags, mail_days, login_days)
+    return Standing(
+        mail1,
+        mail2,
+        login1,
+        login2,
+        mail_days,
+        login_days,
+        pairs,
+        bool(flags & _REVOKED),
+        messages,
+        logins,
+        bool(flags & _MORE_MAIL) or messages == _MOST,
+        bool(flags & _MORE_LOGINS) or logins == _MOST,
+    )
+
+
+def _pairs_at(flags: int) -> int:
+    """Where the pairs of a record begin."""
+    return _RECORD.size + _COUNTS.size if flags & _COUNTED else _RECORD.size
+
+
+def _full(value: bytes) -> bool:
+    """A record that takes no more pairs."""
+    return len(value) >= _pairs_at(value[_RECORD.size - 1]) + 4 * _PAIRS
+
+
+def _counts(value: bytes, flags: int, mail_days: int, login_days: int) -> tuple[int, int, int]:
+    """Flags, messages and logins of a record, also of one from before they were counted."""
+    if flags & _COUNTED:
+        messages, logins = _COUNTS.unpack_from(value, _RECORD.size)
+        return flags, messages, logins
+    more = (_MORE_MAIL if mail_days else 0) | (_MORE_LOGINS if login_days else 0)
+    return flags | _COUNTED | more, 0, 0
 
 
 def _later(first: float, last: float, days: int, time: float) -> tuple[float, float, int]:
@@ -128,6 +181,8 @@ class Book:
         self.users = Table("standing/user", max(8, cap // 2), salt, track)
         self.tables = (self.sources, self.networks, self.logins, self.users)
         self._turn = 0
+        #: sources whose counts no checkpoint has yet, the longest waiting first; the compiled engine adds too
+        self.owed: dict[int, None] | None = {} if track else None
         #: which keys of the first two tables, and of the others, are older than a time; the compiled engine
         #: puts its own here
         self.stale: tuple[Stale, Stale] = (stale_earned, stale_logins)
@@ -137,18 +192,22 @@ class Book:
     def _earn(self, table: Table, key: int, time: float, mail: bool, pair: int) -> None:
         value = table.get(key)
         if value is None:
-            record = (time, time, 0.0, 0.0, 1, 0, 0) if mail else (0.0, 0.0, time, time, 0, 1, 0)
+            flags, counts = 0, b""
+            if table is self.sources:
+                flags, counts = _COUNTED, _COUNTS.pack(mail, not mail)
+            record = (time, time, 0.0, 0.0, 1, 0, flags) if mail else (0.0, 0.0, time, time, 0, 1, flags)
             pairs = pair.to_bytes(4, "little") if pair else b""
-            table.put(key, _RECORD.pack(*record) + pairs, False)
+            table.put(key, _RECORD.pack(*record) + counts + pairs, False)
             return
         mail1, mail2, login1, login2, mail_days, login_days, flags = _RECORD.unpack_from(value)
         if flags & _REVOKED:
             return
-        if not pair and 0 <= time - (mail2 if mail else login2) < _GRAIN:
-            last = mail2 if mail else login2
-            if time // DAY == last // DAY:
-                return  # nothing new: as for most
-        pairs = value[_RECORD.size :]
+        begin = _pairs_at(flags)
+        counts, pairs = value[_RECORD.size : begin], value[begin:]
+        if table is self.sources:
+            flags, messages, logins = _counts(value, flags, mail_days, login_days)
+            messages, logins = min(messages + mail, _MOST), min(logins + (not mail), _MOST)
+            counts = _COUNTS.pack(messages, logins)
         fresh = b""
         if pair and len(pairs) < 4 * _PAIRS:
             fresh = pair.to_bytes(4, "little")
@@ -156,13 +215,18 @@ class Book:
                 fresh = b""
         last = mail2 if mail else login2
         if not fresh and 0 <= time - last < _GRAIN and time // DAY == last // DAY:
+            if table is self.sources:  # nothing new but the counts: as for most
+                packed = _RECORD.pack(mail1, mail2, login1, login2, mail_days, login_days, flags)
+                table.amend(key, packed + counts + pairs)
+                if self.owed is not None:
+                    self.owed[key] = None
             return
         if mail:
             mail1, mail2, mail_days = _later(mail1, mail2, mail_days, time)
         else:
             login1, login2, login_days = _later(login1, login2, login_days, time)
         packed = _RECORD.pack(mail1, mail2, login1, login2, mail_days, login_days, flags)
-        table.put(key, packed + pairs + fresh, max(mail_days, login_days) >= DAYS)
+        table.put(key, packed + counts + pairs + fresh, max(mail_days, login_days) >= DAYS)
 
     def mail(self, source: int, time: float, pair: int | Callable[[], int] = 0) -> None:
         """Mail from this packed address was accepted; `pair` hashes its sender and recipient (0: unknown), or
@@ -173,7 +237,7 @@ class Book:
         if value is not None:
             if value[_RECORD.size - 1] & _REVOKED:
                 return
-            if len(value) >= _FULL:
+            if _full(value):
                 pair = 0
         if callable(pair):
             pair = pair()
@@ -251,17 +315,22 @@ class Book:
     def friends(self, network: Network, now: float) -> Friends:
         """Who is known to come from inside the network; no more than that is kept."""
         oldest = now - AGE
-        mail = logins = pairs = 0
-        full = False
+        mail = logins = pairs = messages = entries = 0
+        full = more_messages = more_logins = False
         for value in self._inside(network):
             found = _unpack(value)
             if found.revoked:
                 continue
-            mail += found.mail_days > 0 and found.last_mail >= oldest
-            logins += found.login_days > 0 and found.last_login >= oldest
+            if found.mail_days > 0 and found.last_mail >= oldest:
+                mail, messages = mail + 1, messages + found.messages
+                more_messages = more_messages or found.more_messages
+            if found.login_days > 0 and found.last_login >= oldest:
+                logins, entries = logins + 1, entries + found.logins
+                more_logins = more_logins or found.more_logins
             pairs += found.pairs
             full = full or found.pairs >= _PAIRS
-        return Friends(mail, logins, pairs, full, self._accounts(network, oldest))
+        accounts = self._accounts(network, oldest)
+        return Friends(mail, logins, pairs, full, accounts, messages, more_messages, entries, more_logins)
 
     def _inside(self, network: Network) -> Iterator[bytes]:
         """The records of the sources of a network."""
@@ -310,8 +379,8 @@ class Book:
         self.logins.put(user_network(user, source), _LOGIN.pack(time, time, _REVOKED), True)
         if shared:
             return
-        packed = _RECORD.pack(0.0, 0.0, time, time, 0, 1, _REVOKED)
-        self.sources.put(source_key(source), packed, True)
+        packed = _RECORD.pack(0.0, 0.0, time, time, 0, 1, _REVOKED | _COUNTED)
+        self.sources.put(source_key(source), packed + _COUNTS.pack(0, 0), True)
 
     def pardon(self, source: int, time: float) -> bool:
         """An administrator speaks for the source: what was revoked before `time` may be earned again."""
@@ -334,7 +403,18 @@ class Book:
         stale = self.stale[self._turn >= 2]
         return self.tables[self._turn].sweep(lambda keys: stale(keys, oldest))
 
+    def settle_counts(self, most: int | None = None) -> None:
+        """The next checkpoint has the counts of all sources; `most`: of that many that wait for one."""
+        if self.owed:
+            for key in list(islice(self.owed, most)):
+                del self.owed[key]
+                self.sources.touch(key)
+
     def changes(self, full: bool) -> list[Row]:
+        if full and self.owed:
+            self.owed.clear()
+        elif self.owed:
+            self.settle_counts(max(_OWED, len(self.owed) // 16))
         rows: list[Row] = []
         for table in self.tables:
             rows += table.changes(full)

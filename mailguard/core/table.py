@@ -118,6 +118,16 @@ class Table:
                 self._evict_weak(weak_keys, strong_keys)
             weak_keys[key] = value
 
+    def amend(self, key: int, value: bytes) -> None:
+        """Another value of a key that is there, which no checkpoint needs yet: `touch` says when one does."""
+        shard = (key ^ self._salt) % self._count
+        (self._strong if key in self._strong[shard] else self._weak)[shard][key] = value
+
+    def touch(self, key: int) -> None:
+        """The next checkpoint has the key, where it is still there."""
+        if self._dirty is not None and key in self:
+            self._dirty.add(key)
+
     def _mark(self, key: int) -> None:
         """Note in the sieve that the key came."""
         place = sieve_place(key)

@@ -190,6 +190,42 @@ def test_impact_counts_what_the_guard_keeps(run: Any, guard: FakeGuard) -> None:
     assert said["friends"]["login_sources"] == 1
 
 
+class Terminal(io.StringIO):
+    """Somebody sits there."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+COUNTED = {"messages": 1234, "more_messages": False, "logins": 1, "more_logins": True}
+
+
+@pytest.mark.parametrize("command", ["impact", "why", "ban"])
+def test_messages_and_logins_that_the_guard_counted(
+    run: Any, guard: FakeGuard, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of the answer from logs; what was not counted is said. An older guard counted nothing."""
+    monkeypatch.setattr("sys.stdin", Terminal("n\n" * 4))  # `ban` asks there
+    friends = {"mail_sources": 2, "login_sources": 1, "pairs": 9, "more_pairs": True, "accounts": 1}
+    answer: dict[str, Any] = {"ok": True, "args": {"network": "192.0.2.7"}, "standing": STANDING, "bans": []}
+    guard.answers["why"] = answer | {"friends": friends | COUNTED}
+
+    def said() -> str:
+        told = run(command, "192.0.2.7", *(() if command == "ban" else ("-o", "plain")))
+        return str(told.out + told.err)
+
+    assert "  Mail: 1234 messages accepted." in said()
+    assert "  Logins: at least 1 login succeeded; earlier ones were not counted." in said()
+    guard.answers["why"] = answer | {"friends": friends | COUNTED | {"logins": 0}}
+    assert "  Logins: some succeeded, but were not counted then." in said()
+    guard.answers["why"] = answer | {"friends": friends}
+    assert "  Mail: messages were accepted, but not counted then." in said()
+    guard.answers["why"] = answer | {"friends": friends | COUNTED | {"mail_sources": 0}}
+    assert "Mail: " not in said()
+    (told,) = run("impact", "192.0.2.7", "-o", "json").objects
+    assert told["friends"]["messages"] == 1234
+
+
 @pytest.mark.parametrize("more", [[], ["-o", "json"]])
 def test_ban_asks_first(run: Any, guard: FakeGuard, more: list[str]) -> None:
     """Where nobody can be asked, a ban that would lock out somebody known is refused; --yes does it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 import pytest
 
 from mailguard.core.standing import AGE, DAY, Book
@@ -156,6 +158,79 @@ def test_friends_are_counted_as_far_as_they_are_kept() -> None:
     assert (wide.mail_sources, wide.login_sources, wide.accounts) == (2, 3, 2)
     late = book.friends(network("192.0.0.0/16"), T + AGE + 1)
     assert (late.mail_sources, late.login_sources, late.accounts) == (0, 0, 0)
+
+
+def test_messages_and_logins_are_counted_of_each_source() -> None:
+    """Every one, also those that tell nothing new; of a network its addresses are added."""
+    book = Book(1000)
+    for number in range(20):
+        book.mail(PARTNER, T + number, 1000 + number % 3)
+    book.mail(PARTNER + 1, T)
+    for number in range(5):
+        book.login(SATO, PARTNER, T + number * 700)
+    found = book.source(PARTNER)
+    assert (found.messages, found.logins, found.pairs) == (20, 5, 3)
+    assert (found.more_messages, found.more_logins) == (False, False)
+    friends = book.friends(network("192.0.2.0/24"), T)
+    assert (friends.messages, friends.logins) == (21, 5)
+    assert (friends.more_messages, friends.more_logins) == (False, False)
+    late = book.friends(network("192.0.2.0/24"), T + AGE + 5000)
+    assert (late.messages, late.logins) == (0, 0)
+    book.revoke(SATO, PARTNER, T + 9000)
+    assert (book.source(PARTNER).messages, book.source(PARTNER).logins) == (0, 0)
+
+
+def test_rows_from_before_the_counts_go_on() -> None:
+    """Their days and pairs stand; how many there were is told as the least."""
+    book = Book(1000)
+    pairs = b"".join(number.to_bytes(4, "little") for number in range(1, 9))
+    book.sources.put(PARTNER, Struct("=ddddHHB").pack(T, T + 3 * DAY, 0.0, 0.0, 3, 0, 0) + pairs, True)
+    found = book.source(PARTNER)
+    assert (found.messages, found.more_messages, found.pairs, found.good(T + 3 * DAY)) == (0, True, 8, True)
+    assert not found.more_logins
+    book.mail(PARTNER, T + 3 * DAY + 1, 9)
+    book.login(SATO, PARTNER, T + 3 * DAY + 2)
+    found = book.source(PARTNER)
+    assert (found.messages, found.more_messages, found.logins, found.more_logins) == (1, True, 1, False)
+    assert (found.mail_days, found.pairs, found.good(T + 3 * DAY + 2)) == (3, 8, True)
+    friends = book.friends(network("192.0.2.25"), T + 4 * DAY)
+    assert (friends.messages, friends.more_messages, friends.logins) == (1, True, 1)
+
+
+@pytest.mark.parametrize("mail", [True, False])
+def test_counts_stop_at_their_end(mail: bool) -> None:
+    """What does not fit is told as the least there was."""
+    book = Book(1000)
+    record = Struct("=ddddHHBII").pack(T, T, T, T, 1, 1, 2, 0xFFFFFFFE, 0xFFFFFFFE)
+    book.sources.put(PARTNER, record, False)
+    for _ in range(2):
+        book.mail(PARTNER, T) if mail else book.login(SATO, PARTNER, T)
+    found = book.source(PARTNER)
+    full, other = (found.messages, found.logins) if mail else (found.logins, found.messages)
+    assert (full, other) == (0xFFFFFFFF, 0xFFFFFFFE)
+    assert (found.more_messages, found.more_logins) == (mail, not mail)
+
+
+def test_counts_alone_wait_for_checkpoints() -> None:
+    """Each takes a few of them, the last all; nothing else waits."""
+    book = Book(10_000, track=True)
+    for number in range(100):
+        book.mail(PARTNER + number, T)
+    assert len(list(book.changes(False))) == 101  # and the network
+    for _ in range(3):
+        for number in range(100):
+            book.mail(PARTNER + number, T + 1)
+    assert len(list(book.changes(False))) == 32
+    book.settle_counts()
+    rows = book.changes(False)
+    again = Book(10_000, track=True)
+    for name, key, value in rows:
+        assert name == "standing/source"
+        assert value is not None
+        again.sources.restore(key, value)
+    assert len(rows) == 68
+    assert {again.source(PARTNER + number).messages for number in range(32, 100)} == {4}
+    assert not book.changes(False)
 
 
 def test_friends_of_ipv6_networks() -> None:

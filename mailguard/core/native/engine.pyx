@@ -34,7 +34,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 6
+INTERFACE = 7
 
 cdef object new_tuple = tuple.__new__
 

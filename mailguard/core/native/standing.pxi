@@ -5,12 +5,17 @@ cdef struct Earned:  # the record of a source or network, unpacked
     double mail1, mail2, login1, login2
     uint16_t mail_days, login_days
     uint8_t flags
+    uint32_t messages, logins  # where the flags have COUNTED
 
 cdef enum:
     RECORD_SIZE = 37  # "=ddddHHB"
+    COUNTS_SIZE = 8  # "=II"
     LOGIN_SIZE = 17  # "=ddB"
     PAIRS = 8
     REVOKED = 1
+    COUNTED = 2
+    MORE_MAIL = 4
+    MORE_LOGINS = 8
 
 cdef double DAY = 86400.0
 cdef double AGE = 396 * 86400.0
@@ -47,7 +52,27 @@ cdef inline void one_more(double *first, double *last, uint16_t *days, double ti
             first[0] = time
 
 
+cdef inline Py_ssize_t pairs_at(uint8_t flags) noexcept:
+    """`standing._pairs_at`."""
+    return RECORD_SIZE + COUNTS_SIZE if flags & COUNTED else RECORD_SIZE
+
+
+cdef inline void count(const char *data, Earned *into, bint mail) noexcept:
+    """One more message or login than in the record `data`, which has room for what its flags say."""
+    if into.flags & COUNTED:
+        memcpy(&into.messages, data + RECORD_SIZE, 4)
+        memcpy(&into.logins, data + RECORD_SIZE + 4, 4)
+    else:
+        into.messages = into.logins = 0
+        into.flags |= COUNTED | (MORE_MAIL if into.mail_days else 0) | (MORE_LOGINS if into.login_days else 0)
+    if mail:
+        into.messages += into.messages != 0xFFFFFFFF
+    else:
+        into.logins += into.logins != 0xFFFFFFFF
+
+
 cdef inline void read_earned(const char *data, Earned *into) noexcept:
+    """All but the counts."""
     memcpy(&into.mail1, data, 8)
     memcpy(&into.mail2, data + 8, 8)
     memcpy(&into.login1, data + 16, 8)
@@ -59,8 +84,8 @@ cdef inline void read_earned(const char *data, Earned *into) noexcept:
 
 cdef bytes pack_earned(Earned *earned, const char *pairs, Py_ssize_t size, uint32_t fresh):
     """The record, `size` bytes of pairs that were there, and one more unless it is 0."""
-    cdef char[RECORD_SIZE + 4 * PAIRS] data
-    cdef Py_ssize_t end = RECORD_SIZE, i
+    cdef char[RECORD_SIZE + COUNTS_SIZE + 4 * PAIRS] data
+    cdef Py_ssize_t end = pairs_at(earned.flags), i
     if size < 0 or size + (4 if fresh else 0) > 4 * PAIRS:
         raise ValueError("more pairs than a record holds")
     memcpy(data, &earned.mail1, 8)
@@ -70,6 +95,9 @@ cdef bytes pack_earned(Earned *earned, const char *pairs, Py_ssize_t size, uint3
     memcpy(data + 32, &earned.mail_days, 2)
     memcpy(data + 34, &earned.login_days, 2)
     data[36] = <char>earned.flags
+    if earned.flags & COUNTED:
+        memcpy(data + RECORD_SIZE, &earned.messages, 4)
+        memcpy(data + RECORD_SIZE + 4, &earned.logins, 4)
     if size:
         memcpy(data + end, pairs, size)
         end += size
@@ -93,11 +121,13 @@ cdef class Ledger:
 
     cdef object book
     cdef Shelf sources, networks, logins, users
+    cdef dict owed  # None: nobody asks for changes
 
     def __init__(self, object book):
         self.book = book
         self.sources, self.networks = Shelf(book.sources), Shelf(book.networks)
         self.logins, self.users = Shelf(book.logins), Shelf(book.users)
+        self.owed = book.owed
 
     cdef int earn(
         self, Shelf shelf, object key, Py_ssize_t shard, bint narrow, double time, bint mail, uint32_t pair,
@@ -107,8 +137,9 @@ cdef class Ledger:
         cdef Earned earned
         cdef const char *data
         cdef const uint8_t *known
-        cdef Py_ssize_t size, i
+        cdef Py_ssize_t size, begin, i
         cdef double last
+        cdef bint counting = shelf is self.sources
         if value is None:
             memset(&earned, 0, sizeof(Earned))
             if mail:
@@ -117,19 +148,25 @@ cdef class Ledger:
             else:
                 earned.login1 = earned.login2 = time
                 earned.login_days = 1
+            if counting:
+                earned.flags = COUNTED
+                earned.messages, earned.logins = mail, not mail
             return shelf.put(key, shard, narrow, pack_earned(&earned, NULL, 0, pair), False, NOWHERE)
-        size = len(value) - RECORD_SIZE
+        data = PyBytes_AS_STRING(value)
+        begin = pairs_at(<uint8_t>data[36]) if len(value) >= RECORD_SIZE else RECORD_SIZE
+        size = len(value) - begin
         if size < 0 or size > 4 * PAIRS or size & 3:
             self.book._earn(shelf.table, key, time, mail, pair)  # no row of ours
             return 0
-        data = PyBytes_AS_STRING(value)
         read_earned(data, &earned)
         if earned.flags & REVOKED:
             return 0
+        if counting:
+            count(data, &earned, mail)
         if pair:
             if size == 4 * PAIRS:
                 pair = 0
-            known = <const uint8_t *>data + RECORD_SIZE
+            known = <const uint8_t *>data + begin
             for i in range(0, size, 4):
                 if (
                     known[i] | <uint32_t>known[i + 1] << 8 | <uint32_t>known[i + 2] << 16
@@ -139,13 +176,17 @@ cdef class Ledger:
                     break
         last = earned.mail2 if mail else earned.login2
         if not pair and 0 <= time - last < GRAIN and day_of(time) == day_of(last):
+            if counting:
+                shelf.amend(key, shard, pack_earned(&earned, data + begin, size, 0), place)
+                if self.owed is not None:
+                    self.owed[key] = None
             return 0
         if mail:
             one_more(&earned.mail1, &earned.mail2, &earned.mail_days, time)
         else:
             one_more(&earned.login1, &earned.login2, &earned.login_days, time)
         return shelf.put(
-            key, shard, narrow, pack_earned(&earned, data + RECORD_SIZE, size, pair),
+            key, shard, narrow, pack_earned(&earned, data + begin, size, pair),
             earned.mail_days >= 2 or earned.login_days >= 2, place,
         )
 
@@ -157,9 +198,12 @@ cdef class Ledger:
         cdef Py_ssize_t shard = who.source_shard(self.sources)
         cdef bytes value = self.sources.get(who.source, shard, &place)
         cdef uint32_t pair = 0
-        if value is not None and len(value) >= RECORD_SIZE and PyBytes_AS_STRING(value)[36] & REVOKED:
-            return 0
-        if value is None or len(value) < RECORD_SIZE + 4 * PAIRS:
+        cdef Py_ssize_t begin = RECORD_SIZE
+        if value is not None and len(value) >= RECORD_SIZE:
+            begin = pairs_at(<uint8_t>PyBytes_AS_STRING(value)[36])
+            if PyBytes_AS_STRING(value)[36] & REVOKED:
+                return 0
+        if value is None or len(value) < begin + 4 * PAIRS:
             pair = here.pair()
         self.earn(self.sources, who.source, shard, who.narrow, time, True, pair, value, place)
         shard = who.network_shard(self.networks)

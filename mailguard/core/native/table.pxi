@@ -123,6 +123,11 @@ cdef class Shelf:
         found = PyDict_GetItemWithError(self.in32, key >> 96)
         return found == NULL or <Py_ssize_t><object>found < self.per32
 
+    cdef int amend(self, object key, Py_ssize_t shard, bytes value, Place place) except -1:
+        """`Table.amend` of a key that `get` just found in `place`."""
+        (<dict>(self.strong if place == STRONG else self.weak)[shard])[key] = value
+        return 0
+
     cdef Py_ssize_t shard(self, object key) except -1:
         """The shard of any key."""
         cdef int beyond = 0
