@@ -248,10 +248,11 @@ def test_ctrl_c_shows_what_was_found(tmp_path: Path) -> None:
             file.write(LINE.format(minute=n % 60, user=f"u{n}@example.net", host=host))
     started = tmp_path / "started"
     program = (
-        "import sys; from pathlib import Path; from mailguard import cli\n"
+        "import sys, time; from pathlib import Path; from mailguard import cli\n"
         "import mailguard.replay.trial as t\n"
         f"take = t.Trial.take\n"
-        f"def tell(self, events): take(self, events); Path({str(started)!r}).touch()\n"
+        # Interrupted in the middle, however fast it is: there it stands and waits for that.
+        f"def tell(self, events): take(self, events); Path({str(started)!r}).touch(); time.sleep(60)\n"
         "t.Trial.take = tell\n"
         "cli.main(sys.argv[1:])\n"
     )

@@ -62,7 +62,7 @@ def session(log: str, number: int) -> list[bytes]:
     return [(head + text.format(f"Pw9qZx{number:02}Kw7Lq") + "\r\n").encode() for text in said]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.compiled)])
 @pytest.mark.parametrize("log", LOGS)
 def test_no_password_stays_in_the_feed(tmp_path: Path, log: str, compiled: bool) -> None:
     """From the first bytes of a file on, line by line and several at once, the last one a password's."""
