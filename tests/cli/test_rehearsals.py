@@ -248,7 +248,8 @@ def test_ctrl_c_shows_what_was_found(tmp_path: Path) -> None:
             file.write(LINE.format(minute=n % 60, user=f"u{n}@example.net", host=host))
     started = tmp_path / "started"
     program = (
-        "import sys, time; from pathlib import Path; from mailguard import cli\n"
+        "import signal, sys, time; from pathlib import Path; from mailguard import cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background has it ignored
         "import mailguard.replay.trial as t\n"
         f"take = t.Trial.take\n"
         # Interrupted in the middle, however fast it is: there it stands and waits for that.
