@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from struct import Struct
 from typing import NamedTuple
@@ -189,6 +190,31 @@ def format_time(time: float, zone: tzinfo | None = None) -> str:
     """RFC 3339 with zone, whole seconds unless there is a fraction. `zone` None: UTC."""
     moment = datetime.fromtimestamp(time, zone or UTC)
     return moment.isoformat(timespec="seconds" if moment.microsecond == 0 else "microseconds")
+
+
+def times_in(zone: str) -> Callable[[float], str]:
+    """A writer of times as `format_time` in the zone of that name; empty: in this host's, whose offset may
+    change with the season. Raises ZoneInfoNotFoundError."""
+    if zone:
+        from zoneinfo import ZoneInfo
+
+        named = ZoneInfo(zone)
+        return lambda time: format_time(time, named)
+    # Of this host, by the minute: to ask for one costs more than all the rest.
+    offsets: dict[float, tzinfo | None] = {}
+
+    def here(time: float) -> str:
+        minute = time // 60
+        if minute not in offsets:
+            if len(offsets) >= _MINUTES:
+                offsets.clear()
+            offsets[minute] = datetime.fromtimestamp(time).astimezone().tzinfo
+        return format_time(time, offsets[minute])
+
+    return here
+
+
+_MINUTES = 10_000  # of which a writer of times remembers the offset
 
 
 # ---------------------------------------------------------------- effects

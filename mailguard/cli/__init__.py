@@ -7,6 +7,7 @@ Owns every text a person reads on a terminal and every exit code. Exit codes are
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import sys
@@ -117,7 +118,26 @@ def program() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
-    sys.exit(_outcome(arguments))
+    code = _outcome(arguments)
+    if arguments is None:
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """Leave at once, where nobody waits for anything: to take millions of objects apart one by one keeps
+    whoever replayed a month waiting, and even `status` for a tenth of its time. What was registered for the
+    end is done."""
+    threads = sys.modules.get("threading")
+    if threads is not None and threads.active_count() > 1:
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # closed, or no room: Python's own end says so
+        return
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _outcome(arguments: list[str] | None) -> int:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mailguard.notation import times_in
+
 from .completing import files as log_files
 from .messages import text
-from .moments import brief, in_zone, rough
+from .moments import brief, rough
 from .output import output_option, write_json, write_line, write_table
 from .recorded import Recorded, ledger_option, recorded_options
 from .rehearsing import (
@@ -62,7 +64,7 @@ def command(
         rehearsed.run()
     pairs = compare(*(trial.timeline.bans() for trial in rehearsed.trials))
     if form == "json":
-        moment = in_zone(recorded.timezone)
+        moment = times_in(recorded.timezone)
         for pair in pairs:
             write_json(_object(pair, moment))
         write_json(_summary(rehearsed, pairs, (a, b), moment))

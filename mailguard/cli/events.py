@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailguard.model import Block, Event, Notice, Records
-from mailguard.notation import format_address
+from mailguard.notation import format_address, times_in
 from mailguard.problems import EXIT_UNAVAILABLE
 
 from .completing import files as log_files
 from .messages import text
-from .moments import in_zone
 from .output import form_option, safe, write_json, write_line
 from .recorded import Recorded, recorded_options
 from .rehearsing import outcome, progress, tell
@@ -134,7 +133,7 @@ def command(
     from mailguard.core.scanner import Scanner
 
     loaded, options = recorded.load(), recorded.options
-    moment = in_zone(recorded.timezone)
+    moment = times_in(recorded.timezone)
     with redirected(target, files):
         for line, event in events_of(files, Scanner(loaded), Joined(loaded, covering=False), options):
             if not recorded.counts(event.time):

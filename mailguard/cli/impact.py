@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailguard.model import Network
-from mailguard.notation import format_network, parse_network
+from mailguard.notation import format_network, parse_network, times_in
 
 from .arguments import network as network_of
 from .client import question, socket_option
 from .completing import files as log_files
 from .config import config_option
 from .messages import text
-from .moments import in_zone, local, rough, timed
+from .moments import local, rough, timed
 from .output import output_option, write_json, write_line
 from .recorded import Recorded, ledger_option, recorded_options
 from .rehearsing import (
@@ -91,7 +91,7 @@ def as_object(impact: Impact, summary: Summary, hidden: float, timezone: str) ->
     """What logs tell, as an object."""
     from mailguard.replay.verdict import judge
 
-    moment = in_zone(timezone)
+    moment = times_in(timezone)
     verdict = judge(impact.friendly, None, hidden, impact.hostile["locked_out"])
     return {
         "network": format_network(impact.network),

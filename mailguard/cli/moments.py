@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -45,16 +44,6 @@ def timed(answer: Any) -> Any:
             for name, value in answer.items()
         }
     return [timed(each) for each in answer] if isinstance(answer, list) else answer
-
-
-def in_zone(name: str) -> Callable[[float], str]:
-    """A writer of RFC 3339 times in a named zone; empty: in this host's, which may change with the season."""
-    if name:
-        from zoneinfo import ZoneInfo
-
-        zone = ZoneInfo(name)
-        return lambda moment: format_time(moment, zone)
-    return lambda moment: format_time(moment, datetime.fromtimestamp(moment).astimezone().tzinfo)
 
 
 def rough(seconds: float) -> str:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mailguard.locale import length as length_of
-from mailguard.notation import format_effect
+from mailguard.notation import format_effect, times_in
 
 from .completing import files as log_files
 from .messages import text
-from .moments import in_zone
 from .output import form_option, is_terminal, safe, write_json, write_line
 from .recorded import Recorded, ledger_option, policy_options, recorded_options
 from .rehearsing import (
@@ -87,14 +86,16 @@ def command(
         grow=growth_maker(settings, recorded.timezone) if growth else None,
         watch=watcher(html is not None, form == "auto" and is_terminal()),
     )
-    with nullcontext() if html is None else page_for(html, rehearsed) as page:
+    from mailguard.replay.rehearsal import calm
+
+    with calm(), nullcontext() if html is None else page_for(html, rehearsed) as page:
         with progress(rehearsed):
             rehearsed.run()
         show(rehearsed, form, recorded.timezone)
         if page is not None:
             write_report(page, rehearsed, settings, recorded.timezone, language, tuned)
-    report(rehearsed, time.monotonic() - begun)
-    return outcome(rehearsed)
+        report(rehearsed, time.monotonic() - begun)
+        return outcome(rehearsed)
 
 
 def show(rehearsed: Rehearsal, form: str, timezone: str) -> None:
@@ -104,7 +105,7 @@ def show(rehearsed: Rehearsal, form: str, timezone: str) -> None:
 
     from .verdicts import row_words
 
-    trial, moment = rehearsed.trials[0], in_zone(timezone)
+    trial, moment = rehearsed.trials[0], times_in(timezone)
     entries = trial.timeline.entries
     if form == "json":
         for entry in entries:

@@ -1,8 +1,8 @@
 """The tables of the compiled literal search: which three bytes of each literal announce it.
 
-Of a literal of five bytes or more, three neighbouring *grams* (pieces of three bytes) go into a table.
-Wherever the literal stands, one of the three stands at a place that is divisible by three; so the search
-looks at every third place only. A shorter literal is searched for by two of its bytes.
+Of a literal of six bytes or more, four neighbouring *grams* (pieces of three bytes) go into a table.
+Wherever the literal stands, one of the four stands at a place that is divisible by four; so the search
+looks at every fourth place only. A shorter literal is searched for by two of its bytes.
 
 Owns: the choice, so that the grams are rare in logs and few literals share one.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 GRAM = 3  # bytes
-STRIDE = 3  # places from one look to the next
+STRIDE = 4  # places from one look to the next
 LEAST = GRAM + STRIDE - 1  # bytes a literal must have to be found by its grams
 BITS = 16
 #: Bytes of mail logs, the commonest first.
@@ -33,6 +33,7 @@ _USUAL = (
     b"name ready "
 )
 _TELLS_NOTHING = 30.0  # how much dearer such a gram is
+_SELDOM = 0.1  # times that a gram is expected that was not seen
 _SHARED = 4.0  # how much dearer a gram is for each literal that has it already
 
 
@@ -61,8 +62,9 @@ def rarity(text: bytes) -> float:
     return price * (1 + _TELLS_NOTHING * _USUAL.count(text))
 
 
-def grams(literals: Sequence[bytes]) -> Grams:
-    """The tables for these literals, none of them empty."""
+def grams(literals: Sequence[bytes], seen: Sequence[int] | None = None) -> Grams:
+    """The tables for these literals, none of them empty. `seen`: how often grams were met in a piece of a
+    log, by `place_of`; else they are as rare as in logs at large."""
     table: dict[bytes, list[tuple[int, int]]] = {}
     short: list[Short] = []
     used: Counter[bytes] = Counter()
@@ -77,7 +79,7 @@ def grams(literals: Sequence[bytes]) -> Grams:
         pieces = [text[at : at + GRAM] for at in range(len(text) - GRAM + 1)]
         for piece in pieces:
             if piece not in prices:
-                prices[piece] = rarity(piece)
+                prices[piece] = rarity(piece) if seen is None else _SELDOM + seen[place_of(piece)]
         cost = [prices[piece] * (1 + _SHARED * used[piece]) for piece in pieces]
         sums = [sum(cost[at : at + STRIDE]) for at in range(len(text) - LEAST + 1)]
         best = sums.index(min(sums))
@@ -91,4 +93,4 @@ def grams(literals: Sequence[bytes]) -> Grams:
 def place_of(gram: bytes) -> int:
     """Where a gram stands in the bitmap of 2**`BITS` bits; `scan.pyx` counts the same way."""
     value = int.from_bytes(gram, "little")
-    return value * 0x9E3779B1 % 2**32 >> 32 - BITS
+    return value * 0x3779B100 % 2**32 >> 32 - BITS

@@ -13,6 +13,7 @@ one.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 MONTHS = {
@@ -45,6 +46,7 @@ def zone_of(name: str) -> tzinfo | None:
     return ZoneInfo(name)
 
 
+@lru_cache(256)
 def _offset(text: bytes) -> timezone:
     """`+09`, `+0900` or `+09:00` as a zone; ValueError when it is none."""
     digits = text[1:].replace(b":", b"")

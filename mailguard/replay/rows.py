@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from ..model import HOSTILE, Alert, Effect, Impose, Lift, Network
-from ..notation import format_network, format_time
+from ..notation import format_network, times_in
 from .summary import whole
 from .timeline import (
     FIRST,
@@ -34,7 +32,7 @@ WORST = 20  # sources that were never banned, told one by one
 def rows(effects: Iterable[Effect], zone: str = "") -> Iterator[dict[str, Any]]:
     """The objects of the contract, one for each effect. `zone`: in which times are written; empty: this
     host's."""
-    moment = writer(zone)
+    moment = times_in(zone)
     for effect in effects:
         yield row(effect, moment)
 
@@ -62,13 +60,6 @@ def row(effect: Effect, moment: Callable[[float], str]) -> dict[str, Any]:
         "last": moment(offence.last) if offence else None,
         "key": offence.key if offence else None,
     }
-
-
-def writer(zone: str) -> Callable[[float], str]:
-    if zone:
-        named = ZoneInfo(zone)
-        return lambda time: format_time(time, named)
-    return lambda time: format_time(time, datetime.fromtimestamp(time).astimezone().tzinfo)
 
 
 # ---------------------------------------------------------------- the timeline

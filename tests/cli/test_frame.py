@@ -212,3 +212,47 @@ def test_nothing_heavy_is_loaded_for_a_light_command() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_end_does_what_was_registered_for_it(waits: bool) -> None:
+    """The program leaves without taking down its objects one by one; output, exit code, functions for the end
+    and threads that still work are as ever."""
+    program = (
+        "import atexit, sys, threading\n"
+        "from mailguard.cli import main\n"
+        "go = threading.Event()\n"
+        f"if {waits}:\n"
+        "    threading.Thread(target=lambda: (go.wait(), print('worked'))).start()\n"
+        "atexit.register(print, 'at the end')\n"
+        "threading._register_atexit(go.set)\n"
+        "sys.argv = ['mailguard', 'explain', '/nonexistent' * 9]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    said = done.stdout.splitlines()
+    assert said[-1] == "at the end"
+    assert ("worked" in said) == waits
+    whole = subprocess.run(
+        [sys.executable, "-m", "mailguard", "explain", "/nonexistent" * 9],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == whole.returncode != 0
+    assert said[: len(whole.stdout.splitlines())] == whole.stdout.splitlines()
+
+
+def test_a_full_disk_at_the_end_is_told() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m mailguard completion bash >/dev/full"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 74
+    assert done.stderr.strip()

@@ -302,13 +302,45 @@ def test_a_text_said_twice() -> None:
     st.integers(0, 50),
 )
 def test_the_search_finds_what_find_does(literals: list[bytes], raw: bytes, start: int) -> None:
-    """Short and long literals, on both sides of the pieces in which the search goes."""
+    """Short and long literals, on both sides of the pieces in which the search goes; with and without wide
+    instructions, and whatever was learned of the log."""
     literals = list(dict.fromkeys([*literals, b"\n"]))
     data = bytes(byte % 4 + 97 for byte in raw)
     start = min(start, len(data))
     expected = choose(literals, "find").find(data, start, len(data))
     assert scan.Finder(literals).find(data, start, len(data)) == expected
     assert scan.Finder(literals).find(bytearray(data), start, len(data)) == expected
+    assert scan.Finder(literals, wide=False).find(data, start, len(data)) == expected
+    seen = scan.seen_in(data, start, len(data))
+    assert sum(seen) == max(0, len(data) - start - 3)
+    for wide in (True, False):
+        assert scan.Finder(literals, seen, wide).find(data, start, len(data)) == expected
+
+
+def test_a_finder_that_learned(parsers: list[Parser], lines: list[bytes]) -> None:
+    """Once much was read the grams are chosen anew, by what these logs hold; the events stay the same."""
+    scanner = Scanner(parsers, native=True)
+    data = b"".join(line + b"\n" for line in lines)
+    block = Block("mail.log", data, 0, len(data), 0, ARRIVAL, False, timezone="UTC")
+    first = scanner.pack(block)
+    compiled = scanner._native_lines(())
+    before, compiled.unlearned = compiled.finder, 1
+    again = scanner.pack(block)
+    assert compiled.finder is not before
+    assert compiled.unlearned <= 0
+    learned = compiled.finder
+    third = scanner.pack(block)
+    assert compiled.finder is learned
+    assert isinstance(first, Batch)
+    assert isinstance(again, Batch)
+    assert isinstance(third, Batch)
+    assert first.items() == again.items() == third.items() != []
+
+
+def test_a_piece_outside_its_data() -> None:
+    for start, end in ((-1, 2), (3, 2), (0, 9)):
+        with pytest.raises(ValueError, match="outside"):
+            scan.seen_in(b"abcdefgh", start, end)
 
 
 def test_too_many_literals(parsers: list[Parser], monkeypatch: pytest.MonkeyPatch) -> None:

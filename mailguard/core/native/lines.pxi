@@ -6,6 +6,7 @@ cdef enum:
     NEAR = 8  # places that a kind may have
     MOST_KEPT = 4096
     LONGEST_PROGRAM = 128
+    LEARN = 32 << 20  # bytes of logs after which it pays to look at what they hold
 
 
 cdef class Plan:
@@ -62,9 +63,10 @@ cdef class Machine:
 cdef class Lines:
     """Scans the blocks of logs that are read by the same parsers."""
 
-    cdef object scanner, plans, names, taker, doubts, bits
+    cdef object scanner, plans, names, taker, doubts, bits, literals
     cdef Machine machine
     cdef readonly Finder finder
+    cdef public Py_ssize_t unlearned  # bytes after which the finder is made anew for what these logs hold; 0: it was
     cdef Source source, other
     cdef list kept
     cdef Place places[PLANS]
@@ -96,6 +98,7 @@ cdef class Lines:
         found = scanner._prefilter(names)
         self.finder = found if type(found) is Finder else Finder(search.literals)
         self.source, self.other = Source(scanner.maker.addresses), Source(scanner.maker.addresses)
+        self.literals, self.unlearned = search.literals, LEARN
         self.bits = search.bits
         self.words = self.finder.words
         self.scale = scale
@@ -176,6 +179,10 @@ cdef class Lines:
     def pack(self, block, opener, data, Py_ssize_t start, Py_ssize_t end, cuts):
         """The same as rows, their texts, and the objects beside them."""
         cdef Packing packing = self.packing
+        if self.unlearned > 0:
+            self.unlearned -= end - start
+            if self.unlearned <= 0:
+                self.finder = Finder(self.literals, seen_in(data, start, end))
         packing.rows.used = packing.texts.used = 0
         packing.objects = []
         self.packed = packing

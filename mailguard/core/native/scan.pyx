@@ -66,11 +66,11 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
-INTERFACE = 5
+INTERFACE = 6
 
 cdef enum:
     BITS = 16
-    STRIDE = 3
+    STRIDE = 4
     LINE_LIMIT = 8192
     MOST_ATTEMPTS = 65535
 
