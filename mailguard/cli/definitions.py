@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ def find(kind: str, name: str) -> Path:
         mask = source.ETC / kind / f"{name}.toml"
         raise click.UsageError(text("definition.masked", name=name, path=mask))
     if name not in files:
+        from difflib import get_close_matches
+
         near = get_close_matches(name, files, 1)
         hint = text("usage.near", name=near[0]) if near else ""
         raise click.UsageError(text(f"definition.unknown-{kind}", name=name, hint=hint))

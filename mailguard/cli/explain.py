@@ -17,8 +17,9 @@ from .messages import text
 from .output import output_option, write_json, write_line
 
 if TYPE_CHECKING:
+    from mailguard.core.explaining import Explanation, Tried
     from mailguard.core.pattern import Pattern
-    from mailguard.core.scanner import Explanation, Scanner, Tried
+    from mailguard.core.scanner import Scanner
     from mailguard.core.sessions import Sessions
 
 #: How many of the rules that do not fit are shown.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from difflib import get_close_matches
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,8 @@ def settings_of(config: str | None, assignments: Sequence[str] = ()) -> Settings
 
 def unknown_detector(message: str, name: str, names: Iterable[str]) -> click.UsageError:
     """There is no detector of that name, but perhaps one that is nearly so called."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, list(names), 1)
     hint = text("usage.near", name=near[0]) if near else ""
     return click.UsageError(text(message, name=safe(name), hint=hint))
@@ -77,14 +78,18 @@ def shutouts_of(ledger: str | None, settings: Settings) -> Shutouts:
     """What the named ledger knows, else the guard's where it can be read, else nothing.
 
     Raises LedgerError where one was named and cannot be read."""
-    from mailguard.ledger import LedgerError
     from mailguard.replay.shutouts import Shutouts, from_ledger
 
     if ledger is not None:
         return from_ledger(Path(ledger))
     path = settings.general.state / "ledger.db"
+    with suppress(OSError):  # it is there, and cannot be read
+        if not path.exists():
+            return Shutouts()
+    from mailguard.ledger import LedgerError
+
     try:
-        return from_ledger(path) if path.exists() else Shutouts()
+        return from_ledger(path)
     except (OSError, LedgerError):
         click.echo(text("replay.no-ledger", path=path), err=True)
         return Shutouts()

@@ -25,10 +25,11 @@ from .rehearsing import (
     tell,
 )
 from .reporting import page_for, report_options, watcher, write_report
-from .tunings import read_tuning
 
 if TYPE_CHECKING:
     from mailguard.replay.rehearsal import Rehearsal
+
+    from .tunings import Row
 
 FORMS = ("auto", "plain", "json", "csv")
 
@@ -75,7 +76,11 @@ def command(
     begun = time.monotonic()
     if tuning is not None and html is None:
         raise click.UsageError(text("tuning.where"))
-    tuned = [] if tuning is None else read_tuning(tuning)
+    tuned: list[Row] = []
+    if tuning is not None:
+        from .tunings import read_tuning
+
+        tuned = read_tuning(tuning)
     settings = settings_of(config, assignments)
     loaded = recorded.load()
     rehearsed = recorded.rehearsal(

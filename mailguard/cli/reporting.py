@@ -14,9 +14,7 @@ from .completing import files
 from .messages import text
 from .moments import rough
 from .output import safe
-from .tunings import Row, frontiers_of
 from .verdicts import notice_words, words
-from .writing import Target
 
 if TYPE_CHECKING:
     from mailguard.definitions.settings import Settings
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
     from mailguard.replay.verdict import Verdict
     from mailguard.report.watching import Watcher
     from mailguard.tuning.outcome import Outcome
+
+    from .tunings import Row
+    from .writing import Target
 
 LANGUAGES = ("en", "ja")
 
@@ -102,6 +103,8 @@ def watcher(page: bool, plot: bool) -> Callable[[], Watcher] | None:
 def page_for(path: str, rehearsed: Rehearsal) -> Target:
     """The file of a page, which is its owner's alone: names of accounts stand in it. Raises OSError now,
     before anything was read, when it cannot be written, and click.UsageError where it is one of the logs."""
+    from .writing import Target
+
     return Target(path, 0o600, (source.path for source in rehearsed.sources))
 
 
@@ -117,6 +120,8 @@ def write_report(
     `mailguard tune` wrote, to be drawn beside it."""
     from mailguard.report import gather, render
     from mailguard.report.watching import Watcher
+
+    from .tunings import frontiers_of
 
     watcher = rehearsed.watched
     report = gather(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -81,6 +80,8 @@ def command(names: tuple[str, ...], config: str | None, form: str) -> int:
     known = {*parsers, *actions, *detectors}
     for name in names:
         if name not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, 1)
             hint = text("usage.near", name=near[0]) if near else ""
             raise click.UsageError(text("test.unknown", name=name, hint=hint))

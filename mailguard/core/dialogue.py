@@ -20,16 +20,14 @@ from itertools import chain
 
 from ..model import Block, Event
 from .compiled import Entry
-from .dialogue_claims import Claims, parts_of
-from .dialogue_log import FIRST, HEAD, Log, Run, is_spoken
+from .dialogue_claims import FIRST, parts_of
+from .dialogue_log import HEAD, Log, Run
 from .dialogue_state import CLIENT, SERVER, Open, Store, rows, unpack
 from .dialogue_tagged import Tagged
 from .dialogue_words import Machine
 from .items import Item
 from .rules import Parser
 from .stamps import SECONDS
-
-__all__ = ["Reader", "is_spoken"]
 
 _HEARD = "-heard"  # the log of single lines
 _FILES = 4  # of one log, whose ends are remembered
@@ -63,8 +61,6 @@ class Reader(Tagged):
         self.lost = 0  # hostile lines of sessions whose address is not certain
         self._by_name = {machine.name: machine for machine in self.machines}
         self._logs: dict[str, Log] = {}
-        #: Whether a block is of a dialogue log: nobody else may read it.
-        self.claims = Claims(self.machines, parsers).claims
         self._restored: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._heard = 0  # bytes of single lines
         self.rules = {entry.full_name: entry.rule for one in self.machines for entry in one.entries}

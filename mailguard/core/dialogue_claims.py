@@ -9,13 +9,21 @@ import re
 from collections.abc import Iterable
 
 from ..model import Block
-from .dialogue_log import is_spoken
-from .dialogue_words import Machine
 from .rules import Parser
 
 _BEGINNING = 16384  # bytes of a block in which is looked what it is: all of each would be looked through
 _TELLING, _SILENT = _BEGINNING, 16  # so many blocks of that size without a stamp: it is no dialogue log
 _LOGS = 1024  # logs whose kind is remembered
+
+
+#: Stamp, context and the first four bytes of the text of a line.
+FIRST = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d)\], ?([0-9A-Fa-f]{8,16}), ?([^\r\n]{0,4})")
+
+
+def is_spoken(data: bytes) -> bool | None:
+    """Whether the beginning of a log is that of a dialogue log; None: nothing in it tells."""
+    first = 0 if data.startswith(b"[") else data.find(b"\n[") + 1
+    return FIRST.match(data, first) is not None if first or data.startswith(b"[") else None
 
 
 def parts_of(log: str) -> tuple[str, ...]:
@@ -26,9 +34,11 @@ def parts_of(log: str) -> tuple[str, ...]:
 class Claims:
     """Knows dialogue logs."""
 
-    def __init__(self, machines: tuple[Machine, ...], parsers: Iterable[Parser]):
-        self.machines = machines
-        self._names = frozenset(machine.name for machine in machines)
+    def __init__(self, parsers: Iterable[Parser]):
+        parsers = tuple(parsers)
+        mine = [parser for parser in parsers if parser.dialogue is not None]
+        self._names = frozenset(parser.name for parser in mine)
+        self._logs = frozenset(log for parser in mine for log in parser.logs)
         self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
         self._known: dict[tuple[str, tuple[str, ...]], bool] = {}
         self._silent: dict[tuple[str, tuple[str, ...]], int] = {}  # logs: blocks that did not tell
@@ -36,7 +46,7 @@ class Claims:
 
     def claims(self, block: Block) -> bool:
         """Whether a block is of a dialogue log: nobody else may read it, since clients write in it."""
-        if not self.machines:
+        if not self._names:
             return False
         key = block.log, block.parsers
         known = self._known.get(key)
@@ -77,6 +87,6 @@ class Claims:
 
     def _by_its_name(self, log: str) -> bool | None:
         parts = parts_of(log)
-        if any(not set(machine.parser.logs).isdisjoint(parts) for machine in self.machines):
+        if not self._logs.isdisjoint(parts):
             return True
         return None if self._others.isdisjoint(parts) else False

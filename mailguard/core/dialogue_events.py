@@ -10,7 +10,8 @@ from __future__ import annotations
 from ..model import HOSTILE, Event
 from ..notation import parse_address
 from .compiled import Captures
-from .dialogue_log import FIRST, Run
+from .dialogue_claims import FIRST
+from .dialogue_log import Run
 from .dialogue_state import Open
 from .dialogue_words import MARK, Answer, Command, Machine
 from .items import Draft

@@ -9,21 +9,14 @@ import re
 from typing import Any
 
 from ..model import Block
+from .dialogue_claims import FIRST
 from .dialogue_state import Store
 from .dialogue_words import Machine
 from .items import Item, family
 from .stamps import Stamps
 
-_PREFIX = rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d)\], ?([0-9A-Fa-f]{8,16}), ?([^\r\n]{0,4})"
-#: Stamp, context and the first four bytes of the text: of each line of a block, and of one line.
-HEAD = re.compile(rb"\n" + _PREFIX)
-FIRST = re.compile(_PREFIX)
-
-
-def is_spoken(data: bytes) -> bool | None:
-    """Whether the beginning of a log is that of a dialogue log; None: nothing in it tells."""
-    first = 0 if data.startswith(b"[") else data.find(b"\n[") + 1
-    return FIRST.match(data, first) is not None if first or data.startswith(b"[") else None
+#: The same as FIRST, of each line of a block.
+HEAD = re.compile(rb"\n" + FIRST.pattern)
 
 
 class Log:

@@ -15,25 +15,25 @@ what the twin leaves to it: cut lines, uncommon prefixes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..model import Block, Record, Records
 from . import native as compiled_core
 from . import prefilter as prefilters
 from .compiled import ALL, Plan, Plans, Search
-from .dialogue import Reader
-from .dialogue_claims import parts_of
+from .dialogue_claims import Claims, is_spoken, parts_of
 from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
-from .explaining import Explanation, Tried, explain, explain_spoken
 from .items import AHEAD, LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
 from .making import Maker, Slice
 from .packed import Batch, Table
 from .rules import Parser
 from .taking import Taker, some_rule_takes
 
-__all__ = [
-    "LINE_LIMIT", "MOST_ATTEMPTS", "Counters", "Draft", "Explanation", "Item", "Scanner", "Tried", "family",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from .dialogue import Reader
+    from .explaining import Explanation
+
+__all__ = ["LINE_LIMIT", "MOST_ATTEMPTS", "Counters", "Draft", "Item", "Scanner", "family"]
 
 _NAMED = 4096  # logs whose parsers are remembered
 _SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
@@ -61,10 +61,9 @@ class Scanner:
         # Guessed formats last: what a known format takes is not theirs.
         self.parsers: tuple[Parser, ...] = tuple(sorted(parsers, key=lambda parser: parser.guessed))
         self.counters = Counters()
-        covering = frozenset(
-            name for one in self.parsers for rule in one.rules for name in rule.covered_by + rule.heard_by
-        )
-        self.dialogues = Reader(self.parsers, wanted_kinds, keep_lines, covering)
+        self._claims = Claims(self.parsers).claims
+        self._for_dialogues = wanted_kinds, keep_lines
+        self._dialogues: Reader | None = None
         self._spoke = False  # the line that was explained last is of a dialogue
         alone = tuple(parser for parser in self.parsers if parser.dialogue is None)
         self.plans = Plans(alone, wanted_kinds)
@@ -90,6 +89,18 @@ class Scanner:
         self._restored: dict[str, float] = {}
         #: What rows of `pack` mean; every scanner with these definitions has an equal one.
         self.table = Table(entry for entries in self.plans.entries.values() for entry in entries)
+
+    @property
+    def dialogues(self) -> Reader:
+        """Reads dialogue logs; made when one is met, for few hosts write any."""
+        if self._dialogues is None:
+            from .dialogue import Reader
+
+            covering = frozenset(
+                name for one in self.parsers for rule in one.rules for name in rule.covered_by + rule.heard_by
+            )
+            self._dialogues = Reader(self.parsers, *self._for_dialogues, covering)
+        return self._dialogues
 
     @property
     def engine(self) -> str:
@@ -130,7 +141,7 @@ class Scanner:
     def scan(self, block: Block) -> list[Item]:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
         block = self._bound(block)
-        if self.dialogues.claims(block):
+        if self._claims(block):
             return self._dialogue(block)
         found: list[Item] = []
         arrived = self._arrive(block)
@@ -145,7 +156,7 @@ class Scanner:
     def pack(self, block: Block) -> Batch | list[Item]:
         """The same as rows, where there is a compiled scan and the log is no dialogue."""
         block = self._bound(block)
-        if self._machine is None or self.dialogues.claims(block):
+        if self._machine is None or self._claims(block):
             return self.scan(block)
         rows, texts, objects = self._native_lines(block.parsers).pack(block, *self._arrive(block))
         batch = Batch(self.table, block.log, rows, texts, objects)
@@ -382,7 +393,8 @@ class Scanner:
             del self._openers[key]
         self._restored.pop(log, None)
         self._sampled.pop(log, None)
-        self.dialogues.begin(log)
+        if self._dialogues is not None:
+            self._dialogues.begin(log)
 
     # ------------------------------------------------------------ answers
 
@@ -391,7 +403,8 @@ class Scanner:
         if self._machine is not None:
             self._machine.give_counts()
         entries = (entry for ready in self.plans.entries.values() for entry in ready)
-        return {entry.full_name: entry.count for entry in entries if entry.count} | self.dialogues.taken()
+        spoken = {} if self._dialogues is None else self._dialogues.taken()
+        return {entry.full_name: entry.count for entry in entries if entry.count} | spoken
 
     def ahead(self) -> int:
         """How many live stamps were more than a minute ahead and counted as now."""
@@ -403,12 +416,13 @@ class Scanner:
 
     def spoken(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         """Rows of the open sessions of dialogue logs, for the checkpoint: those that changed (None: gone)."""
-        return self.dialogues.snapshot(full)
+        return iter(()) if self._dialogues is None else self._dialogues.snapshot(full)
 
     def restore(self, running: dict[str, float], spoken: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Take up what `running` and `spoken` gave before a restart."""
         self._restored = dict(running)
-        self.dialogues.restore(spoken)
+        if rows := list(spoken):
+            self.dialogues.restore(rows)
 
     def explain(
         self,
@@ -422,7 +436,9 @@ class Scanner:
     ) -> Explanation:
         """How one line is read; see `explaining.explain`. Lines of a dialogue log follow each other; what
         follows one of them without a stamp, and is of no other log, belongs to it and is not shown either."""
-        spoken = self.dialogues.spoken(line, parsers)
+        from .explaining import explain, explain_spoken  # not for who only scans
+
+        spoken = bool(is_spoken(line)) and self.dialogues.spoken(line, parsers)
         if not spoken:
             styles = self.search(parsers).styles
             found = explain(self.taker, styles, line, arrival, log, timezone, year, parsers, fits)

@@ -6,7 +6,6 @@ read: a threshold that does not do what the case beside it says is a mistake lik
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -160,7 +159,9 @@ class DetectorReader:
 
     def _on(self) -> tuple[str, ...]:
         if "on" not in self.table:
-            close = difflib.get_close_matches(self.name, self.others, 1, 0.6)
+            from difflib import get_close_matches  # only for who misspelt something
+
+            close = get_close_matches(self.name, self.others, 1, 0.6)
             instead = f"Did you mean the detector {close[0]}?" if close else ""
             self.problem((), "on is missing", "it names the kinds of events that count", instead)
             return ()

@@ -3,7 +3,6 @@ once."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,8 +15,10 @@ _TYPES = {str: "text", int: "a whole number", bool: "true or false", list: "a li
 
 def near(word: str, words: Iterable[str]) -> str:
     """ "Did you mean ...?", or the list of what there is."""
+    from difflib import get_close_matches  # only for who misspelt something
+
     known = sorted(words)
-    close = difflib.get_close_matches(word, known, 1, 0.6)
+    close = get_close_matches(word, known, 1, 0.6)
     return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."
 
 

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..core import native
 from ..model import Event, Notice
+from .processes import portable
 from .reading import Progress, YearsError
 from .summary import Summary
-from .workers import portable
 
 #: What is read: told are the figures, and how far it is.
 Read = Callable[[Summary, Progress], Iterator[Sequence[Event]]]

@@ -23,8 +23,9 @@ from typing import Any
 from ..core.rules import Parser
 from . import remote
 from .pieces import Parse, Parsed, Piece, unpacked
+from .processes import Gone
 from .sources import PLAIN
-from .workers import Definitions, Gone
+from .workers import Definitions
 
 MOST = 24  # pieces on the way; more workers than this are faster than anybody can judge
 PATIENCE = (

@@ -15,14 +15,13 @@ from ..core.joined import Joined
 from ..core.rules import Parser
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
-from . import beside
 from .cutting import PIECE, whole_year
 from .reading import Progress, Reading, YearsError
 from .shutouts import Shutouts
 from .sources import STDIN, Source
 from .summary import Summary
 from .trial import Trial
-from .workers import Definitions, Executor, Here, Processes
+from .workers import Definitions, Executor, Here
 
 
 class Watch(Protocol):
@@ -113,7 +112,14 @@ class Rehearsal:
         make = Definitions(self.parsers, self.prefilter)
         here = Here(make)
         workers = self._workers()
-        if workers > 1 and beside.possible() and all(one.form != STDIN for one in self.sources):
+        if self.executor is not None or workers < 2:
+            executor = self.executor or here
+            yield from self._reading(executor, here, counted, self.summary, self.progress).batches()
+            return
+        from . import beside  # one process needs none of it
+        from .processes import Processes
+
+        if beside.possible() and all(one.form != STDIN for one in self.sources):
 
             def read(summary: Summary, progress: Progress) -> Iterator[Sequence[Event]]:
                 executor = Processes(make, workers - 1) if workers > 2 else here
@@ -124,14 +130,11 @@ class Rehearsal:
 
             yield from beside.batches(read, self.summary, self.progress)
             return
-        executor = self.executor
-        if executor is None:
-            executor = Processes(make, workers) if workers > 1 else here
+        processes = Processes(make, workers)
         try:
-            yield from self._reading(executor, here, counted, self.summary, self.progress).batches()
+            yield from self._reading(processes, here, counted, self.summary, self.progress).batches()
         finally:
-            if executor is not self.executor:
-                executor.close()
+            processes.close()
 
     def _reading(
         self,

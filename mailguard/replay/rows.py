@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ..model import HOSTILE, Alert, Effect, Impose, Lift, Network
@@ -153,6 +152,8 @@ def summary_row(rehearsed: Rehearsal, trial: Trial, moment: Callable[[float], st
 
 def score_row(score: Score) -> dict[str, Any]:
     """What one detector did, as plain values."""
+    from statistics import median
+
     return {
         "bans": score.bans,
         "alerts": score.alerts,

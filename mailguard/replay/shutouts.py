@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from ..ledger import Ledger
 from ..model import Network
 from ..notation import V6, covers, parse_network
 
@@ -82,6 +81,8 @@ def from_ledger(path: Path) -> Shutouts:
     """The bans of the ledger at `path`, with the ends that they really had. It is only read.
 
     Raises LedgerError."""
+    from ..ledger import Ledger  # most replays have none
+
     found: list[Shutout] = []
     standing: dict[tuple[Network, str], int] = {}
     with closing(Ledger(path, readonly=True)) as ledger:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..core.dialogue import is_spoken
+from ..core.dialogue_claims import is_spoken
 from ..core.envelope import Opener
 from ..eventfile import form_of
 from ..feeds.archives import ARCHIVES, BROKEN, is_pipe, open_packed, pipe_error

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mailguard.core.dialogue import Reader, is_spoken
+from mailguard.core.dialogue import Reader
+from mailguard.core.dialogue_claims import Claims, is_spoken
 from mailguard.core.scanner import Scanner
 from mailguard.definitions.parsers import load_parser
 from mailguard.model import Block, Event
@@ -147,10 +148,10 @@ def test_a_log_of_another_kind_is_asked_about_only_so_often() -> None:
     """Sixteen large blocks without one stamp at a line's beginning settle it; fifteen do not."""
     other = b"Nov 22 09:05:07 mail1 postfix/smtpd[202]: connect from unknown[192.0.2.7]\n" * 300
     for before, claimed in ((15, True), (16, False)):
-        reader = Reader([RECEIVE])
+        claims = Claims([RECEIVE]).claims
         for number in range(before):
-            assert not reader.claims(block(other, number * len(other), "/var/log/any"))
-        assert reader.claims(block(lines(*HELLO), before * len(other), "/var/log/any")) is claimed
+            assert not claims(block(other, number * len(other), "/var/log/any"))
+        assert claims(block(lines(*HELLO), before * len(other), "/var/log/any")) is claimed
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -23,8 +23,9 @@ from mailguard.feeds.archives import zstd_module
 from mailguard.feeds.interface import LogOptions
 from mailguard.replay import Summary, replay
 from mailguard.replay.pieces import Parse, Piece, packed, together, unpacked
+from mailguard.replay.processes import Processes
 from mailguard.replay.sources import PACKED, PLAIN
-from mailguard.replay.workers import Definitions, Processes
+from mailguard.replay.workers import Definitions
 from tests.engines import HERE
 
 from .conftest import Try, failed, login, mail, output

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import regex
-
 from .automaton import automaton
 from .expression import regex_text
 from .pattern import Pattern
@@ -18,6 +16,8 @@ _TIMEOUT = 0.05  # seconds of one attempt; afterwards the automaton's coarser an
 
 @lru_cache(maxsize=512)
 def _expression(pattern: Pattern) -> Any:
+    import regex  # slow to load, and only who explains needs it
+
     return regex.compile(regex_text(pattern.parts, ANY, names=False, lazy=True).encode("latin-1"))
 
 

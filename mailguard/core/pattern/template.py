@@ -15,7 +15,6 @@ Owns: the syntax. What a tree may not look like beyond it (foreign slots that to
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -122,7 +121,9 @@ class Trouble:
 
 
 def _near(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(words), 1)
+    from difflib import get_close_matches  # only for who misspelt something
+
+    close = get_close_matches(word, list(words), 1)
     return f"did you mean {close[0]!r}?" if close else "one of: " + " ".join(sorted(words))
 
 
