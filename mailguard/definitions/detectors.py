@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..core.cases import run_case
 from ..core.detectors import KEYS, WHO, BanRule, Case, Detector
 from ..core.window import CONDITIONS
 from ..model import FIELDS, KINDS, VALUE_FIELD
@@ -80,11 +79,20 @@ def duration(reading: Reading, value: Any, keys: Keys, about: str, least: float 
 class DetectorReader:
     """Reads one `[detector.NAME]` table."""
 
-    def __init__(self, reading: Reading, name: str, table: dict[str, Any], others: Iterable[str] = ()):
-        """`others`: the names of the shipped detectors, to guess what a misspelt one means."""
+    def __init__(
+        self,
+        reading: Reading,
+        name: str,
+        table: dict[str, Any],
+        others: Iterable[str] = (),
+        tried: bool = False,
+    ):
+        """`others`: the names of the shipped detectors, to guess what a misspelt one means. `tried`: an
+        earlier run has tried its cases."""
         self.reading = reading
         self.others = [other for other in others if other != name]
         self.name = name
+        self.tried = tried
         self.table = table
         self.at: Keys = ("detector", name)
         self.about = f"detector {name}"
@@ -148,7 +156,8 @@ class DetectorReader:
             cases,
             reading.document.where(*self.at),
         )
-        self._try(detector)
+        if not self.tried:
+            self._try(detector)
         return detector if len(reading.problems) == before else None
 
     def reading_failed(self, before: int) -> str:
@@ -330,6 +339,8 @@ class DetectorReader:
         return tuple(time for time in found if time is not None)
 
     def _try(self, detector: Detector) -> None:
+        from ..core.cases import run_case  # most runs remember that all was well
+
         for number, case in enumerate(detector.cases):
             got = run_case(detector, case)
             if got == case.fires or (

@@ -6,7 +6,6 @@ Never: is half right. Any mistake anywhere refuses the whole, with all problems 
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from .listening import listening
 from .options import Alerts, Firewall, General, Growth, Log, Never, Policy, Settings
 from .overlap import read_twice
 from .reading import Reading, near
+from .remembered import Passed
 from .source import Document
 
 __all__ = [
@@ -192,8 +192,10 @@ class _Reader:
                     )
         timezone = self.text(table, "timezone", keys, about)
         if timezone:
+            from zoneinfo import ZoneInfo
+
             try:
-                zoneinfo.ZoneInfo(timezone)
+                ZoneInfo(timezone)
             except (KeyError, ValueError, OSError):
                 reading.problem(
                     (*keys, "timezone"),
@@ -320,14 +322,20 @@ class _Reader:
     def detectors(self, retention: float) -> tuple[Detector, ...]:
         found: list[Detector] = []
         shipped = self.lower["detector"]
-        for name, table in self.table("detector").items():
+        tables = self.table("detector")
+        before = len(self.reading.problems)
+        key = Passed.key("detector", repr(tables))
+        tried = key in Passed()
+        for name, table in tables.items():
             if not isinstance(table, dict):
                 self.reading.problem(("detector", name), f"detector: {name} must be a table")
                 continue
-            detector = DetectorReader(self.reading, name, table, shipped).read()
+            detector = DetectorReader(self.reading, name, table, shipped, tried).read()
             if detector is None:
                 continue
             found.append(detector)
+        if not tried and len(self.reading.problems) == before:
+            Passed.add(key)
         short = [
             detector.name
             for detector in found
@@ -359,7 +367,7 @@ def load_settings(
     `actions` are the names there are; None: those in the definition folders. Raises ProblemsError with
     every problem.
     """
-    lower = source.load(DEFAULTS, settings=True)
+    lower = source.load_shipped(DEFAULTS)
     document = lower
     if path is not None:
         upper = source.parse(text, str(path), True) if text is not None else source.load(path, True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import marshal
 import os
 import re
 import stat
-import tempfile
-import tomllib
+import sys
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,23 @@ def load(path: Path | str, settings: bool = False) -> Document:
     return parse(read_text(path, settings), str(path), settings)
 
 
+def load_shipped(path: Path) -> Document:
+    """As `load`, for settings that come with the program: what an earlier run read of the same text is kept
+    in the cache, because reading TOML with its lines is slow."""
+    text = read_text(path, settings=True)
+    told = f"{path}\0{sys.version}\0{fingerprint(('definitions/source.py',))}\0{text}"
+    key = hashlib.sha256(told.encode()).digest()
+    try:
+        known, data, lines = marshal.loads(read_cache(path.stem))
+    except (EOFError, ValueError, TypeError):
+        known, data, lines = b"", {}, {}
+    if known == key:
+        return Document(str(path), data, lines, text)
+    document = parse(text, str(path), settings=True)
+    write_cache(path.stem, marshal.dumps((key, document.data, document.lines)))
+    return document
+
+
 def text_of(path: Path | str) -> str:
     """As `read_text`; every line ends with LF alone."""
     return read_text(path).replace("\r\n", "\n")
@@ -130,10 +147,12 @@ def text_of(path: Path | str) -> str:
 
 def parse(text: str, path: str, settings: bool = False) -> Document:
     """As `load`, for a text already read."""
+    import tomllib  # most runs read what is kept
+
     text = text.replace("\r\n", "\n")
     try:
         data = tomllib.loads(text)
-        lines = _Locator(text).locate()
+        lines = _Locator(text, tomllib.loads).locate()
     except RecursionError:
         raise ProblemsError([Problem(path, "its values are nested too deep", settings=settings)]) from None
     except tomllib.TOMLDecodeError as error:
@@ -155,10 +174,11 @@ def parse(text: str, path: str, settings: bool = False) -> Document:
 
 
 class _Locator:
-    """Finds the line of every key of a text that tomllib has accepted."""
+    """Finds the line of every key of a text that tomllib has accepted. `loads` reads TOML."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, loads: Callable[[str], dict[str, Any]]):
         self._text = text
+        self._loads = loads
         self._at = 0
         self._starts = [0] + [i + 1 for i, char in enumerate(text) if char == "\n"]
         self._lines: dict[Keys, int] = {}
@@ -209,7 +229,7 @@ class _Locator:
                 begin = self._at
                 self._string()
                 raw = self._text[begin : self._at]
-                names.append(tomllib.loads(f"k = {raw}")["k"])
+                names.append(self._loads(f"k = {raw}")["k"])
             else:
                 begin = self._at
                 while self._at < len(self._text) and (
@@ -366,6 +386,8 @@ def read_cache(name: str) -> bytes:
 
 def write_cache(name: str, content: bytes) -> bool:
     """Leave `content` for later runs, atomically; False where no folder takes it (nothing depends on it)."""
+    import tempfile  # only for who has found out something new
+
     for folder in cache_folders():
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
