@@ -12,7 +12,7 @@ import pytest
 
 from mailguard import cli, model, problems
 from mailguard.core.pattern import slots
-from mailguard.definitions import actions, dialogues, lines, parsers, rules, sessions
+from mailguard.definitions import actions, dialogues, lines, parsers, parsertext, rules, sessions
 from mailguard.firewall.actions import self_test
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -252,7 +252,7 @@ def test_slot_types_are_in_the_manual() -> None:
 @pytest.mark.parametrize(
     ("section", "keys"),
     [
-        ("KEYS OF A FILE", parsers.TOP),
+        ("KEYS OF A FILE", parsertext.TOP),
         ("KEYS OF A RULE", rules.RULE),
         ("KEYS OF A LINE", (*lines.LINE, "expect", "source")),
         ("SESSIONS", (*sessions.SESSION, *sessions.USE)),

@@ -92,11 +92,12 @@ def moment(value: str) -> float:
 
 def zone(value: str) -> str:
     """The name of a time zone; empty: none is named."""
+    if not value:
+        return value
     from zoneinfo import ZoneInfo
 
     try:
-        if value:
-            ZoneInfo(value)
+        ZoneInfo(value)
     except (ValueError, OSError, KeyError):
         raise click.BadParameter(text("usage.zone", text=value)) from None
     return value

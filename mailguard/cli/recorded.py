@@ -4,9 +4,8 @@ by whom, and which of their events count."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -75,8 +74,7 @@ _OPTIONS: tuple[Decorator, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What was asked for. `since`, `until`: only events from the one stamp up to the other count."""
 
     parsers: tuple[str, ...]
@@ -147,7 +145,7 @@ def recorded_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def command(**given: Any) -> Any:
-        taken = {name: given.pop(name) for name in Recorded.__dataclass_fields__}
+        taken = {name: given.pop(name) for name in Recorded._fields}
         return function(recorded=Recorded(**taken), **given)
 
     return _all(*_OPTIONS)(command)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..model import KINDS, VALUE_FIELD, Event
 from .marks import Marks
@@ -70,8 +71,7 @@ WHO: dict[str, str] = {
 MAX_EVIDENCE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class BanRule:
+class BanRule(NamedTuple):
     """How long: `first` seconds, each further ban of the same network `factor` times longer, at most
     `longest`.
     """
@@ -81,8 +81,7 @@ class BanRule:
     longest: float
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """A test of a threshold: events at these times, and when the detector must fire (None: never)."""
 
     at: tuple[float, ...]

@@ -5,8 +5,7 @@ Owns: which rules answer which command. Never: looks at a line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .pattern.template import Slot, Text
 
@@ -25,8 +24,7 @@ GREETS, ENDS, READS, TRACES, ASKS, GOES_ON = 1, 2, 4, 8, 16, 32
 HEAD = 4  # bytes by which a line is told apart
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A word with which a client's line begins."""
 
     name: str
@@ -38,8 +36,7 @@ class Command:
     mark: bool = False  # other logs tell of the session under the time of its latest such command
 
 
-@dataclass(frozen=True, slots=True)
-class Dialogue:
+class Dialogue(NamedTuple):
     """A log of what client and server said, without a mark of who did. Texts are beginnings of lines."""
 
     greeting: tuple[str, ...]  # what the server says first

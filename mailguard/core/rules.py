@@ -9,7 +9,7 @@ line are replaced, so that no control character ever stands in a `str` field.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model import CONTEXT, HOSTILE
@@ -69,14 +69,13 @@ class SessionKind(NamedTuple):
     shared: bool = False  # by all parsers that declare one of this name and share it, log by log of a server
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """A line inside a definition and what must become of it."""
 
     line: bytes
     where: str
-    after: tuple[bytes, ...] = ()
-    expect: dict[str, object] = field(default_factory=dict)
+    after: tuple[bytes, ...]
+    expect: dict[str, object]
     source: str | None = None  # of a forgery: the true source; None: no event
 
 

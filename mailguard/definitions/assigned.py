@@ -8,7 +8,6 @@ here they are left out.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
@@ -55,6 +54,8 @@ def assigned(texts: Iterable[str], option: str = "--set") -> Assigned:
 
 
 def _value(text: str) -> Any:
+    import tomllib  # most runs assign nothing
+
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError, KeyError):

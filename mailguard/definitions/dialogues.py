@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..core.dialogue import Reader
 from ..core.dialogue_decoders import DECODERS
 from ..core.dialogue_words import FORMS, HEAD, MESSAGE, OTHER, PLACES, Command, Dialogue
 from ..core.pattern import Pattern
@@ -219,6 +218,8 @@ def read_rule(
 
 def feed(parser: Parser, sample: Sample) -> list[Event]:
     """The events that the last line of a sample settles, after the lines before it."""
+    from ..core.dialogue import Reader  # only who tries samples needs it
+
     reader = Reader([parser])
     events: list[Event] = []
     position = 0

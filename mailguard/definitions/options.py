@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core.detectors import Detector
 from ..core.engine import Setup
@@ -39,8 +40,7 @@ LOOPBACK: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class General:
+class General(NamedTuple):
     """`[general]`. Durations in seconds."""
 
     mode: str
@@ -52,8 +52,7 @@ class General:
     language: str
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """One `[log.NAME]`."""
 
     name: str
@@ -75,8 +74,7 @@ class Log:
         return self.trust == "ban"
 
 
-@dataclass(frozen=True, slots=True)
-class Never:
+class Never(NamedTuple):
     """`[never]`. `networks` are the configured ones; `listed` adds loopback and private use."""
 
     own: bool
@@ -92,16 +90,14 @@ class Never:
         return (*told, *self.networks)
 
 
-@dataclass(frozen=True, slots=True)
-class Firewall:
+class Firewall(NamedTuple):
     """`[firewall]`. `ports` by scope; the scope "mail" blocks its own and those of "auth"."""
 
     action: str
     ports: dict[str, tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """`[policy]`."""
 
     rules: Rules
@@ -109,8 +105,7 @@ class Policy:
     max_standing: int
 
 
-@dataclass(frozen=True, slots=True)
-class Alerts:
+class Alerts(NamedTuple):
     """`[alerts]`. `command`: program and arguments; empty: none."""
 
     command: tuple[str, ...]

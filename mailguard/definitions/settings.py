@@ -119,7 +119,7 @@ class _Reader:
     # ------------------------------------------------------------ tables
 
     def general(self) -> General:
-        table = self.table("general", General.__dataclass_fields__)
+        table = self.table("general", General._fields)
         keys, about = ("general",), "[general]"
         paths = {}
         for name in ("state", "socket"):

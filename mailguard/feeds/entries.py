@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 from mailguard.feeds.lines import LIMIT
 from mailguard.model import Record, Records
@@ -56,6 +57,17 @@ MAIL_USERS: tuple[str, ...] = (
 
 _SKEW = 60.0  # seconds the sender's stamp may differ from journald's
 _OWN = b"mailguard"
+
+
+def value(field: Any) -> bytes | None:
+    """The bytes of a JSON field; None for null and for what no journalctl writes."""
+    if isinstance(field, str):
+        return field.encode("utf-8", "replace")
+    if isinstance(field, list) and field:
+        if all(type(byte) is int and 0 <= byte <= 255 for byte in field):
+            return bytes(field)
+        return value(field[0]) if isinstance(field[0], str | list) else None
+    return None
 
 
 def mail_uids() -> frozenset[int]:

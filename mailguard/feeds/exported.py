@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
-from mailguard.feeds.entries import FIELDS, Reader
+from mailguard.feeds.entries import FIELDS, Reader, value
 from mailguard.feeds.exporttext import DamagedError, is_text, text_entries
-from mailguard.feeds.journalctl import value
 from mailguard.model import Record, Records
 
 _BATCH = 1024

@@ -13,24 +13,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from typing import Any
 
-from mailguard.feeds.entries import FIELDS
+from mailguard.feeds.entries import FIELDS, value
 
 HEAD = b"^"  # in place of a cursor: before the first entry
 _LONGEST = 4 << 20  # a JSON line longer than this is left out
 _PIECE = 1 << 18
-
-
-def value(field: Any) -> bytes | None:
-    """The bytes of a JSON field; None for null and for what no journalctl writes."""
-    if isinstance(field, str):
-        return field.encode("utf-8", "replace")
-    if isinstance(field, list) and field:
-        if all(type(byte) is int and 0 <= byte <= 255 for byte in field):
-            return bytes(field)
-        return value(field[0]) if isinstance(field[0], str | list) else None
-    return None
 
 
 def entry(line: bytes) -> tuple[dict[str, bytes], int, bytes] | None:

@@ -102,10 +102,11 @@ def _told(value: Any) -> Iterator[bytes]:
     yield type(value).__name__.encode() + b"("
     if isinstance(value, Pattern):  # its automata follow from the template
         yield from _told((value.text, value.names, value.types, value.proved, value.key))
-    elif is_dataclass(value):
-        for one in fields(value):
-            if one.name not in ("path", "where") and one.repr:
-                yield from _told(getattr(value, one.name))
+    elif is_dataclass(value) or hasattr(value, "_fields"):
+        names = getattr(value, "_fields", None) or [one.name for one in fields(value) if one.repr]
+        for name in names:
+            if name not in ("path", "where"):
+                yield from _told(getattr(value, name))
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _told(item)

@@ -15,7 +15,6 @@ Owns: what "ambiguous" means. An absent slot and an empty one count as the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from .automaton import Automaton, anywhere, meet, padded, surrounded
 from .variants import Echo
@@ -179,7 +178,7 @@ def prove_echo(shape: Echo, names: Sequence[str]) -> dict[str, Ambiguity]:
                 line = shape.before + b"..." + shape.after
                 found[name] = Ambiguity(name, line, b"", b"", exact=False)
             elif name not in found and (nested := prove_pair_nets(outer, inner, name)) is not None:
-                found[name] = replace(nested, exact=False)
+                found[name] = nested._replace(exact=False)
     return found
 
 
@@ -202,7 +201,7 @@ def prove_echo_pair(a: Echo, b: Echo, name: str) -> Ambiguity | None:
     for first, second in cases:
         found = prove_pair_nets(first, second, name)
         if found is not None:
-            return replace(found, exact=False)
+            return found._replace(exact=False)
     return None
 
 

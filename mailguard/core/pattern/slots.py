@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ...notation import parse_address
 
@@ -51,8 +51,7 @@ ADDRESS_LENGTH = 2048  # of each part between quotes; Postfix takes command line
 ADDRESS_QUOTES = 4  # quoted strings in one address
 
 
-@dataclass(frozen=True, slots=True)
-class SlotType:
+class SlotType(NamedTuple):
     """A slot type. `runs`: byte sets with least and greatest count, one after the other; empty for the two
     special types. `address` understands quoted strings, `foreign` is anything of any length."""
 

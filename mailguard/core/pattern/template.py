@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...model import FIELDS
 from ...problems import Problem, ProblemsError
@@ -28,24 +28,21 @@ DEEPEST = 8  # optional parts inside one another
 _NAMED = re.compile(r"([A-Za-z_0-9]*):")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """Literal bytes."""
 
     text: bytes
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One of these texts, none empty."""
 
     texts: tuple[bytes, ...]
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A slot; `name` empty: of no interest."""
 
     name: str
@@ -53,16 +50,14 @@ class Slot:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """The text of the foreign slot `name` once more."""
 
     name: str
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Maybe:
+class Maybe(NamedTuple):
     """A part that may be missing."""
 
     parts: tuple[Node, ...]

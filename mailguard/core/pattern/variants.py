@@ -10,8 +10,8 @@ Owns: what a tree may not look like around foreign text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import NamedTuple
 
 from .slots import TYPES
 from .template import Again, Choice, Maybe, Node, Slot, Text, Trouble, is_foreign, join, walk
@@ -19,8 +19,7 @@ from .template import Again, Choice, Maybe, Node, Slot, Text, Trouble, is_foreig
 MOST_VARIANTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """One flat shape. Without a foreign slot everything is `head`. `between[i]` stands after `foreign[i]`."""
 
     head: tuple[Node, ...]
@@ -38,8 +37,7 @@ class Variant:
         return (*out, *self.tail)
 
 
-@dataclass(frozen=True, slots=True)
-class Echo:
+class Echo(NamedTuple):
     """The one shape of a template with `{=name}`: `before`, the text, `middle`, the text again, `after`."""
 
     before: bytes

@@ -7,7 +7,7 @@ wherever that can be done.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .automaton import Automaton
 from .slots import is_address
@@ -18,8 +18,7 @@ _LETTERS = b"xyzabcdefghijkmnopqrstuvw"  # by turns, so that two stretches of a 
 _OTHERS = (*range(97, 123), *range(48, 58), *range(65, 91), *range(32, 127), *range(128, 256), *range(32))
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguity:
+class Ambiguity(NamedTuple):
     """A line with two readings of one slot. `exact` False: lengths were approximated and the line may not
     exist. `where`: "whole", or "cut" when it takes a line that was cut at the length limit."""
 
