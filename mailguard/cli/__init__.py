@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -33,6 +34,10 @@ from .client import GuardError
 from .messages import text
 from .output import safe, write_json
 
+#: New objects after which Python looks for cycles, and how often that is until it looks further back: what a
+#: command loads stays. To look as often as Python does took a twelfth of a short replay. Who lives long
+#: (the guard, the enforcer, whoever reads logs) sets its own.
+_SELDOM = (100_000, 20, 100)
 #: What writing to a disk (or printer, or pipe) that takes no more raises.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
@@ -118,6 +123,8 @@ def program() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
+    if arguments is None:
+        gc.set_threshold(*_SELDOM)
     code = _outcome(arguments)
     if arguments is None:
         _leave(code)

@@ -9,7 +9,6 @@ line are replaced, so that no control character ever stands in a `str` field.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model import CONTEXT, HOSTILE
@@ -79,8 +78,7 @@ class Sample(NamedTuple):
     source: str | None = None  # of a forgery: the true source; None: no event
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One shape of message and the kind of event it means."""
 
     parser: str
@@ -122,8 +120,7 @@ class Rule:
         return frozenset(kind for kind in made if kind in HOSTILE or kind in CONTEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class Parser:
+class Parser(NamedTuple):
     """The rules for one program family, in the order in which they are tried."""
 
     name: str

@@ -6,7 +6,7 @@ Owns: what a cut line may tell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .automaton import Automaton, automaton, beginnings
@@ -18,8 +18,6 @@ from .prove import prove_echo, prove_names
 from .template import Again, Node, Slot, Text, Trouble, is_foreign, join, parse, walk
 from .variants import Echo, Variant, echo, variants
 from .witness import Ambiguity
-
-_MADE = ("_find", "_find_cut")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +63,12 @@ class Pattern:
         return made
 
     def __getstate__(self) -> list[Any]:
-        return [getattr(self, name) for name in self.__slots__ if name not in _MADE]
+        return [getattr(self, name) for name in _KEPT]
 
     def __setstate__(self, state: list[Any]) -> None:
-        for name, value in zip([one for one in self.__slots__ if one not in _MADE], state, strict=True):
-            object.__setattr__(self, name, value)
+        put = object.__setattr__
+        for name, value in zip(_KEPT, state, strict=True):
+            put(self, name, value)
 
     def match(self, data: Any, start: int, end: int, cut: bool = False) -> Values | None:
         """See the class. `data`: bytes, bytearray or memoryview."""
@@ -93,6 +92,9 @@ class Pattern:
     def beginnings(self) -> Automaton:
         """The automaton of cut lines."""
         return beginnings([shape.head for shape in self.shapes])
+
+
+_KEPT = tuple(one.name for one in fields(Pattern) if one.init)
 
 
 # ---------------------------------------------------------------- compiling
