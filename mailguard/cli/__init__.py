@@ -136,7 +136,7 @@ def _leave(code: int) -> None:
     whoever replayed a month waiting, and even `status` for a tenth of its time. What was registered for the
     end is done."""
     threads = sys.modules.get("threading")
-    if threads is not None and threads.active_count() > 1:
+    if (threads is not None and threads.active_count() > 1) or sys.getprofile() or sys.gettrace():
         return
     try:
         sys.stdout.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import click
@@ -67,10 +68,16 @@ def is_terminal() -> bool:
 
 def write_json(*objects: Any) -> None:
     """One object a line; ASCII only, so that no reader and no terminal can misread it."""
+    encode = _encoder()
+    for each in objects:
+        sys.stdout.write(encode(each) + "\n")
+
+
+@cache
+def _encoder() -> Callable[[Any], str]:
     import json
 
-    for each in objects:
-        sys.stdout.write(json.dumps(each, ensure_ascii=True, allow_nan=False, separators=(", ", ": ")) + "\n")
+    return json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(", ", ": ")).encode
 
 
 def write_line(line: object) -> None:

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from .native import load
 
 LIMIT = 8192  # longest line handed out, without its LF
 PENDING = 65536  # longest unterminated line that is waited for
 _LF = 10
 _TEXT = re.compile(rb"[^\0]")
+_near = load()
+_long_at: Any = None if _near is None else _near.long_at  # the first long line, found in compiled code
 
 
 class Piece(NamedTuple):
@@ -74,6 +78,8 @@ def cut(data: bytearray, start: int, end: int, skipping: bool = False, final: bo
 def _bounded(data: bytearray, start: int, stop: int, found: Cut) -> None:
     """Whole lines `data[start:stop]`: hand them out, cutting the long ones. One `rfind` for every 8 KiB."""
     first = position = start
+    if _long_at is not None:
+        position = _long_at(data, start, stop)
     while stop - position > LIMIT:
         at = data.rfind(b"\n", position, position + LIMIT + 1)
         if at >= 0:

@@ -198,4 +198,5 @@ def calm() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+        gc.freeze()  # what is new counts as old: else the next new object would have all of it looked at
         gc.unfreeze()
