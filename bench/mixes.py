@@ -1,6 +1,7 @@
 """Logs for the benches, made up: a mail server's day, with ground known.
 
-`rich`: of 100 lines about 15 are hostile, about 30 carry accepted mail and logins, the rest nobody asks for.
+`rich`: of 100 lines 15 are tries of attackers, 30 carry accepted mail and logins, 5 begin and end
+connections of attackers, and the rest nobody asks for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def v4(number: int) -> str:
 
 
 def message(chance: random.Random) -> list[str]:
-    """A partner's message: eight lines, of which five carry it."""
+    """A partner's message: seven lines, of which five carry it."""
     partner, pid = chance.randrange(2000), chance.randrange(200, 400)
     address, queue = v4(partner), f"{chance.getrandbits(44):011X}"
     client = f"mail{partner}.example.org[{address}]"
@@ -53,50 +54,73 @@ def login(chance: random.Random) -> list[str]:
 
 
 def attack(chance: random.Random) -> list[str]:
-    """A try: many from few addresses, some from everywhere."""
+    """Somebody tries once over IMAP, or up to five times on one connection to the mail server."""
     address = v4(3000 + int(chance.random() ** 4 * 6000))
-    pid = chance.randrange(200, 400)
-    sort = chance.randrange(4)
-    if sort == 0:
+    if chance.random() < ALONE:
         user = f"u{chance.randrange(2000)}@example.com"
         return [
             f"mail1 dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<{user}>, "
             f"method=PLAIN, rip={address}, lip=192.0.2.1, TLS, session=<{chance.getrandbits(60):015x}>"
         ]
-    client = f"unknown[{address}]"
-    if sort == 1:
-        return [
-            f"mail1 postfix/smtpd[{pid}]: connect from {client}",
-            f"mail1 postfix/smtpd[{pid}]: NOQUEUE: reject: RCPT from {client}: 550 5.1.1 "
+    client, pid, tries = f"unknown[{address}]", chance.randrange(200, 400), chance.randrange(1, 6)
+    if chance.random() < HARVEST:
+        program = f"mail1 postfix/smtpd[{pid}]"
+        tried = [
+            f"{program}: NOQUEUE: reject: RCPT from {client}: 550 5.1.1 "
             f"<n{chance.randrange(900)}@example.com>: Recipient address rejected: User unknown in virtual "
-            f"mailbox table; from=<a@example.org> to=<n{chance.randrange(900)}@example.com> helo=<x>",
-            f"mail1 postfix/smtpd[{pid}]: disconnect from {client} ehlo=1 mail=1 rcpt=0/1 commands=2/3",
+            f"mailbox table; from=<a@example.org> to=<n{chance.randrange(900)}@example.com> helo=<x>"
+            for _ in range(tries)
         ]
-    return [
-        f"mail1 postfix/submission/smtpd[{pid}]: connect from {client}",
-        f"mail1 postfix/submission/smtpd[{pid}]: warning: {client}: SASL LOGIN authentication failed: "
-        f"UGFzc3dvcmQ6, sasl_username=u{chance.randrange(2000)}@example.com",
-        f"mail1 postfix/submission/smtpd[{pid}]: disconnect from {client} ehlo=1 auth=0/1 commands=1/2",
-    ]
+        commands = f"ehlo=1 mail=1 rcpt=0/{tries} commands=2/{tries + 2}"
+    else:
+        program = f"mail1 postfix/submission/smtpd[{pid}]"
+        tried = [
+            f"{program}: warning: {client}: SASL LOGIN authentication failed: UGFzc3dvcmQ6, "
+            f"sasl_username=u{chance.randrange(2000)}@example.com"
+            for _ in range(tries)
+        ]
+        commands = f"ehlo=1 auth=0/{tries} commands=1/{tries + 1}"
+    return [f"{program}: connect from {client}", *tried, f"{program}: disconnect from {client} {commands}"]
+
+
+#: Of attacks: those that are one line, and of the others those that look for recipients.
+ALONE, HARVEST = 0.75, 1 / 3
+#: Lines of an attack on average, and those of them that are tries.
+ATTACK, TRIES = ALONE + (1 - ALONE) * 5, ALONE + (1 - ALONE) * 3
+#: Of the lines that carry mail and logins, those of messages; and how many of a message's lines carry it.
+MAIL, CARRYING, MESSAGE = 0.8, 5, 7
+
+
+def mixed(count: int, hostile: float, carrying: float, seed: int = 7) -> Iterator[str]:
+    """About `count` lines without stamps, of which these shares are tries of attackers, and carry accepted
+    mail and logins. For each try there is a third of a line more: connections of attackers begin and end."""
+    chance = random.Random(seed)
+    attacks, messages, logins = hostile / TRIES, carrying * MAIL / CARRYING, carrying * (1 - MAIL)
+    others = 1 - attacks * ATTACK - messages * MESSAGE - logins
+    number, draws = 0, attacks + messages + logins + others
+    while number < count:
+        draw = chance.random() * draws
+        if draw < attacks:
+            lines = attack(chance)
+        elif draw < attacks + messages:
+            lines = message(chance)
+        elif draw < attacks + messages + logins:
+            lines = login(chance)
+        else:
+            text = chance.choice(OTHERS)
+            lines = [text.replace("%d", str(chance.randrange(999))).replace("%s", "4711AB")]
+        yield from lines
+        number += len(lines)
+
+
+#: Shares of tries, and of lines that carry accepted mail and logins. In a lean log 2 lines of 100 are tries,
+#: and 2 are context: 1.33 carry mail and logins, and 0.67 are connections of attackers.
+RICH, LEAN = (0.15, 0.30), (0.02, 0.0133)
 
 
 def rich(count: int, seed: int = 7) -> Iterator[bytes]:
     """About `count` lines, three a second, without LF."""
-    chance = random.Random(seed)
-    number = 0
-    while number < count:
-        draw = chance.random()
-        if draw < 0.075:
-            lines = message(chance)
-        elif draw < 0.17:
-            lines = login(chance)
-        elif draw < 0.35:
-            lines = attack(chance)
-        else:
-            text = chance.choice(OTHERS)
-            lines = [text.replace("%d", str(chance.randrange(999))).replace("%s", "4711AB")]
-        for line in lines:
-            second = number // 3
-            day, hour, minute = 1 + second // 86400 % 28, second // 3600 % 24, second // 60 % 60
-            yield f"Nov {day:2d} {hour:02d}:{minute:02d}:{second % 60:02d} {line}".encode()
-            number += 1
+    for number, line in enumerate(mixed(count, *RICH, seed)):
+        second = number // 3
+        day, hour, minute = 1 + second // 86400 % 28, second // 3600 % 24, second // 60 % 60
+        yield f"Nov {day:2d} {hour:02d}:{minute:02d}:{second % 60:02d} {line}".encode()

@@ -3,7 +3,8 @@
     python bench/replay.py [--lines N] [--mix rich|lean] [--small N] [--compressed gz,xz,zst] [--workers
     1,2]
 
-`rich`: about 15% of the lines are hostile and about 30% carry accepted mail and logins; `lean`: 2% of each.
+`rich`: 15% of the lines are tries of attackers and 30% carry accepted mail and logins; `lean`: 2% are tries
+and 2% context (mail, logins, and connections of attackers). What it came to is printed.
 The log is made from a seed; who attacks and who does not is known, so that beside the speed stands who was
 caught and who was banned in error. fail2ban-regex reads a smaller piece of the same log (`--small` lines)
 with its postfix and its dovecot filter, because it would need hours for all; its time is scaled up, and
@@ -17,7 +18,6 @@ import gzip
 import json
 import lzma
 import os
-import random
 import re
 import resource
 import shutil
@@ -39,31 +39,7 @@ BEGIN = 1_790_000_000
 SURE = 40
 
 
-def v4(number: int) -> str:
-    return mixes.v4(number)
-
-
-def lean(count: int, seed: int = 7) -> Iterator[bytes]:
-    """About `count` lines, 2% hostile and 2% with mail and logins."""
-    chance = random.Random(seed)
-    number = 0
-    while number < count:
-        draw = chance.random()
-        if draw < 0.003:
-            lines = mixes.message(chance)
-        elif draw < 0.006:
-            lines = mixes.login(chance)
-        elif draw < 0.021:
-            lines = mixes.attack(chance)
-        else:
-            text = chance.choice(mixes.OTHERS)
-            lines = [text.replace("%d", str(chance.randrange(999))).replace("%s", "4711AB")]
-        for line in lines:
-            yield line.encode()
-            number += 1
-
-
-def stamped(lines: Iterator[bytes], rate: int) -> Iterator[bytes]:
+def stamped(lines: Iterator[str], rate: int) -> Iterator[bytes]:
     """The lines as rsyslog of today writes them: RFC 3339 stamps, `rate` lines a second."""
     second, stamp = -1, b""
     for number, line in enumerate(lines):
@@ -72,12 +48,12 @@ def stamped(lines: Iterator[bytes], rate: int) -> Iterator[bytes]:
             moment = time.gmtime(BEGIN + second)
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
         micro = number % rate * (1_000_000 // rate)
-        yield b"%s.%06d+00:00 %s\n" % (stamp, micro, line)
+        yield b"%s.%06d+00:00 %s\n" % (stamp, micro, line.encode())
 
 
 def generate(path: Path, mix: str, count: int) -> dict[str, int]:
     """Write the log; how often each attacker tried."""
-    source = (line[16:] for line in mixes.rich(count)) if mix == "rich" else lean(count)
+    source = mixes.mixed(count, *(mixes.RICH if mix == "rich" else mixes.LEAN))
     tries: dict[str, int] = {}
     address = re.compile(rb"(?:rip=|\[)(198\.1[89]\.\d+\.\d+|(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+)")
     hostile = (b"auth failed", b"User unknown", b"authentication failed")
@@ -153,6 +129,13 @@ def ground(output: str, tries: dict[str, int]) -> str:
     )
 
 
+def shares(output: str) -> str:
+    """What the log holds, by its replay's summary."""
+    seen = json.loads(output.rstrip().rpartition("\n")[2])["summary"]
+    hostile, events = seen["hostile"] / seen["records"], seen["events"] / seen["records"]
+    return f"of its lines {hostile:.2%} are hostile events, {events - hostile:.2%} context"
+
+
 def fail2ban(path: Path, small: Path, lines: int, count: int) -> None:
     program = shutil.which("fail2ban-regex")
     if program is None:
@@ -209,6 +192,8 @@ def replays(path: Path, lines: int, tries: dict[str, int], options: argparse.Nam
             print(errors)
             return
         outputs[f"{file.suffix} {workers}"] = re.sub(r'"problems".*', "", output)
+        if len(outputs) == 1:
+            print(shares(output))
         name = f"mailguard replay {file.suffix} --workers {workers}"
         say(name, seconds, lines, f"CPU {spent:.1f} s; peak {memory} MiB; {ground(output, tries)}")
 

@@ -47,7 +47,7 @@ _EXCUSED = frozenset({"auth_failure", "locked_out"})
 #: Kinds that a source in good standing excuses: mail from where mail or people have been coming for days.
 _USUAL = frozenset({"mail_accepted", "mail_bounced"})
 _FAILURE = KIND_NUMBER["auth_failure"]
-_SWEEP_LEAST = 64
+_SWEEP_LEAST = 256
 _new = tuple.__new__  # `Evidence(...)` takes four times as long
 
 

@@ -75,13 +75,14 @@ cdef class Gatherer:
             raise IndexError(stop)
         if begin == stop:
             return
-        log = told.log_number(batch.log)
+        name = batch.log
+        log = told.log_number(name)
         for place in range(begin, stop):
             if row[place].bits & ROW_OBJECT:
                 for event in self.joiner.join([batch.objects[row[place].text]]):
                     told.add(event)
             else:
-                self.one(told, &row[place], texts, batch.log, log)
+                self.one(told, &row[place], texts, name, log)
 
     cdef int one(self, Told told, const Row *row, bytes texts, object log, uint16_t log_number) except -1:
         """One row; the twin of `Joiner.one`."""
