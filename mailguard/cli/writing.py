@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -35,7 +34,7 @@ class Target:
         if self._place.exists() and not self._place.is_file():
             self.file = open(self._place, "wb")  # noqa: SIM115
             return
-        self._apart = self._place.parent / f".mailguard-{secrets.token_hex(8)}"
+        self._apart = self._place.parent / f".mailguard-{os.urandom(8).hex()}"
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
             self.file = os.fdopen(os.open(self._apart, flags, mode), "wb")

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import click
 import pytest
@@ -212,6 +213,38 @@ def test_nothing_heavy_is_loaded_for_a_light_command() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "[]\n"
+
+
+#: What only other logs, other output, several processes, the ledger or the checks of definitions need.
+SELDOM = {
+    "regex", "rich", "sqlite3", "statistics", "multiprocessing", "concurrent.futures", "logging",
+    "subprocess", "html.parser", "secrets", "tempfile",
+    "mailguard.core.cases", "mailguard.core.dialogue", "mailguard.core.explaining",
+    "mailguard.definitions.checks", "mailguard.definitions.parsertext", "mailguard.feeds.pages",
+    "mailguard.ledger", "mailguard.replay.beside", "mailguard.replay.processes", "mailguard.report",
+    "mailguard.tuning",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["replay", "events"])
+def test_a_short_log_is_read_without_what_few_logs_need(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a start was loading what the run did not use. The first run keeps what it has checked."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    own = ["--config", os.devnull, "--set", f'general.state="{tmp_path}"'] if command == "replay" else []
+    log = tmp_path / "mail.log"
+    log.write_text("Nov 22 09:05:07 mail1 postfix/smtpd[202]: connect from unknown[192.0.2.7]\n")
+    code = (
+        "import sys\n"
+        "from mailguard.cli import main\n"
+        f"try:\n    main({[command, *own, '--year', '2026', '-o', 'json', str(log)]!r})\n"
+        f"finally:\n    print(sorted({SELDOM!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("waits", [False, True])
