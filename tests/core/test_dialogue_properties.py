@@ -130,7 +130,7 @@ class Play:
         if session is None or not session.open:
             session = self.sessions[who] = self.server.smtp(f"198.51.100.{who + 1}")
             self.greeted[who] = False
-            session.trace = self.traced_by(session.trace)  # type: ignore[method-assign]
+            session.trace = self.traced_by(session.trace)  # type: ignore[assignment]
             if not session.open:
                 return []
         self.clock.set(self.clock.now() + 0.3)
