@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Protocol
 
 from ..model import Event
-from .columns import COLUMNS, Codes, EventColumns, Facts, column_of
+from .columns import COLUMNS, FIELD_COLUMNS, Codes, EventColumns, Facts, Texts, column_of
 
 __all__ = [
-    "COLUMNS", "FORMS", "Codes", "EventColumns", "EventFileError", "Facts", "Writer", "column_of", "facts",
-    "form_of", "read", "writer",
+    "COLUMNS", "FORMS", "Codes", "EventColumns", "EventFileError", "Facts", "Texts", "Writer", "column_of",
+    "facts", "form_of", "read", "read_whole", "writer",
 ]  # fmt: skip
 
 FORMS = ("parquet", "jsonl", "csv")
@@ -65,18 +65,37 @@ def read(path: str, rows: int = 1 << 16, fields: Iterable[str] | None = None) ->
     `rule`, `log` and `position` may be missing.
 
     Raises EventFileError, ImportError (Parquet without pyarrow) and OSError."""
-    with open(path, "rb") as file:
-        form = form_of(file.read(64))
+    form = _form(path)
     if form == "parquet":
         from .parquet import read_parquet
 
         yield from read_parquet(path, None if fields is None else tuple(fields))
-    elif form is not None:
-        from .text import read_csv, read_json
-
-        yield from (read_json if form == "jsonl" else read_csv)(path, rows)
     else:
+        from .text import read_text
+
+        yield from read_text(form, path, rows)
+
+
+def read_whole(path: str, rows: int = 1 << 16) -> Iterator[EventColumns | list[Event]]:
+    """The same for who wants all that is known of every event: text, of which events are made first, as
+    these. Raises what `read` raises."""
+    form = _form(path)
+    if form == "parquet":
+        from .parquet import read_parquet
+
+        yield from read_parquet(path, tuple(FIELD_COLUMNS), origin=True)
+    else:
+        from .text import events_in
+
+        yield from events_in(form, path, rows)
+
+
+def _form(path: str) -> str:
+    with open(path, "rb") as file:
+        form = form_of(file.read(64))
+    if form is None:
         raise EventFileError(f"{path} is no events file")
+    return form
 
 
 def facts(path: str) -> Facts:

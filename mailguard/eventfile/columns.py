@@ -54,6 +54,18 @@ class Codes(NamedTuple):
         return [known[code] for code in self.codes[start:stop]]
 
 
+class Texts(NamedTuple):
+    """A column of texts as its file holds them, in UTF-8: text `i` is `data[offsets[i]:offsets[i + 1]]`."""
+
+    codes: Any  # of each row the place of its text, -1: none; None: row `i` has text `i`
+    offsets: Any  # 32-bit numbers, one more than there are texts
+    data: Any  # bytes
+    there: Any = (
+        None  # a bit for each text, from the lowest on, is 0 where there is none; None: all are there
+    )
+    first: int = 0  # the bit of the first text
+
+
 @dataclass(slots=True)
 class Facts:
     """What is known about the whole of a file."""
@@ -90,8 +102,9 @@ class Facts:
 
 @dataclass(slots=True)
 class EventColumns:
-    """Events as columns. `source.values` are packed addresses, `proved.values` sets of names; `fields`
-    makes the codes of a captured field when it is asked for the first time.
+    """Events as columns. `source.values` are packed addresses, `proved.values` sets of names; `field_of`
+    makes the codes of a captured field when it is asked for the first time. `texts`: those fields as their
+    file holds them, for whoever needs no objects; None: they are nowhere in that form.
     """
 
     kind: Codes
@@ -105,6 +118,7 @@ class EventColumns:
     may_ban: Any  # bytes, 0 or 1
     proved: Codes
     field_of: Callable[[str], Codes | None]
+    texts: dict[str, Texts] | None = None
     _fields: dict[str, Codes | None] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ from .columns import (
     Codes,
     EventColumns,
     Facts,
+    Texts,
     address_text,
     check_words,
     encoded,
@@ -155,17 +156,19 @@ def parquet_facts(path: str) -> Facts:
         return facts
 
 
-def read_parquet(path: str, fields: tuple[str, ...] | None = None) -> Iterator[EventColumns]:
+def read_parquet(
+    path: str, fields: tuple[str, ...] | None = None, origin: bool = False
+) -> Iterator[EventColumns]:
     """The row groups of a file as columns; each is read while whoever asked is busy with the one before.
 
     `fields`: see `eventfile.read`; without it captured fields are read when they are asked for, while the
-    file is there."""
+    file is there. `origin`: with them rule, log, position and the fields' texts are read all the same."""
     from . import EventFileError
 
     known = _Addresses()
     with _opened(path) as file, ThreadPoolExecutor(1) as ahead:
         groups = file.num_row_groups
-        coming = ahead.submit(_columns, path, file, 0, known, fields) if groups else None
+        coming = ahead.submit(_columns, path, file, 0, known, fields, origin) if groups else None
         for group in range(groups):
             assert coming is not None
             try:
@@ -173,7 +176,7 @@ def read_parquet(path: str, fields: tuple[str, ...] | None = None) -> Iterator[E
             except (pa.ArrowException, ValueError) as error:
                 raise EventFileError(f"{path} cannot be read: {error}") from error
             if group + 1 < groups:
-                coming = ahead.submit(_columns, path, file, group + 1, known, fields)
+                coming = ahead.submit(_columns, path, file, group + 1, known, fields, origin)
             yield columns
 
 
@@ -188,12 +191,14 @@ class _Addresses(dict[str, int | None]):
 
 
 def _columns(
-    path: str, file: Any, group: int, known: _Addresses, fields: tuple[str, ...] | None
+    path: str, file: Any, group: int, known: _Addresses, fields: tuple[str, ...] | None, origin: bool
 ) -> EventColumns:
     """The columns of a row group. The arrays are views of its memory.
 
     Raises ValueError for what is no event."""
-    wanted = [name for name in _NEEDED if fields is None or name not in _ORIGIN]
+    from . import EventFileError
+
+    wanted = [name for name in _NEEDED if fields is None or origin or name not in _ORIGIN]
     names = set(file.schema_arrow.names)
     captured = {
         name: FIELD_COLUMNS[name]
@@ -204,14 +209,17 @@ def _columns(
 
     def field_of(name: str) -> Codes | None:
         column = FIELD_COLUMNS[name]
-        if name in captured:
-            found = _whole(table.column(column))
-        elif fields is not None or column not in names or _empty(file, group, column):
-            return None
-        else:
-            with _opened(path) as again:  # the reader may have gone on, to its end
-                found = _whole(again.read_row_group(group, columns=[column]).column(0))
-        return _codes(found) if found.null_count < len(found) else None
+        try:
+            if name in captured:
+                found = _whole(table.column(column))
+            elif fields is not None or column not in names or _empty(file, group, column):
+                return None
+            else:
+                with _opened(path) as again:  # the reader may have gone on, to its end
+                    found = _whole(again.read_row_group(group, columns=[column]).column(0))
+            return _codes(found) if found.null_count < len(found) else None
+        except (pa.ArrowException, ValueError) as error:
+            raise EventFileError(f"{path} cannot be read: {error}") from error
 
     def column(name: str) -> Any:
         return _whole(table.column(name))
@@ -242,6 +250,7 @@ def _columns(
         _numbers(column("may_ban").cast(pa.uint8()), pa.uint8(), "B"),
         proved,
         field_of,
+        {name: _texts(_whole(table.column(of))) for name, of in captured.items()} if origin else None,
     )
 
 
@@ -266,13 +275,34 @@ def _codes(array: Any, value: Any = None) -> Codes:
     """A column of text as codes; a plain one is encoded here."""
     if not pa.types.is_dictionary(array.type):
         array = array.cast(pa.string()).dictionary_encode()
-    indices = array.indices
-    if indices.null_count:
-        indices = indices.fill_null(-1)
-    values = array.dictionary.to_pylist()
-    return Codes(
-        _numbers(indices, pa.int32(), "i"), values if value is None else [value(one) for one in values]
+    values = array.dictionary.cast(pa.string()).to_pylist()
+    return Codes(_indices(array), values if value is None else [value(one) for one in values])
+
+
+def _texts(array: Any) -> Texts:
+    """A column of text as views of its memory. Raises ArrowInvalid for bytes that are no UTF-8."""
+    codes, texts = None, array
+    if pa.types.is_dictionary(array.type):
+        codes, texts = _indices(array), array.dictionary
+    texts = texts.cast(pa.string())
+    texts.validate(full=True)
+    there, places, data = texts.buffers()
+    offsets: Any = memoryview(places if places is not None else bytes(4)).cast("B").cast("i")
+    return Texts(
+        codes,
+        offsets[texts.offset : texts.offset + len(texts) + 1],
+        memoryview(data if data is not None else b"").cast("B"),
+        None if there is None else memoryview(there).cast("B"),
+        texts.offset,
     )
+
+
+def _indices(array: Any) -> Any:
+    """The codes of a column of codes."""
+    indices = array.indices
+    if indices.type != pa.int32():
+        indices = indices.cast(pa.int32())
+    return _numbers(indices.fill_null(-1) if indices.null_count else indices, pa.int32(), "i")
 
 
 def _numbers(array: Any, of: Any, letter: str) -> Any:

@@ -13,12 +13,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import IO, Any
 
-from ..model import Event
+from ..model import KINDS, Event
 from .columns import (
     COLUMNS,
     FIELD_COLUMNS,
+    SCOPES,
     EventColumns,
     Facts,
     address_text,
@@ -106,27 +108,37 @@ def _quoted(cell: str) -> str:
 # ---------------------------------------------------------------- reading
 
 
-def read_json(path: str, rows: int) -> Iterator[EventColumns]:
-    """The events of a file of objects. EventFileError names the line that is wrong."""
+def read_text(form: str, path: str, rows: int) -> Iterator[EventColumns]:
+    """The events of a file as columns; `form`: jsonl or csv."""
+    return map(from_events, events_in(form, path, rows))
+
+
+def events_in(form: str, path: str, rows: int) -> Iterator[list[Event]]:
+    """The events of a file, so many at a time. EventFileError names the line that is wrong."""
+    return (_json_events if form == "jsonl" else _csv_events)(path, rows)
+
+
+def _json_events(path: str, rows: int) -> Iterator[list[Event]]:
     from . import EventFileError
 
+    decode = json.JSONDecoder().decode
     with open(path, "rb") as file:
         events: list[Event] = []
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 raise EventFileError(f"{path}:{number}: the file ends in the middle of a line")
             try:
-                row = json.loads(line)
+                row = decode(line.decode("utf-8", "surrogatepass"))
                 if "summary" in row:
                     continue
                 events.append(_event(row))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise EventFileError(f"{path}:{number}: no event: {error}") from error
             if len(events) >= rows:
-                yield from_events(events)
+                yield events
                 events = []
     if events:
-        yield from_events(events)
+        yield events
 
 
 def json_facts(path: str) -> Facts:
@@ -141,8 +153,8 @@ def json_facts(path: str) -> Facts:
         return Facts()
 
 
-def read_csv(path: str, rows: int) -> Iterator[EventColumns]:
-    """The events of a CSV file; the columns may stand in any order."""
+def _csv_events(path: str, rows: int) -> Iterator[list[Event]]:
+    """The columns may stand in any order."""
     from . import EventFileError
 
     with open(path, encoding="utf-8", newline="") as file:
@@ -163,10 +175,10 @@ def read_csv(path: str, rows: int) -> Iterator[EventColumns]:
             except (ValueError, TypeError, KeyError) as error:
                 raise EventFileError(f"{path}:{reader.line}: no event: {error}") from error
             if len(events) >= rows:
-                yield from_events(events)
+                yield events
                 events = []
     if events:
-        yield from_events(events)
+        yield events
 
 
 class _Cells:
@@ -190,6 +202,7 @@ class _Cells:
 
 
 _EMPTY = "\x00"
+_FIELDS = {column: name for name, column in FIELD_COLUMNS.items()}
 _FURTHEST = 1e12  # seconds since 1970, tens of thousands of years
 
 
@@ -234,26 +247,41 @@ class _Marked:
         return "".join(out)
 
 
+@lru_cache(1 << 16)
+def _address(text: str | None) -> int | None:
+    return packed_address(text)
+
+
+@lru_cache(1 << 10)
+def _proved(text: str | None) -> frozenset[str]:
+    names = proved_names(text)
+    check_words((), (), (names,))
+    return names
+
+
 def _event(row: dict[str, Any]) -> Event:
     """One event of its row; ValueError, TypeError or KeyError says what is wrong."""
     kind, scope, time, weight, position = (
-        row[name] for name in ("kind", "scope", "time", "weight", "position")
-    )
+        row["kind"], row["scope"], row["time"], row["weight"], row["position"],
+    )  # fmt: skip
+    rule, log, may_ban = row["rule"], row["log"], row["may_ban"]
     if type(time) not in (int, float) or type(weight) is not int or type(position) is not int:
         raise TypeError("time, weight and position are numbers")
     if not abs(time) < _FURTHEST or not 0 <= weight < 1 << 31 or not abs(position) < 1 << 63:
         raise ValueError("time, weight or position is beyond what there is")
-    if type(row["may_ban"]) is not bool or type(row["rule"]) is not str or type(row["log"]) is not str:
+    if type(may_ban) is not bool or type(rule) is not str or type(log) is not str:
         raise TypeError("may_ban is true or false, rule and log are text")
-    fields = {name: row[column] for name, column in FIELD_COLUMNS.items() if column in row}
-    if not all(type(value) is str for value in fields.values()):
-        raise TypeError("captured fields are text")
-    proved = proved_names(row.get("proved"))
-    check_words((kind,), (scope,), (proved,))
+    fields = {}
+    for column, value in row.items():
+        name = _FIELDS.get(column)
+        if name is not None:
+            if type(value) is not str:
+                raise TypeError("captured fields are text")
+            fields[name] = value
+    if kind not in KINDS or scope not in SCOPES:
+        check_words((kind,), (scope,))
+    source, proved = _address(row.get("source")), _proved(row.get("proved"))
     return _new(
         Event,
-        (
-            kind, float(time), packed_address(row.get("source")), row["rule"], weight, fields, row["log"],
-            position, scope, row["may_ban"], proved, b"",
-        ),
-    )  # fmt: skip
+        (kind, float(time), source, rule, weight, fields, log, position, scope, may_ban, proved, b""),
+    )

@@ -14,18 +14,38 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..core import native
 from ..core.packed import Batch
 from ..core.scanner import Draft
+from ..eventfile import EventColumns
 from ..model import Event
 
 Drafted = Event | Draft
+
+
+class Written:
+    """A stretch of a file of events, as columns; `ready`: the same for who makes rows of them."""
+
+    __slots__ = ("columns", "ready")
+
+    def __init__(self, columns: EventColumns, ready: Any):
+        self.columns = columns
+        self.ready = ready
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def items(self, begin: int, stop: int) -> list[Drafted]:
+        """Some of them as events."""
+        return [*self.columns.events(begin, stop)]
+
+
 #: What stands in one stretch of a log, as rows or as objects.
 Drafts = Batch | list[Drafted]
 #: Some of them: from the one index up to the other.
-Segment = tuple[Drafts, int, int]
+Segment = tuple[Drafts | Written, int, int]
 _ROTATED = re.compile(r"(.+)\.(\d{1,4})(?:\.(?:gz|xz|bz2|zst))?", re.DOTALL)
 
 
@@ -33,7 +53,7 @@ class Chunk(NamedTuple):
     """A stretch of one log. `running[i]` is the log's newest stamp up to `drafts[i]`; it never falls."""
 
     running: Sequence[float]
-    drafts: Drafts
+    drafts: Drafts | Written
 
 
 @dataclass(slots=True)
@@ -90,7 +110,7 @@ def objects(segments: Sequence[Segment]) -> list[Drafted]:
     """What stands in segments, one behind the other."""
     found: list[Drafted] = []
     for drafts, begin, stop in segments:
-        found += drafts.items(begin, stop) if isinstance(drafts, Batch) else drafts[begin:stop]
+        found += drafts[begin:stop] if isinstance(drafts, list) else drafts.items(begin, stop)
     return found
 
 

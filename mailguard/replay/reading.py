@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from ..core.packed import Order
 from ..core.sessions import Sessions
-from ..eventfile import facts, read
+from ..eventfile import facts
 from ..feeds.interface import LogOptions
 from ..model import Event, Notice
+from .columns import Columns
 from .cutting import PIECE, spans
 from .feed import BATCH
-from .merging import Chunk, Drafted, Stream, objects, running, segments
+from .merging import Chunk, Stream, segments
 from .pieces import Parsed, Piece
 from .sources import EVENTS, PLAIN, SPOKEN, STDIN, Source
 from .summary import Summary
@@ -68,16 +69,20 @@ class Reading:
     piece: int = PIECE  # bytes
     part: Callable[[Sequence[Event]], Sequence[Event]] = _whole  # what of a batch counts
     tell: Callable[[Notice], None] = field(init=False)
+    _columns: Columns = field(init=False)  # who reads files of events
 
     def __post_init__(self) -> None:
         self.tell = self.summary.notice
+        self._columns = Columns(rows=False)
 
     def batches(self) -> Iterator[Sequence[Event]]:
         """About BATCH events at a time. Raises OSError, and YearsError (then all is to be begun anew)."""
         streams = [Stream(one.path, self._chunks(one), one.first) for one in self.sources]
-        gather, summary = self.sessions.gather, self.summary
+        gather: Callable[[Any], Sequence[Event]] = self.sessions.gather
+        summary = self.summary
         if all(one.form == EVENTS for one in self.sources):
-            gather = cast(Any, objects)  # they were joined before they were written
+            self._columns = Columns(rows=True)
+            gather = self._columns.gather
         for found in segments(streams, BATCH):
             events = self.part(gather(found))
             summary.take(events)
@@ -146,15 +151,12 @@ class Reading:
         summary = self.summary
         newest = source.first if source.first is not None else float("-inf")
         done = 0
-        for columns in read(source.path):
-            share = source.size * len(columns) // known.events if known.events else 0
+        for events, chunk in self._columns.chunks(source.path, newest):
+            share = source.size * events // known.events if known.events else 0
             done += share
-            if self.progress is not None:
-                self.progress.advance(share, len(columns))
-            for start in range(0, len(columns), BATCH):
-                stamps = running(list(columns.time[start : start + BATCH]), newest)
-                newest = stamps[-1]
-                yield Chunk(stamps, cast(list[Drafted], columns.events(start, start + BATCH)))
+            if self.progress is not None and events:
+                self.progress.advance(share, events)
+            yield chunk
         summary.records += known.records
         for stamp in (known.first, known.last):
             if stamp is not None:

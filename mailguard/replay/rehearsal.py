@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
+from ..core import native
 from ..core.engine import Engine
 from ..core.growth import Growth
 from ..core.joined import Joined
@@ -168,6 +170,10 @@ class Rehearsal:
 
     def _between(self, events: Sequence[Event]) -> Sequence[Event]:
         since, until = self.since, self.until
+        if (since is not None or until is not None) and hasattr(events, "rows"):
+            begin, end = -inf if since is None else since, inf if until is None else until
+            kept: Sequence[Event] = native.choose("sessions", True).between(events, begin, end)
+            return kept
         if since is not None:
             events = [event for event in events if event[1] >= since]
         if until is not None:

@@ -6,6 +6,7 @@ restore and everything rare stays there. A rule that uses a session in a way tha
 """
 
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
 from cpython.object cimport PyObject
@@ -27,7 +28,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 8
+INTERFACE = 9
 
 include "kept.pxi"
 
@@ -357,6 +358,7 @@ cdef class Joiner:
 include "rowtexts.pxi"
 include "telling.pxi"
 include "gather.pxi"
+include "columns.pxi"
 
 
 def newest(list items):
