@@ -324,10 +324,13 @@ def test_a_finder_that_learned(parsers: list[Parser], lines: list[bytes]) -> Non
     block = Block("mail.log", data, 0, len(data), 0, ARRIVAL, False, timezone="UTC")
     first = scanner.pack(block)
     compiled = scanner._native_lines(())
-    before, compiled.unlearned = compiled.finder, 1
+    before, compiled.unlearned = compiled.finder, 9
+    few = data.index(b"\n") + 1
+    scanner.pack(block._replace(end=few))  # a line tells nothing of a log
+    assert compiled.finder is before
     again = scanner.pack(block)
     assert compiled.finder is not before
-    assert compiled.unlearned <= 0
+    assert compiled.unlearned == 0
     learned = compiled.finder
     third = scanner.pack(block)
     assert compiled.finder is learned

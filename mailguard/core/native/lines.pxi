@@ -6,7 +6,8 @@ cdef enum:
     NEAR = 8  # places that a kind may have
     MOST_KEPT = 4096
     LONGEST_PROGRAM = 128
-    LEARN = 32 << 20  # bytes of logs after which it pays to look at what they hold
+    LEARN = 32 << 20  # bytes of logs after which it pays to look at what they hold ...
+    SAMPLE = 1 << 16  # ... in a piece of so many bytes or more
 
 
 cdef class Plan:
@@ -180,8 +181,10 @@ cdef class Lines:
         """The same as rows, their texts, and the objects beside them."""
         cdef Packing packing = self.packing
         if self.unlearned > 0:
-            self.unlearned -= end - start
-            if self.unlearned <= 0:
+            if end - start < self.unlearned:
+                self.unlearned -= end - start
+            elif end - start >= SAMPLE:  # else the next piece, or the one after
+                self.unlearned = 0
                 self.finder = Finder(self.literals, seen_in(data, start, end))
         packing.rows.used = packing.texts.used = 0
         packing.objects = []
