@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 
 #: New objects after which the new ones are looked at, how often that is until those that stayed are looked
-#: at again, and how often that until all are: never, because of `settle`.
-_OFTEN = (1_000, 5, 1_000_000)
+#: at again, and how often that until all are: never, because of `settle`. Under load thousands wait for the
+#: ledger's thread at any time: a number below that would look at each of them before it goes by itself.
+_OFTEN = (20_000, 5, 1_000_000)
 
 
 def seldom() -> None:

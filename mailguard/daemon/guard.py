@@ -23,6 +23,7 @@ from ..feeds.live import LiveFeed, make_source
 from ..firewall.interface import FirewallError
 from ..health import Health
 from ..ledger import Ledger, LedgerError
+from ..ledger.redact import Known
 from ..ledger.writer import Writer
 from ..model import Impose, Network, Notice
 from ..notation import format_effect
@@ -164,8 +165,8 @@ class Guard:
         if isinstance(self.door.inner, HostsToo):
             judge.keep_hostile()
         book, hasher = judge.engine.book, judge.engine.hasher
-        users = book.users  # as `book.exists(hasher(name))`, in fewer steps: asked for every hostile line
-        self.ledger.redactor.known = lambda name: hasher[name] in users
+        # As `book.exists(hasher(name))`, in fewer steps: asked for every hostile line.
+        self.ledger.redactor.known = Known(hasher, book.users, book.users.sieve)
         return judge, scanner
 
     def _watch_hosts(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from typing import Protocol
 
 LINE = 480
 #: Fields that name a person. `sender` belongs to the attacker, but it may also be a stolen address.
@@ -55,6 +56,28 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class Users(Protocol):
+    """Numbers of users."""
+
+    def __contains__(self, number: int, /) -> bool: ...
+
+
+class Known:
+    """`known` of a `Redactor`: whether a name is one of some users. The compiled twin sees into it."""
+
+    __slots__ = ("hashes", "sieve", "users")
+
+    def __init__(self, hashes: dict[str, int], users: Users, sieve: bytearray):
+        """`hashes`: a name's number, made where it is not there yet. `users`: the numbers of the users, and
+        `sieve` what `core.table.Table.sieve` is of them."""
+        self.hashes = hashes
+        self.users = users
+        self.sieve = sieve
+
+    def __call__(self, name: str) -> bool:
+        return self.hashes[name] in self.users
 
 
 class Redactor:

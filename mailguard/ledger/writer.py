@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..model import Alert, Ban, Effect, Event, Impose, Lift, Network
+from . import native
 from .store import LedgerError
 
 Row = tuple[str, bytes, bytes | None]
@@ -271,13 +272,16 @@ class Writer:
         last = jobs[-1]
         if last.rows is not None:
             checkpoints = [job.rows for job in jobs if job.rows is not None]
-            rows = last.rows if len(checkpoints) == 1 else _latest(checkpoints)
+            rows = last.rows if len(checkpoints) == 1 else latest(checkpoints)
             self.ledger.checkpoint(rows, last.positions)
         if last.work is not None:
             last.work()
 
 
-def _latest(checkpoints: Iterable[list[Row]]) -> list[Row]:
-    """The rows of several checkpoints, of each key the last one."""
-    latest = {(row[0], row[1]): row for rows in checkpoints for row in rows}
-    return list(latest.values())
+def latest(checkpoints: Iterable[list[Row]]) -> list[Row]:
+    """The rows of several checkpoints, of each key the last one; no order among keys. The compiled twin is
+    `native/keep.pyx`."""
+    if (compiled := native.load()) is not None:
+        rows: list[Row] = compiled.latest(checkpoints)
+        return rows
+    return list({(row[0], row[1]): row for rows in checkpoints for row in rows}.values())

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailguard.core.names import Hasher
+from mailguard.core.table import Table
 from mailguard.ledger import native
 from mailguard.ledger.deltas import Row, pack_slowly, unpack
 from mailguard.ledger.evidence import Lines, storable
-from mailguard.ledger.redact import Redactor
+from mailguard.ledger.redact import Known, Redactor
 from mailguard.ledger.store import Store
+from mailguard.ledger.writer import latest
 from mailguard.model import Event
 from mailguard.notation import V6
 
@@ -101,3 +104,40 @@ def test_what_is_no_row_is_refused() -> None:
     for wrong in ([("a", "text", None)], [("a", b"", 5)], [(b"a", b"", b"")], [("a", b"")], [5]):
         with pytest.raises((TypeError, ValueError)):
             keep.pack(wrong)
+
+
+@given(st.lists(names, max_size=6), st.lists(names, min_size=1, max_size=6), st.booleans())
+@settings(max_examples=200)
+def test_users_are_shown_alike(users: list[str], asked: list[str], gone: bool) -> None:
+    """The sieve in front of the users hides nobody, and shows nobody else; also when users went again."""
+    hasher, table = Hasher(b"k" * 16), Table("users", 64)
+    for name in users:
+        table.put(hasher(name), b"x", False)
+    if gone and users:
+        table.drop(hasher(users[0]))
+    known = Known(hasher, table, table.sieve)
+    for name in asked:
+        shown = hasher(name) in table
+        assert known(name) == shown
+        one = Redactor(b"k" * 16, known=known)
+        raw = f"user=<{name}>, method=PLAIN".encode("utf-8", "surrogateescape")
+        made = keep.line(raw, {"user": name}, one)
+        assert made in (None, one.line(raw, {"user": name}))
+        if len(name) > 4 and name.isascii() and "=" not in name:
+            assert made is not None
+            assert (name in made) == shown
+
+
+keys = st.sampled_from([b"a", b"b", b"c"])
+rows = st.lists(
+    st.tuples(st.sampled_from(["one", "two"]), keys, st.none() | st.binary(max_size=2)), max_size=8
+)
+
+
+@given(st.lists(rows, max_size=5))
+def test_of_each_key_the_last_row_stays(checkpoints: list[list[Row]]) -> None:
+    """Of several checkpoints, in their order."""
+    wanted = {(name, key): value for one in checkpoints for name, key, value in one}
+    for made in (latest(checkpoints), keep.latest(checkpoints)):
+        assert len(made) == len(wanted)
+        assert {(name, key): value for name, key, value in made} == wanted

@@ -1,10 +1,11 @@
-"""The compiled twins of `Lines.write`'s rows, of `Redactor.line` for plain lines, and of `deltas.pack`.
+"""The compiled twins of `Lines.write`'s rows, of `Redactor.line` for plain lines, of `writer.latest` and of
+`deltas.pack`.
 
 Memory safety: lines and texts are looked at within their own lengths; a packed checkpoint is written into bytes
 whose length was summed from the very objects that are copied, which are held meanwhile.
 """
 
-from cpython.bytearray cimport PyByteArray_FromStringAndSize
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
 from cpython.object cimport PyObject
@@ -15,7 +16,7 @@ from libc.string cimport memcmp, memcpy
 from json import dumps
 
 from ...notation import V6
-from ..redact import LINE, PERSONAL
+from ..redact import LINE, PERSONAL, Known
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
@@ -23,13 +24,14 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
 
-INTERFACE = 1
+INTERFACE = 2
 
 cdef enum:
     SHORT = 4       # a value no longer than this is replaced where it stands alone only
     RUN = 16        # letters before a `=` that may be a secret
     HEAD = 9        # bytes of a packed checkpoint before the names: version, rows, length of the names
     VERSION = 1
+    BITS = 18       # see core.table.SIEVE
 
 cdef Py_ssize_t LONGEST = LINE
 cdef tuple NAMES = PERSONAL
@@ -75,6 +77,21 @@ cdef bint _careful(const char *text, Py_ssize_t size) noexcept:
     return False
 
 
+cdef bint _shown(object known, object name) except *:
+    """`known` of a `Redactor` says that the name is a user's; of a `Known` nearly always without a call."""
+    cdef PyObject *found
+    cdef bytearray sieve
+    cdef uint64_t place
+    if type(known) is Known:
+        found = PyDict_GetItemWithError(known.hashes, name)
+        sieve = known.sieve
+        if found != NULL and PyByteArray_GET_SIZE(sieve) == 1 << BITS - 3:  # its places are below that
+            place = PyLong_AsUnsignedLongLongMask(<object>found) * <uint64_t>0x9E3779B97F4A7C15 >> 64 - BITS
+            if not <uint8_t>PyByteArray_AS_STRING(sieve)[place >> 3] >> (place & 7) & 1:
+                return False
+    return known(name)
+
+
 def line(bytes raw, dict fields, redactor):
     """`Redactor.line` of a plain line; None: it is to be asked."""
     cdef const char *data = PyBytes_AS_STRING(raw)
@@ -91,7 +108,7 @@ def line(bytes raw, dict fields, redactor):
             found = PyDict_GetItemWithError(fields, name)
             if found == NULL or not <object>found or <object>found == value:
                 continue
-            if known is not None and known(<object>found):
+            if known is not None and _shown(known, <object>found):
                 continue  # as `Redactor.shown`
             if value is not None:
                 return None
@@ -139,6 +156,25 @@ def values(dict waiting, redactor, storable):
                 text = redactor.line(raw, fields)
             shown = "{}" if text else dumps(redactor.fields(fields), ensure_ascii=False)
             found += (address, time, kind, rule, log, position, weight, text, shown)
+    return found
+
+
+def latest(checkpoints):
+    """`writer.latest`."""
+    cdef dict tables = {}, here = None
+    cdef object name = None
+    cdef tuple row
+    cdef list found = []
+    for rows in checkpoints:
+        for row in <list?>rows:
+            if row[0] is not name:
+                name = row[0]
+                here = tables.get(name)
+                if here is None:
+                    here = tables[name] = {}
+            here[row[1]] = row
+    for here in tables.values():
+        found.extend(here.values())
     return found
 
 
