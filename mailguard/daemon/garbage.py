@@ -7,7 +7,7 @@ import gc
 #: New objects after which the new ones are looked at, how often that is until those that stayed are looked
 #: at again, and how often that until all are: never, because of `settle`. Under load thousands wait for the
 #: ledger's thread at any time: a number below that would look at each of them before it goes by itself.
-_OFTEN = (20_000, 5, 1_000_000)
+_OFTEN = (5_000, 5, 1_000_000)
 
 
 def seldom() -> None:
