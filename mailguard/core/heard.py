@@ -22,14 +22,13 @@ names cannot be read. The others ban nobody and speak for nobody.
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from ..model import Event
 from .acts import ALIVE, FRESH, NEAR, NEVER, WAIT, Memory
 from .rules import IGNORE, Parser
 from .servers import Servers
+from .waiting import Held, Lately, Side, Waiting
 
 _CAP = 10_000
 _PROOF = 3  # so many acts of a dialogue were those of lines: it tells what happens
@@ -37,20 +36,6 @@ _LATELY = 256  # acts and lines of each kind that are remembered
 _COMPARED = 32  # characters of a name
 _KEPT = "@._-"
 _NOBODY = ("", "-")
-
-Side = tuple[bytes, str, str]  # server, dialogue parser, kind
-
-
-class _Waiting(NamedTuple):
-    """A line that waits for its act, or an act that waits for its line."""
-
-    due: float
-    turn: int
-    side: Side
-    event: Event
-    name: str  # "": the line tells none
-    method: str
-    line: bool
 
 
 class Heard:
@@ -69,14 +54,13 @@ class Heard:
         self.lines = {rule: name for rule, name in heard.items() if name}
         self.lenders = frozenset(self.lines.values())
         self.covered = 0  # acts that a line told better
-        self.due = NEVER
         self._servers = servers
-        self._waiting: dict[Side, list[_Waiting]] = {}
-        self._count = self._turn = 0
+        self._waiting = Waiting()
+        self._turn = 0
         self._late: Memory = Memory()  # (side, name, method): lines that were told before their act came
-        self._acts: dict[Side, deque[tuple[float, str, str]]] = {}  # what was said lately: time, name, method
-        self._unread: dict[Side, deque[tuple[float, str]]] = {}  # acts without a name: time, method
-        self._unmet: dict[Side, deque[float]] = {}  # lines whose act was not found
+        self._acts: dict[Side, Lately] = {}  # what was said lately
+        self._unread: dict[Side, Lately] = {}  # acts without a name
+        self._unmet: dict[Side, Lately] = {}  # lines whose act was not found
         self._strangers = Memory()  # (server, parser): times at which somebody spoke who is not followed
         self._seen: dict[tuple[bytes, str], float] = {}  # server, dialogue parser: until when it was read
         self._told: dict[tuple[bytes, str], float] = {}  # the same for its lines
@@ -85,7 +69,12 @@ class Heard:
 
     def __bool__(self) -> bool:
         """Whether something waits."""
-        return self._count > 0
+        return len(self._waiting) > 0
+
+    @property
+    def due(self) -> float:
+        """When to `release`."""
+        return self._waiting.due
 
     # ------------------------------------------------------------ what is told
 
@@ -98,14 +87,14 @@ class Heard:
         self._told[told] = max(event.time, self._told.get(told, event.time))
         self._first.setdefault(server, event.time)
         if name:
-            act = self._find(side, event.time, name, method, False)
+            act = self._waiting.find(side, False, name, method, event.time)
             if act is not None:
                 self._meet(act)
                 return [event]
         if not self._alive(self._seen, told, event):
             self._late.add(_late(side, name, method), event.time)
             return [event]
-        return self._hold(_Waiting(at + WAIT, self._turned(), side, event, name, method, True))
+        return self._hold(Held(at + WAIT, self._turned(), side, event, name, method, True))
 
     def said(self, event: Event, at: float) -> list[Event]:
         """What a dialogue tells: an act, or the mark of somebody who is not followed; what counts now."""
@@ -121,18 +110,17 @@ class Heard:
             self._strangers.add(told, event.time)
             return []
         if not name:
-            self._unread.setdefault(side, deque(maxlen=_LATELY)).append((event.time, method))
+            _lately(self._unread, side).add(event.time, method)
             return []
-        acts = self._acts.setdefault(side, deque(maxlen=_LATELY))
-        acts.append((event.time, name, method))
-        line = self._find(side, event.time, name, method, True)
+        _lately(self._acts, side).add(event.time, method, name)
+        line = self._waiting.find(side, True, name, method, event.time)
         if line is not None:
             self._meet(line)
             return [line.event]
         if self._late.take(_late(side, name, method), event.time, NEAR):
             self._meet(None, told)
             return []
-        act = _Waiting(at + WAIT, self._turned(), side, event, name, method, False)
+        act = Held(at + WAIT, self._turned(), side, event, name, method, False)
         if self._loose(act) is None and not self._alive(self._told, told, event):
             return [event]
         return self._hold(act)
@@ -146,27 +134,16 @@ class Heard:
         fresh = event.time - self._first[told[0]] <= FRESH
         return fresh or event.time - seen.get(told, -NEVER) <= ALIVE
 
-    def _find(self, side: Side, time: float, name: str, method: str, line: bool) -> _Waiting | None:
-        """The first waiting line (or act) of that name, mechanism and second."""
-        for one in self._waiting.get(side, ()):
-            same = one.line == line and one.name == name and one.method == method
-            if same and abs(one.event.time - time) <= NEAR:
-                return one
-        return None
-
-    def _loose(self, act: _Waiting) -> _Waiting | None:
+    def _loose(self, act: Held) -> Held | None:
         """The first waiting line that may be the act's without naming it: of the same mechanism."""
         if not act.method:
             return None
-        for one in self._waiting.get(act.side, ()):
-            if one.line and one.method == act.method and abs(one.event.time - act.event.time) <= NEAR:
-                return one
-        return None
+        return self._waiting.find(act.side, True, None, act.method, act.event.time)
 
-    def _meet(self, one: _Waiting | None, told: tuple[bytes, str] | None = None) -> None:
+    def _meet(self, one: Held | None, told: tuple[bytes, str] | None = None) -> None:
         """Line and act have met: what waited of them waits no more, and the act is told by its line."""
         if one is not None:
-            self._take(one)
+            self._waiting.take(one)
             told = one.side[:2]
         assert told is not None
         self.covered += 1
@@ -174,76 +151,57 @@ class Heard:
 
     # ------------------------------------------------------------ waiting
 
-    def _hold(self, one: _Waiting) -> list[Event]:
-        self._waiting.setdefault(one.side, []).append(one)
-        self._count += 1
-        self.due = min(self.due, one.due)
-        if self._count <= _CAP:
-            return []
-        first = min((part[0] for part in self._waiting.values()), key=lambda held: held.turn)
-        return self._settle(first)
-
-    def _take(self, one: _Waiting) -> None:
-        waiting = self._waiting[one.side]
-        waiting.remove(one)
-        self._count -= 1
-        if not waiting:
-            del self._waiting[one.side]
+    def _hold(self, one: Held) -> list[Event]:
+        self._waiting.hold(one)
+        return [] if len(self._waiting) <= _CAP else self._settle(self._waiting.first())
 
     def release(self, at: float) -> list[Event]:
         """What counts because it waited until `at`, in the order in which it came."""
         if at < self.due:
             return []
-        free = [one for part in self._waiting.values() for one in part if one.due <= at]
         found: list[Event] = []
-        for one in sorted(free, key=lambda held: (not held.line, held.turn)):  # lines name their acts first
-            if one in self._waiting.get(one.side, ()):
+        for one in self._waiting.freed(at):  # lines name their acts first
+            if one in self._waiting:
                 found += self._settle(one)
-        self.due = min((one.due for part in self._waiting.values() for one in part), default=NEVER)
+        self._waiting.renew()
         return found
 
-    def _settle(self, one: _Waiting) -> list[Event]:
+    def _settle(self, one: Held) -> list[Event]:
         """Nothing more can come of waiting."""
+        line = None if one.line or len(self._waiting) > _CAP else self._loose(one)
+        self._waiting.take(one)
         if one.line:
-            self._take(one)
             return [self._named(one) if one.method else self._doubted(one)]
-        line = self._loose(one) if self._count <= _CAP else None
         if line is not None and line.due > one.due:  # that one may still be its line
-            self._take(one)
             return self._hold(one._replace(due=line.due))
-        self._take(one)
         return [one.event]
 
-    def _named(self, line: _Waiting) -> Event:
+    def _named(self, line: Held) -> Event:
         """A line with a mechanism, with the name of its act where it has none and that is certain."""
         event, side = line.event, line.side
-        names = {
-            name
-            for time, name, method in self._acts.get(side, ())
-            if method == line.method and abs(time - event.time) <= NEAR
-        }
-        for one in self._waiting.get(side, ()):
-            near = abs(one.event.time - event.time) <= NEAR
-            if near and not one.line and one.method == line.method:
-                self._meet(one)
-                break
-        else:
+        act = self._waiting.find(side, False, None, line.method, event.time)
+        if act is None:
             return self._doubted(line)
-        unread = any(
-            method == line.method and abs(time - event.time) <= NEAR
-            for time, method in self._unread.get(side, ())
-        )
-        if line.name or len(names) != 1 or unread or self._strangers.near(side[:2], event.time, NEAR):
+        self._meet(act)
+        if line.name:
             return event
-        user = one.event.fields["user"]
+        acts, unread = self._acts.get(side), self._unread.get(side)
+        if (
+            acts is None
+            or not _alike(acts.names(event.time, line.method))
+            or (unread is not None and any(True for _ in unread.names(event.time, line.method)))
+            or self._strangers.near(side[:2], event.time, NEAR)
+        ):
+            return event
+        user = act.event.fields["user"]
         return event._replace(fields=event.fields | {"user": user}, proved=event.proved | {"user"})
 
-    def _doubted(self, line: _Waiting) -> Event:
+    def _doubted(self, line: Held) -> Event:
         """A line whose act was not heard."""
         event, side = line.event, line.side
         self._late.add(_late(side, line.name, line.method), event.time)
-        unmet = self._unmet.setdefault(side, deque(maxlen=_LATELY))
-        unmet.append(event.time)
+        unmet = _lately(self._unmet, side)
+        unmet.add(event.time)
         told = side[:2]
         if (
             self._met.get(told, 0) < _PROOF
@@ -251,24 +209,21 @@ class Heard:
             or self._strangers.near(told, event.time, NEAR)
         ):
             return event
-        lines = sum(abs(time - event.time) <= NEAR for time in unmet)
-        lines += sum(
-            one.line and abs(one.event.time - event.time) <= NEAR for one in self._waiting.get(side, ())
-        )
-        heard = sum(abs(time - event.time) <= NEAR for time, _ in self._unread.get(side, ()))
+        lines = unmet.near(event.time) + self._waiting.lines(side, event.time)
+        unread = self._unread.get(side)
+        heard = 0 if unread is None else unread.near(event.time)
         return event if lines <= heard else event._replace(may_ban=False)
 
     # ------------------------------------------------------------ the checkpoint
 
     def row(self) -> bytes | None:
         """What waits; None: nothing does."""
-        every = sorted((one for part in self._waiting.values() for one in part), key=lambda one: one.turn)
         rows = [
             [
                 one.due, one.line, one.side[0].decode("latin-1"), one.side[1], *one.event[:10],
                 sorted(one.event.proved),
             ]
-            for one in every
+            for one in self._waiting
         ]  # fmt: skip
         return json.dumps(rows, separators=(",", ":")).encode() if rows else None
 
@@ -279,7 +234,7 @@ class Heard:
             side = server.encode("latin-1"), parser, event.kind
             self._first.setdefault(side[0], event.time)
             name, method = _name(event), _method(event)
-            self._hold(_Waiting(float(due), self._turned(), side, event, name, method, bool(line)))
+            self._hold(Held(float(due), self._turned(), side, event, name, method, bool(line)))
 
 
 def _name(event: Event) -> str:
@@ -290,6 +245,19 @@ def _name(event: Event) -> str:
         return ""
     kept = "".join(char for char in user.casefold() if char.isalnum() or char in _KEPT)
     return kept[:_COMPARED] + ("\ufffd" if "\ufffd" in user else "")
+
+
+def _lately(kept: dict[Side, Lately], side: Side) -> Lately:
+    found = kept.get(side)
+    if found is None:
+        found = kept[side] = Lately(_LATELY)
+    return found
+
+
+def _alike(names: Iterator[str]) -> bool:
+    """Whether there is a name, and no other."""
+    first = next(names, None)
+    return first is not None and all(name == first for name in names)
 
 
 def _late(side: Side, name: str, method: str) -> tuple[object, ...]:
