@@ -62,14 +62,6 @@ class Pattern:
         object.__setattr__(self, name, made)
         return made
 
-    def __getstate__(self) -> list[Any]:
-        return [getattr(self, name) for name in _KEPT]
-
-    def __setstate__(self, state: list[Any]) -> None:
-        put = object.__setattr__
-        for name, value in zip(_KEPT, state, strict=True):
-            put(self, name, value)
-
     def match(self, data: Any, start: int, end: int, cut: bool = False) -> Values | None:
         """See the class. `data`: bytes, bytearray or memoryview."""
         if type(data) is not bytes:
@@ -95,6 +87,21 @@ class Pattern:
 
 
 _KEPT = tuple(one.name for one in fields(Pattern) if one.init)
+
+
+def _state(pattern: Pattern) -> list[Any]:
+    return [getattr(pattern, name) for name in _KEPT]
+
+
+def _restore(pattern: Pattern, state: list[Any]) -> None:
+    for name, value in zip(_KEPT, state, strict=True):
+        object.__setattr__(pattern, name, value)
+
+
+# What is kept of a pattern is all but its ways to match. Put here, because the decorator of Debian 12's
+# Python (3.11.2) puts methods of its own in place of these when they stand in the class.
+Pattern.__getstate__ = _state  # type: ignore[assignment]
+Pattern.__setstate__ = _restore  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- compiling
