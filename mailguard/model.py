@@ -256,7 +256,7 @@ class Lift:
 @dataclass(frozen=True, slots=True)
 class Alert:
     """Tell a person. `why` says why no ban followed: "observe", "never-list", "standing", "stale-client",
-    "trust", "guessed", "user", "cap", "alert" (the detector only alerts)."""
+    "unbanned", "trust", "guessed", "user", "cap", "alert" (the detector only alerts)."""
 
     offence: Offence
     time: float

@@ -153,6 +153,10 @@ MESSAGES: dict[str, str] = {
     "why.ordinal": "  It is the {ordinal}. ban of this network; each lasts longer than the one before.",
     "why.hits": "  {hits} more event(s) came from it since, the last at {last}.",
     "why.spared": "  It is never banned by mailguard itself: {network} is on the list ({reason}).",
+    "why.unbanned": (
+        "  Let out on {at}: what the mail server itself refuses within a minute is taken for a row of ours "
+        "that came back with an old copy of its table, and bans nobody."
+    ),
     "why.inside": "  Banned on their own inside it: {count} address(es) or network(s).",
     "why.counted": "What still counts in the windows:",
     "why.count": "  {key}: {count} {kind}{values} within {span}, the last {last}",

@@ -77,6 +77,8 @@ def _verdict(network: str, answer: dict[str, Any]) -> Iterator[str]:
         yield from _finding(ban)
     if answer.get("spared"):
         yield text("why.spared", **answer["spared"])
+    if answer.get("unbanned") is not None:
+        yield text("why.unbanned", at=local(answer["unbanned"]))
     if answer.get("inside"):
         yield text("why.inside", count=len(answer["inside"]))
 

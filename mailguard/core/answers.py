@@ -129,6 +129,7 @@ class Questions:
             "bans": [ban_answer(held) for held in around.values()],
             "inside": [ban_answer(held) for held in inside[:100]],
             "ordinal": engine.ordinals.last(own, now),
+            "unbanned": engine.policy.pardons.of(own),
             "spared": None if spared is None else {"network": format_network(spared[0]), "reason": spared[1]},
             "standing": standing_answer(engine.book.network(own, now), now),
             "network_standing": standing_answer(engine.book.network(wide_network(own.address), now), now),

@@ -33,6 +33,7 @@ from .detectors import (
 )
 from .names import UNNAMED, Hasher, Names
 from .networks import NetworkMap, source_network, source_of_value, source_value, wide_network
+from .pardons import Pardons
 from .policy import Policy, Rules
 from .quota import Quota
 from .standing import Book
@@ -113,7 +114,13 @@ class Engine:
         self.ordinals = Ordinals(2 * setup.rules.max_bans, setup.rules.forget, self.salt, setup.track)
         self.allow = NetworkMap()
         self.policy = Policy(
-            setup.rules, NetworkMap(setup.never), self.allow, self.book, self.bans, self.ordinals
+            setup.rules,
+            NetworkMap(setup.never),
+            self.allow,
+            self.book,
+            self.bans,
+            self.ordinals,
+            Pardons(setup.track),
         )
         self._counts: dict[str, int] = dict.fromkeys(
             ("events", "hostile", "under_ban", "imposed", "lifted", "alerts", "silenced"), 0
@@ -163,7 +170,13 @@ class Engine:
         """From now on call `tell(address, prefix, scope, until)` for a ban that will follow, as soon as that
         is certain; all that is to be decided and worded comes after. Not for every ban, and never without
         the compiled twin."""
-        self._tell = tell
+        pardons = self.policy.pardons
+
+        def certain(address: int, prefix: int, scope: str, until: float) -> None:
+            if pardons.of(Network(address, prefix)) is None:  # of those the policy may think otherwise
+                tell(address, prefix, scope, until)
+
+        self._tell = certain
         self.rewire()
 
     @property
@@ -449,6 +462,7 @@ class Engine:
         comes. Looks at all that is known."""
         self.turn_back(now)
         self.bans.turn_back(now)
+        self.policy.pardons.marks.turn_back(now)
         for lane in self.lanes:
             lane.turn_back(now + LATENESS)
 
@@ -524,4 +538,5 @@ class Engine:
             rows += lane.changes(full)
         rows += self.book.changes(full)
         rows += self.ordinals.changes(full)
+        rows += self.policy.pardons.changes(full)
         return rows

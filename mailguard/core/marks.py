@@ -34,6 +34,10 @@ class Marks:
         """Time up to which evidence is consumed; minus infinity where nothing is."""
         return self._until.get(key, NEVER)
 
+    def items(self) -> Iterable[tuple[int, float]]:
+        """The keys, in the order in which they were first set, and up to when each is consumed."""
+        return self._until.items()
+
     def set(self, key: int, until: float) -> None:
         if until > self._until.get(key, NEVER):
             if len(self._until) >= self._cap and key not in self._until:

@@ -1,6 +1,7 @@
 """Offence -> effects: whether a finding becomes a ban, an alert, or nothing, always in the same order.
 
-The order: evidence that may not ban -> the never-list -> standing -> escalation -> overlap -> caps.
+The order: evidence that may not ban -> the never-list -> standing -> pardons -> escalation -> overlap
+-> caps.
 
 Owns: that order and the length of a ban.
 Never: counts events; bans a network that touches the never-list or the allow list; bans a range in which
@@ -18,6 +19,7 @@ from ..notation import format_network
 from .bans import SCOPE_COVERS, Bans, Held, Ordinals, is_wide
 from .detectors import Detector
 from .networks import NetworkMap, source_network
+from .pardons import Pardons
 from .standing import Book
 
 #: Offences made only of these are forgiven to a source in good standing (they become alerts); guessing never.
@@ -55,7 +57,14 @@ class Policy:
     """Decides; keeps the bans that stand."""
 
     def __init__(
-        self, rules: Rules, never: NetworkMap, allow: NetworkMap, book: Book, bans: Bans, ordinals: Ordinals
+        self,
+        rules: Rules,
+        never: NetworkMap,
+        allow: NetworkMap,
+        book: Book,
+        bans: Bans,
+        ordinals: Ordinals,
+        pardons: Pardons | None = None,
     ):
         self.rules = rules
         self.never = never
@@ -63,6 +72,7 @@ class Policy:
         self.book = book
         self.bans = bans
         self.ordinals = ordinals
+        self.pardons = pardons or Pardons()
         self.enforcing = False
         self.cap_told = False
         self.refused_at_cap = 0
@@ -81,6 +91,8 @@ class Policy:
             return [Alert(offence, time, "never-list", target)]
         if self._in_good_standing(detector, offence, target, time):
             return [Alert(offence, time, "standing", target)]
+        if self.pardons.excuses(offence, target):
+            return [Alert(offence, time, "unbanned", target)]
         if self.bans.around(target, offence.scope, time):
             return []
         ordinal = self.ordinals.next(target, time)

@@ -131,6 +131,7 @@ class Requests:
         engine.clear(network)
         engine.ordinals.clear(network)
         engine.book.pardon(network.address, now)
+        engine.policy.pardons.note(network, now)
 
     # ------------------------------------------------------------ allow list
 

@@ -95,6 +95,8 @@ def restore(engine: Engine, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[st
         for watch in lane.watches
         for mark in (watch.marks, watch.suspicions, watch.told)
     }
+    pardons = engine.policy.pardons.marks
+    marks[pardons.name] = pardons
     meta: dict[str, Any] = {}
     bans: list[dict[str, Any]] = []
     hits: dict[bytes, tuple[int, float]] = {}

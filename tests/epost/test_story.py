@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mailguard.core.pardons import Pardons
 from mailguard.firewall.epost import FILES, Epost
 from tests.epost_server.theatre import BEGIN, EVERY_LOG, HOUR, MINUTE, TWO_LOGS, Theatre
 
@@ -71,3 +72,47 @@ def test_an_attacker_is_turned_away_by_the_server_itself(
         lines = (tmp_path / "program" / FILES[kind]).read_bytes().splitlines()
         assert lines[0] == b"' made once"
         assert all(line.startswith(b"'") for line in lines)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_was_let_out_and_is_refused_by_an_old_copy(
+    tmp_path: Path, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old copy of a table is put back by hand, with the row of an address that was let out meanwhile: it
+    is refused until that is found, and that is not taken for the server's own lock-out. (It would be, were
+    nobody known to have been let out.)"""
+    if not known:
+        monkeypatch.setattr(Pardons, "note", lambda self, network, now: None)
+    story = Guarded(tmp_path, None, auth_lock_out=50, auth_lock_out_time=0)
+    path = tmp_path / "program" / FILES["smtp"]
+    copies: list[bytes] = []
+
+    def unban() -> None:
+        copies.append(path.read_bytes())
+        story.loop.ask("unban", networks=[ATTACKER])
+
+    def put_back() -> None:
+        path.write_bytes(copies[0])
+
+    for number in range(5):
+        story.at(60.0 + 5 * number, story.guesses, ATTACKER, "admin")
+    story.at(5 * MINUTE, unban)
+    story.at(6 * MINUTE, story.tries, ATTACKER)
+    story.at(
+        2 * HOUR - 1, story.tries, PARTNER
+    )  # the tables are looked at: the next time half a minute later
+    story.at(2 * HOUR, put_back)
+    for second in range(3, 12, 2):
+        story.at(2 * HOUR + second, story.tries, ATTACKER)
+    for second in range(29, 36):
+        story.at(2 * HOUR + second, story.tries, PARTNER)  # the enforcer's clock goes on
+    for minute in range(3, 20):
+        story.at(2 * HOUR + minute * MINUTE, story.tries, ATTACKER)
+    story.play()
+    assert (ATTACKER, "password-guessing") in story.banned
+    assert ((ATTACKER, "lock-out") in story.banned) is not known
+    greeted = [moment for moment in story.greeted[ATTACKER] if moment > 2 * HOUR]
+    if known:
+        assert greeted == [2 * HOUR + minute * MINUTE for minute in range(3, 20)]
+    else:
+        assert greeted == []
