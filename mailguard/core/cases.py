@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from ..model import VALUE_FIELD, Event
 from ..notation import parse_address
-from .detectors import KIND_NUMBER, Case, Detector, Lane, event_flags
+from .detectors import KIND_NUMBER, Case, Detector
+from .lanes import Lane, event_flags
 from .names import Hasher
 from .table import Table
 

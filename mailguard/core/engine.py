@@ -27,10 +27,8 @@ from .detectors import (
     MAX_EVIDENCE,
     SCOPES,
     Detector,
-    Fired,
-    Lane,
-    event_flags,
 )
+from .lanes import Lane, event_flags
 from .names import UNNAMED, Hasher, Names
 from .networks import NetworkMap, source_network, source_of_value, source_value, wide_network
 from .pardons import Pardons
@@ -38,6 +36,7 @@ from .policy import Policy, Rules
 from .quota import Quota
 from .standing import Book
 from .table import Row, Table
+from .watches import Fired
 from .window import KNOWN, LATENESS, SCOPE, View
 
 #: How the room for keys is divided among the forms of key that are in use.

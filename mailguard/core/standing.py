@@ -25,7 +25,7 @@ from struct import Struct
 
 from ..model import Network
 from ..notation import V6, covers, network_of
-from .detectors import user_network
+from .keys import user_network
 from .networks import NETWORK4, NETWORK6, network_key, source_key
 from .table import Row, Table
 

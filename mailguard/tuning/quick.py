@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import native as twins
-from ..core.detectors import Watch
 from ..core.engine import _OTHER_SHARE, _SHARES, Engine, Setup
 from ..core.loosest import loosest
 from ..core.networks import NetworkMap, source_network, wide_network
 from ..core.quota import Quota
 from ..core.table import Table
+from ..core.watches import Watch
 from ..core.window import needs_of
 from ..eventfile import EventColumns
 from ..model import Event

@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mailguard.core.cases import run_case
-from mailguard.core.detectors import (
-    KIND_NUMBER,
-    Case,
-    Detector,
-    Lane,
-    Marks,
-    event_flags,
-    key_function,
-    user_network,
-)
+from mailguard.core.detectors import KIND_NUMBER, Case, Detector
+from mailguard.core.keys import key_function, user_network
+from mailguard.core.lanes import Lane, event_flags
+from mailguard.core.marks import Marks
 from mailguard.core.names import Hasher
 from mailguard.core.networks import (
     NetworkMap,

@@ -59,7 +59,7 @@ cdef class Who:
         return shelf.narrow(self.low & ~<uint64_t>0xFF) if self.narrow else shelf.broad(self.low & ~<uint64_t>0xFFFF)
 
     cdef inline uint64_t with_user(self, uint64_t user) except? 0:
-        """`detectors.user_network`."""
+        """`keys.user_network`."""
         if not self.mixed:
             if self.narrow:
                 self.mixed_ = (self.low & ~<uint64_t>0xFF) * <uint64_t>0x9E3779B97F4A7C15
