@@ -1,7 +1,7 @@
 """Asks the rules of a plan about one opened line; the first that fits takes it.
 
 Owns: the doubt where two parsers, which no proof has compared, read two sources; what is said of lines that
-no rule took. The compiled twin is `native/lines.pxi`.
+no rule took. The compiled twin is `native/taking.pxi`.
 """
 
 from __future__ import annotations

@@ -244,6 +244,10 @@ cdef class Matcher(Readable):
                       for at in range(self.captures)])
 
 
+cdef inline bytes text_bytes(const unsigned char *text, Py_ssize_t length):
+    return PyBytes_FromStringAndSize(<const char *> text, length)
+
+
 cdef object text_of(const unsigned char *data, Py_ssize_t length, object latest):
     """A captured field as text; see `rules.decode`. `latest`: the text that it may well be again."""
     cdef Py_ssize_t at

@@ -12,6 +12,7 @@ Limits: at most 1024 literals (`Lines` then raises ValueError, and the Python pa
 
 from array import array
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -88,6 +89,10 @@ include "row.pxi"
 include "search.pxi"
 include "match.pxi"
 include "open.pxi"
+include "pack.pxi"
 include "rows.pxi"
 include "make.pxi"
+include "plans.pxi"
+include "event.pxi"
+include "taking.pxi"
 include "lines.pxi"
