@@ -30,8 +30,12 @@ cdef int LOCKED_OUT = KIND_NUMBER["locked_out"]
 
 INTERFACE = 3
 
+include "trying_row.pxi"
+include "trying_numbers.pxi"
+include "trying_who.pxi"
 include "trying_rows.pxi"
 include "trying_columns.pxi"
+include "trying_keep.pxi"
 include "trying_state.pxi"
 include "trying_policy.pxi"
 include "trying_run.pxi"

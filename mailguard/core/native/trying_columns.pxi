@@ -121,10 +121,10 @@ cdef int take(Events events, object columns) except -1:
         if role & (MAIL_KIND | LOGIN_KIND):
             row.midnight = DAY * day_of(time)
         if sources.found[code] == UNKNOWN:
-            events.place(row, sources.values[code])
+            events.sources.place(row, sources.values[code])
             sources.found[code] = row.source
         row.source = sources.found[code]
-        row.network, row.valued = events.network_at[row.source], events.valued_at[row.source]
+        row.network, row.valued = events.sources.network_at[row.source], events.sources.valued_at[row.source]
         weight = weights[i]
         row.weight = <uint16_t>(0 if weight < 0 else 0xFFFF if weight > 0xFFFF else weight)
         row.flags = <uint8_t>scopes.found[scopes.code(i)] | (HEAVY if weight > 1 else 0)
@@ -135,15 +135,15 @@ cdef int take(Events events, object columns) except -1:
         code = users.code(i)
         if code >= 0:
             if users.found[code] == UNKNOWN:
-                users.found[code] = <uint32_t>events.name_of(users.values[code]) if users.values[code] else NOTHING
+                users.found[code] = <uint32_t>events.names.of(users.values[code]) if users.values[code] else NOTHING
             if users.found[code] != NOTHING:
-                events.name(row, users.found[code], proof & 1 != 0, events.value_is_user >> number & 1)
+                events.names.write(row, users.found[code], proof & 1 != 0, events.value_is_user >> number & 1)
         if valued[number] and not row.value:
             column = <Column>values[number]
             code = column.code(i)
             if code >= 0:
                 if column.found[code] == UNKNOWN:
-                    column.found[code] = events.values.of(column.values[code]) if column.values[code] else NOTHING
+                    column.found[code] = events.names.values.of(column.values[code]) if column.values[code] else NOTHING
                 if column.found[code] != NOTHING:
                     row.value = column.found[code]
         if role & MAIL_KIND:
@@ -151,7 +151,8 @@ cdef int take(Events events, object columns) except -1:
             code = senders.code(i)
             if code >= 0:
                 if senders.found[code] == UNKNOWN:
-                    senders.found[code] = events.domain(senders.values[code]) if senders.values[code] else NO_DOMAIN
+                    sender = senders.values[code]
+                    senders.found[code] = events.names.domain(sender) if sender else NO_DOMAIN
                 row.person = senders.found[code]
         if testing:
             fits = 0xFF

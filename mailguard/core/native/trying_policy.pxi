@@ -127,8 +127,8 @@ cdef class Book:
     def __init__(self, Events events, object rules, bytes spared_sources, bytes spared_networks):
         """`spared_...`: a byte for each, 1 where it touches the never-list. `begin` is to be called, too."""
         cdef Py_ssize_t i, network
-        self.sources, self.networks = len(events.source_keys), len(events.network_keys)
-        self.pairs, self.people = events.keys("user+network"), len(events.people.known) + 1
+        self.sources, self.networks = len(events.sources.keys), len(events.sources.network_keys)
+        self.pairs, self.people = events.keys("user+network"), len(events.names.people.known) + 1
         self.source = <Target *>calloc(max(1, self.sources), sizeof(Target))
         self.network = <Target *>calloc(max(1, self.networks), sizeof(Target))
         self.source_standing = <Earned *>calloc(max(1, self.sources), sizeof(Earned))
@@ -153,12 +153,12 @@ cdef class Book:
         self.forget = rules.forget
         for i in range(self.sources):
             self.source[i].spared = spared_sources[i] != 0
-            self.first[<Py_ssize_t>events.network_at[i] + 2] += 1
+            self.first[<Py_ssize_t>events.sources.network_at[i] + 2] += 1
         for i in range(self.networks):
             self.network[i].spared = spared_networks[i] != 0
             self.first[i + 2] += self.first[i + 1]
         for i in range(self.sources):
-            network = events.network_at[i]
+            network = events.sources.network_at[i]
             self.members[self.first[network + 1]] = <int32_t>i
             self.first[network + 1] += 1
 
