@@ -7,8 +7,9 @@ effects, live, in replay and after a restart.
 Limits: one event costs a bounded amount of work; housekeeping happens in pieces of one shard (about 2,000
 keys), one key looked at for each event.
 
-The order for an event: it counts towards standing; if its source is under a ban that covers it, it is noted
-there and goes no further; else every lane records it; whatever fires is decided by the policy.
+The order for an event: it counts towards standing (`earning`); if its source is under a ban that covers it,
+it is noted there and goes no further; else every lane records it; whatever fires becomes an offence
+(`offences`), and is settled with the policy (`settling`).
 """
 
 from __future__ import annotations
@@ -17,27 +18,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import HOSTILE, Alert, Effect, Event, Evidence, Network, Offence
-from ..notation import V6, covers, format_network, host_prefix
+from ..model import HOSTILE, Effect, Event, Network
+from ..notation import V6, covers, host_prefix
 from . import native as twins
 from .bans import Bans, Ordinals
-from .detectors import (
-    KIND_NAMES,
-    KIND_NUMBER,
-    MAX_EVIDENCE,
-    SCOPES,
-    Detector,
-)
+from .detectors import KIND_NAMES, KIND_NUMBER, Detector
+from .earning import Earning, alias
 from .lanes import Lane, event_flags
-from .names import UNNAMED, Hasher, Names
-from .networks import NetworkMap, source_network, source_of_value, source_value, wide_network
+from .names import Hasher, Names
+from .networks import NetworkMap, source_network, wide_network
+from .offences import Offences
 from .pardons import Pardons
 from .policy import Policy, Rules
 from .quota import Quota
+from .settling import Settling
 from .standing import Book
 from .table import Row, Table
 from .watches import Fired
-from .window import KNOWN, LATENESS, SCOPE, View
+from .window import KNOWN, LATENESS
 
 #: How the room for keys is divided among the forms of key that are in use.
 _SHARES = {"source": 8, "network": 3, "user": 2, "user+network": 2}
@@ -46,42 +44,7 @@ _OTHER_SHARE = 1
 _EXCUSED = frozenset({"auth_failure", "locked_out"})
 #: Kinds that a source in good standing excuses: mail from where mail or people have been coming for days.
 _USUAL = frozenset({"mail_accepted", "mail_bounced"})
-_FAILURE = KIND_NUMBER["auth_failure"]
 _SWEEP_LEAST = 256
-_new = tuple.__new__  # `Evidence(...)` takes four times as long
-
-
-def short_name(user: str) -> str:
-    """The name under which somebody who logged in as `user` is known too: people leave the domain out, or
-    write one that the server does not want. `sato@example.net` is `sato`; `sato` is `sato@` with any domain.
-    Accounts of two domains are never the same.
-    """
-    return user.partition("@")[0] if "@" in user else f"{user}@"
-
-
-def alias(user: str) -> str:
-    """What `short_name` of an account would be that `user` may mean."""
-    return f"{user.partition('@')[0]}@" if "@" in user else user
-
-
-def unfold(
-    buffer: bytes, indexes: Sequence[int], most: int, rules: dict[int, str], logs: dict[int, str]
-) -> tuple[set[int], int, list[int], tuple[Evidence, ...]]:
-    """What these records of a history tell together: their kinds, the widest scope, their different values
-    (in the order in which each came last), and the last `most` as evidence.
-    """
-    records = View(buffer).records(indexes)
-    values = dict.fromkeys(record[2] for record in reversed(records) if record[2])
-    evidence = [
-        _new(Evidence, (time, rules.get(rule, UNNAMED), logs.get(log, UNNAMED), position, weight))
-        for time, position, _, log, rule, weight, _, _ in (records[-most:] if most else ())
-    ]
-    return (
-        {record[6] for record in records},
-        max([record[7] & SCOPE for record in records]),
-        list(reversed(values)),
-        tuple(evidence),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +98,15 @@ class Engine:
             for kind, number in KIND_NUMBER.items()
             if any(number in lane.who for lane in self.lanes)
         }
-        self._completing = tuple(lane for lane in self.lanes if lane.completing)
-        self._pardoning = tuple(
-            lane
-            for lane in self.lanes
-            if lane.form in ("source", "user", "user+network") and _FAILURE in lane.who
-        )
+        self._offences = Offences(self.book, self.hasher, self.rules, self.logs)
+        settling = Settling(self.policy, self.bans, self._offences, setup.guessed, self._counts)
+        self._settle = settling.settle
+        earning = Earning(self.book, self.hasher, self.lanes, settling)
+        self._completing, self._pardoning = earning.completing, earning.pardoning
+        self._login, self._accepted = earning.login, earning.mail
         self._allow_changed: set[Network] = set()
         self._sweep_in = _SWEEP_LEAST
         self._sweep_turn = 0
-        self._unfold = unfold
         self._twin = twins.choose("engine", native)
         self._feeder: Any = None
         self._tell: Callable[[int, int, str, float], None] | None = None
@@ -156,7 +118,7 @@ class Engine:
             return
         self._gather()
         self._feeder = self._twin.Feeder(self, self._tell)
-        self._unfold = self._twin.unfold
+        self._offences.unfold = self._twin.unfold
         self.book.stale = self._twin.stale_earned, self._twin.stale_logins
         for lane in self.lanes:
             lane.history.stale = self._twin.stale_histories
@@ -277,177 +239,6 @@ class Engine:
         if found:
             effects += self._settle(found, event)
         return effects
-
-    def _settle(self, found: Sequence[tuple[Lane, Fired]], event: Event) -> list[Effect]:
-        """What follows from all that fired because of one event."""
-        effects: list[Effect] = []
-        source = event.source
-        for lane, fired in found:
-            if (
-                lane.form == "source"
-                and source is not None
-                and self.bans.covering(source, event.scope, event.time) is not None
-            ):
-                break  # under a ban by what fired before it; the rest of its evidence stays
-            effects += self._decide(lane, fired, event)
-        return effects
-
-    def _decide(self, lane: Lane, fired: Fired, event: Event) -> list[Effect]:
-        watch, detector, time = fired.watch, fired.watch.detector, event.time
-        watch.consume(fired.key, fired.span.last, fired.trusted)
-        offence, sources = self._offence(lane, fired, event)
-        effects: list[Effect] = []
-        by_name = lane.form not in ("source", "network")
-        if detector.ban is None or (detector.alert and by_name):
-            why = "stale-client" if detector.who == "known" else "user" if lane.form == "user" else "alert"
-            target = None if by_name or event.source is None else self._target(lane, event.source)
-            if by_name and detector.then and event.source is not None:
-                target = source_network(event.source)  # from where the account was entered
-            effects.append(Alert(offence, time, why, target))
-        if detector.ban is None:
-            pass
-        elif by_name:
-            user = fired.key if lane.form == "user" else None
-            effects += self.policy.strangers(detector, offence, user, sources, time)
-        elif event.source is not None:
-            effects += self.policy.decide(detector, offence, self._target(lane, event.source), time)
-        return self._count(self._once(fired, effects, time))
-
-    def _target(self, lane: Lane, source: int) -> Network:
-        return wide_network(source) if lane.form == "network" else source_network(source)
-
-    def _once(self, fired: Fired, effects: list[Effect], time: float) -> list[Effect]:
-        """Without the alerts that repeat one about the same key within the detector's quiet time."""
-        if not any(isinstance(effect, Alert) and effect.why not in ("observe", "cap") for effect in effects):
-            return effects
-        told = fired.watch.told
-        if time >= told.get(fired.key):
-            told.set(fired.key, time + fired.watch.detector.quiet)
-            return self._guess(effects)
-        kept = [
-            effect for effect in effects if not isinstance(effect, Alert) or effect.why in ("observe", "cap")
-        ]
-        self._counts["silenced"] += len(effects) - len(kept)
-        return kept
-
-    def _guess(self, effects: list[Effect]) -> list[Effect]:
-        """An alert for lack of trust says so when the reason is that the rule's format is guessed."""
-        return [
-            Alert(effect.offence, effect.time, "guessed", effect.network, effect.would)
-            if isinstance(effect, Alert) and effect.why == "trust" and self._guessed(effect.offence)
-            else effect
-            for effect in effects
-        ]
-
-    def _guessed(self, offence: Offence) -> bool:
-        return any(piece.rule.partition("/")[0] in self.setup.guessed for piece in offence.evidence)
-
-    def _count(self, effects: list[Effect]) -> list[Effect]:
-        for effect in effects:
-            name = type(effect).__name__
-            self._counts["imposed" if name == "Impose" else "lifted" if name == "Lift" else "alerts"] += 1
-        return effects
-
-    def _offence(self, lane: Lane, fired: Fired, event: Event) -> tuple[Offence, list[int]]:
-        """The finding, and the sources that took part where the key is a name or a network (all, newest
-        last).
-        """
-        view, span, detector = fired.view, fired.span, fired.watch.detector
-        most = MAX_EVIDENCE
-        seen, scope, values, evidence = self._unfold(
-            view.buffer, span.indexes, most, self.rules.names, self.logs.names
-        )
-        if lane.form == "source":
-            sources = [] if event.source is None else [event.source]
-        else:
-            sources = [source_of_value(value) for value in values]
-            if detector.then and event.source is not None:  # who completed it is not among them
-                sources = [*(source for source in sources if source != event.source), event.source]
-        kinds = tuple(kind for kind in detector.on if KIND_NUMBER[kind] in seen)
-        offence = Offence(
-            detector.name,
-            self._key_text(lane, fired, event),
-            span.first,
-            span.last,
-            span.total,
-            kinds,
-            evidence,
-            SCOPES[scope],
-            fired.trusted,
-            tuple(sources[-MAX_EVIDENCE:]),
-            span.different,
-            detector.distinct if span.different else "",
-        )
-        return offence, sources
-
-    def _key_text(self, lane: Lane, fired: Fired, event: Event) -> str:
-        """The key in words: an address, a network, an account's name, or a hash of what may never have
-        existed.
-        """
-        form = lane.form
-        if form in ("source", "network") and event.source is not None:
-            return format_network(self._target(lane, event.source))
-        if form in ("user", "user+network"):
-            user = event.fields.get("user", "")
-            if self.book.exists(self.hasher(user)):
-                name = "".join(char if char.isprintable() else "?" for char in user[:64])
-            else:
-                name = f"user#{self.hasher(user):016x}"
-            if form == "user" or event.source is None:
-                return name
-            return f"{name} at {format_network(wide_network(event.source))}"
-        sender = event.fields.get("sender", "")
-        if form == "sender" and sender and event.kind not in HOSTILE:  # mail of ours, not what somebody tried
-            return "".join(char if char.isprintable() else "?" for char in sender[:128])
-        return f"{form}#{fired.key:016x}"
-
-    # ------------------------------------------------------------ what speaks for somebody
-
-    def _login(self, event: Event) -> list[Effect]:
-        """A login succeeded: perhaps the end of a sequence, else standing, and pardon for the way there."""
-        user, source, time = event.fields.get("user"), event.source, event.time
-        if not user or source is None or "user" not in event.proved:
-            return []
-        name = self.hasher[user]
-        known = self.book.known(name, source, time)
-        effects: list[Effect] = []
-        suspicious = False
-        for lane in self._completing:
-            key = lane.key_of(event)
-            if key is None:
-                continue
-            for fired in lane.complete(key, KIND_NUMBER[event.kind], time):
-                who = fired.watch.detector.who
-                if who != "any" and (who == "known") != known:
-                    continue
-                # From where our people have long been logging in, it is more likely one of them.
-                suspicious = suspicious or not (known or self.book.source(source).good(time))
-                effects += self._decide(lane, fired, event)
-        if not event.may_ban:  # what anybody may have written speaks for nobody, and against nobody's name
-            return effects
-        if suspicious:
-            self.book.revoke(name, source, time, shared=self.book.source(source).login_days > 0)
-            return effects
-        other = self.hasher[short_name(user)]
-        self.book.login(name, source, time)
-        self.book.settle(other, source, time)
-        for lane in self._pardoning:
-            key = lane.key_of(event)
-            if key is None or lane.history.table.get(key) is None:
-                continue
-            for value in (name, other) if lane.form == "source" else (source_value(source),):
-                lane.history.forget(key, _FAILURE, value)
-        return effects
-
-    def _accepted(self, event: Event) -> None:
-        if event.source is not None and event.may_ban:
-            fields, hasher = event.fields, self.hasher
-
-            def pair() -> int:
-                sender, recipient = fields.get("sender", ""), fields.get("recipient", "")
-                return hasher[f"{sender}\0{recipient}"] if sender or recipient else 0
-
-            self.book.mail(event.source, event.time, pair)
 
     # ------------------------------------------------------------ time and housekeeping
 

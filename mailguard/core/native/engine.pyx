@@ -381,7 +381,7 @@ cdef class Feeder:
         return None
 
     cdef int login(self, Happening here, list effects) except -1:
-        """`Engine._login`, unless it may end a sequence."""
+        """`Earning.login`, unless it may end a sequence."""
         cdef Track track
         cdef uint64_t name, other
         for track in self.completing:

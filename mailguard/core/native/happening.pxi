@@ -63,7 +63,7 @@ cdef class Happening:
         return self.name_
 
     cdef uint64_t alias(self) except? 0:
-        """The hash of `engine.alias`; 0: it is the name itself."""
+        """The hash of `earning.alias`; 0: it is the name itself."""
         cdef Py_ssize_t before
         if self.heard != NULL:
             before = self.before()
@@ -71,7 +71,7 @@ cdef class Happening:
         return self.hashing.of(self.name.partition("@")[0] + "@") if "@" in self.name else 0
 
     cdef uint64_t short(self) except? 0:
-        """The hash of `engine.short_name`."""
+        """The hash of `earning.short_name`."""
         cdef Py_ssize_t before
         cdef uint8_t[LONGEST + 1] longer
         if self.heard != NULL:

@@ -233,7 +233,7 @@ cdef class Try:
         return 0
 
     cdef int decide(self, Lane lane, Fired *fired, Row *row) except -1:
-        """`Engine._decide`."""
+        """`Settling.decide`."""
         cdef Watch *watch = lane.watches + fired.watch
         cdef Record *record
         cdef int32_t i
@@ -252,7 +252,7 @@ cdef class Try:
         return 0
 
     cdef int login(self, Row *row) except -1:
-        """`Engine._login`."""
+        """`Earning.login`."""
         cdef bint known = self.book.known(row.both, row.time), suspicious = False, trusted = True
         cdef Lane lane
         cdef Watch *watch

@@ -2,7 +2,7 @@
 
 
 def unfold(bytes buffer, indexes, Py_ssize_t most, dict rules, dict logs):
-    """`engine.unfold`."""
+    """`offences.unfold`."""
     cdef Py_ssize_t size = len(buffer) // SIZE, index, place, count = len(indexes)
     cdef const char *data = PyBytes_AS_STRING(buffer)
     cdef set kinds = set()
