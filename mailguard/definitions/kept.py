@@ -30,9 +30,13 @@ class _Reader(pickle.Unpickler):
     """Makes objects of the core's classes alone."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith(_CORE) and (module, name) not in _OTHERS:
+        if (module, name) not in _OTHERS and not (module.startswith(_CORE) and name.isidentifier()):
             raise pickle.UnpicklingError(f"{module}.{name} is no part of a parser")
-        return super().find_class(module, name)
+        found = super().find_class(module, name)
+        # What a module of the core imported is not the core's, and a dot in a name would lead further still.
+        if (module, name) not in _OTHERS and not (isinstance(found, type) and found.__module__ == module):
+            raise pickle.UnpicklingError(f"{module}.{name} is no class of the core")
+        return found
 
 
 class Kept:

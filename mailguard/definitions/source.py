@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import sys
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -371,17 +372,32 @@ def cache_folders() -> list[Path]:
 def read_cache(name: str) -> bytes:
     """What an earlier run left under `name`; b"" where there is nothing to read.
 
-    A file that somebody else could have written is not read: proofs are trusted.
+    A file that somebody else could have written is not read: proofs are trusted. Nor is one that is not as it
+    was written (the power failed, the disk is worn): what is read of it need not fail, it may be wrong.
     """
     for folder in cache_folders():
         try:
-            with open(folder / name, "rb") as file:
-                owner = os.fstat(file.fileno())
-                if owner.st_uid in (0, os.geteuid()) and not owner.st_mode & 0o022:
-                    return file.read(4 * _LARGEST)
+            # Neither waited for nor followed: in a folder of somebody else's it may be a pipe, or a link.
+            with open(folder / name, "rb", opener=_itself) as file:
+                state = os.fstat(file.fileno())
+                ours = state.st_uid in (0, os.geteuid()) and not state.st_mode & 0o022
+                content = file.read(4 * _LARGEST) if ours and stat.S_ISREG(state.st_mode) else b""
         except OSError:
             continue
+        if content[-_SUM:] == _sum(name, content[:-_SUM]):
+            return content[:-_SUM]
     return b""
+
+
+_SUM = 4  # bytes behind what was written: there, earlier programs read over them
+
+
+def _sum(name: str, content: bytes) -> bytes:
+    return zlib.crc32(content, zlib.crc32(name.encode())).to_bytes(_SUM, "big")
+
+
+def _itself(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW)
 
 
 def write_cache(name: str, content: bytes) -> bool:
@@ -396,12 +412,14 @@ def write_cache(name: str, content: bytes) -> bool:
             continue
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o644)
+                os.fchmod(handle, 0o644)  # not by its name, under which others may have put something else
+                file.write(content + _sum(name, content))
             os.replace(temporary, folder / name)
-        except OSError:
+        except BaseException as error:  # Ctrl-C leaves nothing lying about either
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+            if not isinstance(error, OSError):
+                raise
             continue
         return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import marshal
 import pickle
 from pathlib import Path
@@ -12,7 +13,7 @@ from mailguard.core.rules import Parser
 from mailguard.core.scanner import Scanner
 from mailguard.definitions import parsers as reading
 from mailguard.definitions import source
-from mailguard.definitions.kept import Kept
+from mailguard.definitions.kept import Kept, _Reader
 from mailguard.definitions.parsers import load_parsers
 from mailguard.model import Block
 from mailguard.problems import ProblemsError
@@ -89,6 +90,26 @@ class Harm:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (exec, ("raise SystemExit('harm')",))
+
+
+def foreign(module: str, name: str, argument: str) -> bytes:
+    """A pickle that calls what stands under that name."""
+    texts = b"".join(b"\x8c" + bytes([len(one)]) + one.encode() for one in (module, name))
+    return b"\x80\x05" + texts + b"\x93\x8c" + bytes([len(argument)]) + argument.encode() + b"\x85R."
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        foreign("mailguard.core.rules", "re.enum.bltns.exec", "raise SystemExit('harm')"),
+        foreign("mailguard.core.rules", "decode", "x"),
+        foreign("mailguard.core.rules", "re", "x"),
+    ],
+)
+def test_a_foreign_pickle_calls_nothing(entry: bytes) -> None:
+    """Not what the core's modules imported, and nothing that is reached over it."""
+    with pytest.raises(pickle.UnpicklingError, match=r"no part of a parser|no class of the core"):
+        _Reader(io.BytesIO(entry)).load()
 
 
 @pytest.mark.parametrize(

@@ -204,10 +204,43 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.name for path in (tmp_path / "mailguard").iterdir()] == ["test-only"]
     (tmp_path / "mailguard" / "test-only").chmod(0o666)
     assert source.read_cache("test-only") == b""
+    (tmp_path / "mailguard" / "test-only").chmod(0o644)
+    os.rename(tmp_path / "mailguard" / "test-only", tmp_path / "mailguard" / "other")
+    assert source.read_cache("other") == b""  # it was written for another purpose
+    os.symlink("other", tmp_path / "mailguard" / "test-only")
+    assert source.read_cache("test-only") == b""
+    os.unlink(tmp_path / "mailguard" / "test-only")
+    os.mkfifo(tmp_path / "mailguard" / "test-only", 0o600)
+    assert source.read_cache("test-only") == b""
     monkeypatch.setattr(source, "cache_folders", lambda: [tmp_path / "file"])
     (tmp_path / "file").touch()
     assert not source.write_cache("x", b"")
     assert source.read_cache("x") == b""
+
+
+def test_a_damaged_cache_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte counts, and so does where it ends: what settings are read from may not be another value."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert source.write_cache("defaults", b"seven = 7")
+    file = tmp_path / "mailguard" / "defaults"
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], bytes(at)):
+            file.write_bytes(damaged)
+            assert source.read_cache("defaults") == b""
+    file.write_bytes(whole)
+    assert source.read_cache("defaults") == b"seven = 7"
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(one: object, other: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        source.write_cache("test-only", b"one")
+    assert list((tmp_path / "mailguard").iterdir()) == []
 
 
 @pytest.mark.parametrize(
