@@ -149,7 +149,8 @@ def batches(read: Read, summary: Summary, progress: Progress | None = None) -> I
 # ---------------------------------------------------------------- the process that reads
 
 
-def _serve(pipe: Connection, read: Read) -> None:
+def _serve(pipe: Connection, read: Read, inherited: Connection) -> None:
+    inherited.close()  # else nobody would notice here that whoever reads at that end was killed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     signal.signal(signal.SIGTERM, _ended)
     reading, packer = _Running(read), _Packer()
@@ -199,7 +200,7 @@ def _taken(read: Read) -> Iterator[tuple[_Figures, Sequence[Event]]]:
     context: Any = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     _widen(theirs)
-    process = context.Process(target=_serve, args=(theirs, read))
+    process = context.Process(target=_serve, args=(theirs, read, ours))
     process.start()
     theirs.close()
     rules: list[Any] = []

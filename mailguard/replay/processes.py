@@ -11,7 +11,7 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -41,7 +41,8 @@ class Processes:
     def __init__(self, make: Make, workers: int):
         """`make` makes the parse stage of a process; with fork it inherits what this process has loaded."""
         methods = multiprocessing.get_all_start_methods()
-        context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+        forked = "fork" in methods
+        context: Any = multiprocessing.get_context("fork" if forked else "spawn")
         self._make = make
         self._here: Parse | None = None
         self._workers: list[_Worker] = []
@@ -49,7 +50,8 @@ class Processes:
         self._runs = 0
         for _ in range(workers):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+            inherited = [*(one.pipe for one in self._workers), ours] if forked else []
+            process = context.Process(target=_serve, args=(theirs, make, inherited), daemon=True)
             process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours))
@@ -139,8 +141,11 @@ class Processes:
         self._workers = []
 
 
-def _serve(pipe: Connection, make: Make) -> None:
-    """A worker: pieces in, results out, until the other end is closed."""
+def _serve(pipe: Connection, make: Make, inherited: Sequence[Connection] = ()) -> None:
+    """A worker: pieces in, results out, until the other end is closed. `inherited`: other ends that a forked
+    worker has too; as long as one is open, nobody would notice that their owner was killed."""
+    for one in inherited:
+        one.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parse = make()

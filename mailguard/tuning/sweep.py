@@ -146,7 +146,7 @@ class Sweep:
         try:
             for _ in range(workers):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=self._serve, args=(theirs,), daemon=True)
+                process = context.Process(target=self._serve, args=(theirs, [*at, ours]), daemon=True)
                 process.start()
                 theirs.close()
                 processes.append(process)
@@ -177,8 +177,11 @@ class Sweep:
             for pipe in at:
                 pipe.close()
 
-    def _serve(self, pipe: Connection) -> None:
-        """A process: places in, figures out, until there are no more."""
+    def _serve(self, pipe: Connection, inherited: Sequence[Connection]) -> None:
+        """A process: places in, figures out, until there are no more. `inherited`: other ends that it has; as
+        long as one is open, nobody would notice that their owner was killed."""
+        for one in inherited:
+            one.close()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with suppress(EOFError, OSError):

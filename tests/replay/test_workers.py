@@ -9,6 +9,8 @@ import lzma
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,43 @@ def test_a_worker_that_is_killed_loses_nothing(parsers: Sequence[Parser], log: P
     finally:
         pool.close()
         pool.close()
+
+
+#: Start processes that wait, or write without end; none of them may be left when this one is killed.
+STARTS = {
+    "workers": "from mailguard.replay.processes import Processes\nhold = Processes(lambda: None, 3)\n",
+    "beside": (
+        "from mailguard.replay import beside\n"
+        "class Endless:\n"
+        "    def __init__(self, read): pass\n"
+        "    def batches(self):\n"
+        "        zeros = [0] * (len(beside._Figures._fields) - 1)\n"
+        "        while True: yield beside._Figures(*zeros, []), ()\n"
+        "beside._Running = Endless\n"
+        "hold = beside._taken(None)\n"
+        "next(hold)\n"
+    ),
+    "tries": (
+        "import time\n"
+        "from mailguard.tuning.sweep import Sweep\n"
+        "hold = Sweep.__new__(Sweep)\n"
+        "hold.tasks = [None] * 4\n"
+        "hold.measure = lambda place: place if place < 2 else time.sleep(1)\n"
+        "tried = hold._forked(3)\n"
+        "next(tried)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_no_process_outlives_one_that_is_killed(name: str) -> None:
+    """They have its standard output, too: it ends when the last of them has."""
+    code = STARTS[name] + "import sys, time\nprint('ready', flush=True)\ntime.sleep(300)\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        program.kill()
+        program.communicate(timeout=60)
 
 
 def test_an_error_of_a_worker_is_the_callers(parsers: Sequence[Parser], tmp_path: Path) -> None:
