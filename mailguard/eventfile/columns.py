@@ -209,6 +209,9 @@ def packed_address(text: str | None) -> int | None:
     return address
 
 
+FURTHEST = (
+    60e9  # seconds from 1970: no event is further away, and all between can be written (years 69 to 3871)
+)
 SCOPES = frozenset({"auth", "mail", "all"})
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from ..model import Event
 from .columns import (
     FIELD_COLUMNS,
+    FURTHEST,
     Codes,
     EventColumns,
     Facts,
@@ -132,15 +133,23 @@ def _opened(path: str) -> Any:
     from . import EventFileError
 
     try:
-        there = set(pq.read_schema(path).names)
-        coded = [one.name for one in _SCHEMA if one.type == _WORDS and one.name in there]
-        file = pq.ParquetFile(path, read_dictionary=coded)
+        schema = pq.read_schema(path)
+        missing = [name for name in _NEEDED if name not in schema.names]
+        if missing:
+            raise EventFileError(f"{path} holds no events: the column {missing[0]} is missing")
+        for name in _SCHEMA.names:
+            if schema.names.count(name) > 1 or pa.types.is_nested(_type(schema, name)):
+                raise EventFileError(f"{path} holds no events: {name} is more than one column")
+        coded = [one.name for one in _SCHEMA if one.type == _WORDS and one.name in schema.names]
+        return pq.ParquetFile(path, read_dictionary=coded)
     except (pa.ArrowException, ValueError) as error:
         raise EventFileError(f"{path} cannot be read as Parquet: {error}") from error
-    missing = [name for name in _NEEDED if name not in file.schema_arrow.names]
-    if missing:
-        raise EventFileError(f"{path} holds no events: the column {missing[0]} is missing")
-    return file
+
+
+def _type(schema: Any, name: str) -> Any:
+    """The type of a column; null where there is none, or several."""
+    place = schema.get_field_index(name)
+    return pa.null() if place < 0 else schema.field(place).type
 
 
 def parquet_facts(path: str) -> Facts:
@@ -233,9 +242,12 @@ def _columns(
             raise ValueError(f"{name} is missing in a row")
         return _codes(found, value)
 
-    time = column("time")
-    if not pc.all(pc.is_finite(time)).as_py():
+    time, weight = column("time"), column("weight")
+    # What is no number is less than nothing.
+    if time.null_count or not pc.all(pc.less(pc.abs(time), FURTHEST), min_count=0).as_py():
         raise ValueError("time is no moment in a row")
+    if not pc.all(pc.greater_equal(weight, 0), min_count=0).as_py():
+        raise ValueError("weight is less than nothing in a row")
     kind, scope, proved = told("kind"), told("scope"), told("proved", proved_names)
     check_words(kind.values, scope.values, proved.values)
     return EventColumns(
@@ -243,7 +255,7 @@ def _columns(
         _numbers(time, pa.float64(), "d"),
         _codes(column("source"), known.__getitem__),
         told("rule"),
-        _numbers(column("weight"), pa.int32(), "i"),
+        _numbers(weight, pa.int32(), "i"),
         told("log"),
         _numbers(column("position"), pa.int64(), "q") if "position" in wanted else _NONE,
         scope,

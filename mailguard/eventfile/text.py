@@ -20,6 +20,7 @@ from ..model import KINDS, Event
 from .columns import (
     COLUMNS,
     FIELD_COLUMNS,
+    FURTHEST,
     SCOPES,
     EventColumns,
     Facts,
@@ -203,7 +204,6 @@ class _Cells:
 
 _EMPTY = "\x00"
 _FIELDS = {column: name for name, column in FIELD_COLUMNS.items()}
-_FURTHEST = 1e12  # seconds since 1970, tens of thousands of years
 
 
 class _Marked:
@@ -267,7 +267,7 @@ def _event(row: dict[str, Any]) -> Event:
     rule, log, may_ban = row["rule"], row["log"], row["may_ban"]
     if type(time) not in (int, float) or type(weight) is not int or type(position) is not int:
         raise TypeError("time, weight and position are numbers")
-    if not abs(time) < _FURTHEST or not 0 <= weight < 1 << 31 or not abs(position) < 1 << 63:
+    if not abs(time) < FURTHEST or not 0 <= weight < 1 << 31 or not abs(position) < 1 << 63:
         raise ValueError("time, weight or position is beyond what there is")
     if type(may_ban) is not bool or type(rule) is not str or type(log) is not str:
         raise TypeError("may_ban is true or false, rule and log are text")

@@ -180,6 +180,19 @@ def test_numbers_of_other_types(tmp_path: Path, rows: bool) -> None:
     assert [[*batch] for batch in back([path], rows=rows)] == [found]
 
 
+@pytest.mark.parametrize("rows", [pytest.param(True, marks=compiled), False], ids=["rows", "events"])
+def test_no_rows_and_names_that_come_twice(tmp_path: Path, rows: bool) -> None:
+    """A group without rows, as others write an empty table, is read; a name that stands for two columns is
+    refused."""
+    path = written(tmp_path / "e.parquet", MIXED)
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 0), tmp_path / "none.parquet")
+    assert [event for batch in back([tmp_path / "none.parquet"], rows=rows) for event in batch] == []
+    pq.write_table(table.append_column("user", table.column("user")), tmp_path / "twice.parquet")
+    with pytest.raises(EventFileError, match="user is more than one column"):
+        back([tmp_path / "twice.parquet"], rows=rows)
+
+
 BAD = pa.Array.from_buffers(
     pa.string(), 4, [None, pa.array([0, 1, 2, 3, 4], pa.int32()).buffers()[1], pa.py_buffer(b"ab\xffd")]
 )
@@ -197,6 +210,11 @@ BAD = pa.Array.from_buffers(
         ({"time": lambda column: pa.array([1.0, 2.0, float("nan"), 3.0])}, "no moment"),
         ({"kind": lambda column: pa.array(["connect", "tea", "connect", "connect"])}, "'tea' is no kind"),
         ({"may_ban": None}, "column may_ban is missing"),
+        ({"time": lambda column: pa.array([1.0, 2.0, 1e12, 3.0])}, "no moment"),
+        ({"time": lambda column: pa.array([1.0, -1e300, 2.0, 3.0])}, "no moment"),
+        ({"weight": lambda column: pa.array([1, -1, 1, 1], pa.int32())}, "less than nothing"),
+        ({"user": lambda column: pa.array([["a"], ["b"], None, []])}, "user is more than one column"),
+        ({"kind": lambda column: pa.array([{"a": "connect"}] * 4)}, "kind is more than one column"),
     ],
 )
 def test_what_is_no_event_is_told(tmp_path: Path, change: dict[str, Any], words: str, rows: bool) -> None:
