@@ -12,6 +12,7 @@ import errno
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -125,10 +126,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     if arguments is None:
         gc.set_threshold(*_SELDOM)
+        _stand_in()
     code = _outcome(arguments)
     if arguments is None:
         _leave(code)
     sys.exit(code)
+
+
+def _stand_in() -> None:
+    """What was closed when the program was called (`mailguard replay LOG 2>&-`) is as if it were /dev/null:
+    nothing else that is opened may come to stand in its place, and be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free: this one
+        setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
 
 
 def _leave(code: int) -> None:
@@ -140,9 +155,10 @@ def _leave(code: int) -> None:
         return
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except (AttributeError, OSError, ValueError):  # closed, or no room: Python's own end says so
         return
+    with suppress(AttributeError, OSError, ValueError):  # nobody can be told
+        sys.stderr.flush()
     atexit._run_exitfuncs()
     os._exit(code)
 
@@ -159,10 +175,12 @@ def _outcome(arguments: list[str] | None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.UsageError as wrong:
-        wrong.show()
+        with suppress(OSError):
+            wrong.show()
         return EXIT_USAGE
     except click.ClickException as failed:
-        failed.show()
+        with suppress(OSError):
+            failed.show()
         return failed.exit_code
     except GuardError as refused:
         if _wants_json(arguments):
@@ -240,4 +258,5 @@ def _unexpected(error: Exception) -> int:
 
 
 def _say(message: Any) -> None:
-    print(safe(str(message), lines=True), file=sys.stderr)
+    with suppress(OSError):  # standard error takes no more; the exit code tells the same
+        print(safe(str(message), lines=True), file=sys.stderr)

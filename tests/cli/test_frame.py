@@ -289,3 +289,44 @@ def test_a_full_disk_at_the_end_is_told() -> None:
     )
     assert done.returncode == 74
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    ("command", "code"), [("completion bash", 0), ("nosuch", 64), ("explain /nosuch", 1)]
+)
+def test_closed_output_changes_no_exit_code(command: str, code: int, closed: str) -> None:
+    """What is closed is as /dev/null; a message that nobody takes is no error of its own."""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m mailguard {command} {closed}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "should not happen" not in done.stderr
+
+
+def test_nothing_else_is_written_to_in_the_place_of_closed_output(tmp_path: Path) -> None:
+    """The first file that is opened would get the number of standard error."""
+    log = tmp_path / "mail.log"
+    log.write_text("Nov 22 09:05:07 mail1 postfix/smtpd[202]: connect from unknown[192.0.2.7]\n")
+    code = (
+        "import os, sys\n"
+        "from mailguard.cli import main\n"
+        "sys.argv = ['mailguard', 'events', '--year', '2026', sys.argv[1]]\n"
+        "import atexit\n"
+        "atexit.register(lambda: os.write(3, os.readlink('/proc/self/fd/2').encode()))\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec 3>&1; exec "$@" >&3 2>&-', "-", sys.executable, "-c", code, str(log)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stdout.endswith("/dev/null")
