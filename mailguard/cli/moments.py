@@ -13,7 +13,7 @@ from .messages import text
 
 #: What the guard calls a point in time in its answers.
 TIMES = frozenset(("time", "since", "until", "first", "last", "last_hit", "started", "now", "newest"))
-TIMES |= {"first_mail", "last_mail", "first_login", "last_login", "paused_until", "last_line"}
+TIMES |= {"first_mail", "last_mail", "first_login", "last_login", "paused_until", "last_line", "unbanned"}
 
 
 def local(moment: float) -> str:
