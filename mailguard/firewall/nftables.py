@@ -227,7 +227,8 @@ class Nftables(Driver):
         seen: dict[Key, Standing] = {}
         try:
             for scope, kind in every(*HOSTS):
-                seen |= standing_hosts(self.sets.read(scope, kind), scope, PREFIX[kind], now)
+                there = self.sets.read_hosts(scope, kind, of_set(self.desired.bans, scope, kind))
+                seen |= standing_hosts(there, scope, PREFIX[kind], now)
             for scope, kind in every(*NETS):
                 there = self.sets.read(scope, kind)
                 seen |= standing_nets(there, self.desired.nets(scope, kind, now), scope, now)
@@ -278,8 +279,8 @@ class Nftables(Driver):
         # What ends within a second may or may not be there.
         desired = {key: until for key, until in self.desired.bans.items() if until > now + 1}
         for scope, kind in every(*KINDS):
-            there = self.sets.read(scope, kind)
             wanted = of_set(desired, scope, kind)
+            there = self.sets.read(scope, kind) if kind in NETS else self.sets.read_hosts(scope, kind, wanted)
             strange |= foreign(there, self.desired.bans, scope, kind, now)
             if kind in NETS:
                 wrong.update(wrong_pieces(there, wanted, scope, kind, now)[1])

@@ -128,6 +128,20 @@ class Sets:
                 continue
         raise OSError(errno.EAGAIN, "the ruleset changes faster than it can be read")
 
+    def read_hosts(self, scope: int, kind: str, wanted: Iterable[Key]) -> list[elements.Found]:
+        """All elements of one host set. A hash set that grows while it is read hides elements (the kernel
+        lets it grow some time after many came), so it is read again while some of `wanted` are not seen and
+        a reading still brings new ones; what any reading saw counts. Raises as `read`."""
+        seen: dict[int, elements.Found] = {}
+        awaited = {address for _, address, _ in wanted}
+        for _ in range(_READINGS):
+            known = len(seen)
+            seen |= {item.low: item for item in self.read(scope, kind)}
+            awaited -= seen.keys()
+            if not awaited or 0 < known == len(seen):
+                break
+        return list(seen.values())
+
     def there(self, key: Key) -> bool:
         """Whether the one element of a host stands, asked for by name."""
         name, v6 = nftlayout.set_name(key[0], kind_of(key[1], key[2])), key[1] >= V6

@@ -198,11 +198,12 @@ def test_no_bytes_break_it(data: bytes) -> None:
 
 
 def test_comments_without_an_end() -> None:
-    """In each of many rows: as quick as without."""
+    """In each of many rows: as quick as without. (Older Pythons take such a comment for text, newer ones take
+    all that follows for the comment, as browsers do.)"""
     row = "<tr><td>2026-11-22 11:00:00<td>192.0.2.1<td>Reject<td><!-- <![x </tr>\n"
     text = "<table><tr><td>Time<td>Client IP<td>Event<td>Sender</tr>" + row * 3000
     begun = time.process_time()
-    assert len(read(text)[0]) == 3000
+    assert len(read(text)[0]) in (1, 3000)
     assert time.process_time() - begun < 2.0
 
 

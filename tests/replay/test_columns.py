@@ -31,8 +31,18 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 sessions = native.load("sessions")
-compiled = pytest.mark.skipif(sessions is None, reason="the compiled core was not built")
+COMPILED = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(sessions is None, reason="the compiled core was not built"),
+]
 ONE = Event("auth_failure", T, 7, "a/b", 1, {"user": "anna", "session": "s1"}, "l", 0, "auth")
+
+
+def compiled(test: Any) -> Any:
+    """The test is of compiled code."""
+    for mark in COMPILED:
+        test = mark(test)
+    return test
 
 
 def written(path: Path, found: Sequence[Event], form: str = "parquet", groups: int = 1) -> Path:
@@ -150,7 +160,7 @@ MIXED = [
 ]
 
 
-@pytest.mark.parametrize("rows", [pytest.param(True, marks=compiled), False], ids=["rows", "events"])
+@pytest.mark.parametrize("rows", [pytest.param(True, marks=COMPILED), False], ids=["rows", "events"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -165,7 +175,7 @@ def test_text_of_other_types(tmp_path: Path, change: Callable[[Any], Any], rows:
     assert [[*batch] for batch in back([path], rows=rows)] == [MIXED]
 
 
-@pytest.mark.parametrize("rows", [pytest.param(True, marks=compiled), False], ids=["rows", "events"])
+@pytest.mark.parametrize("rows", [pytest.param(True, marks=COMPILED), False], ids=["rows", "events"])
 def test_numbers_of_other_types(tmp_path: Path, rows: bool) -> None:
     """Wider and narrower numbers; columns of fields that are missing; a number as a field."""
     path = changed(
@@ -180,7 +190,7 @@ def test_numbers_of_other_types(tmp_path: Path, rows: bool) -> None:
     assert [[*batch] for batch in back([path], rows=rows)] == [found]
 
 
-@pytest.mark.parametrize("rows", [pytest.param(True, marks=compiled), False], ids=["rows", "events"])
+@pytest.mark.parametrize("rows", [pytest.param(True, marks=COMPILED), False], ids=["rows", "events"])
 def test_no_rows_and_names_that_come_twice(tmp_path: Path, rows: bool) -> None:
     """A group without rows, as others write an empty table, is read; a name that stands for two columns is
     refused."""
@@ -198,7 +208,7 @@ BAD = pa.Array.from_buffers(
 )
 
 
-@pytest.mark.parametrize("rows", [pytest.param(True, marks=compiled), False], ids=["rows", "events"])
+@pytest.mark.parametrize("rows", [pytest.param(True, marks=COMPILED), False], ids=["rows", "events"])
 @pytest.mark.parametrize(
     ("change", "words"),
     [
