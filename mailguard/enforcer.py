@@ -32,9 +32,10 @@ from mailguard.firewall.choose import choose
 from mailguard.firewall.desired import FOREVER, Bans, Changes, Key
 from mailguard.firewall.driver import Attend, Driver
 from mailguard.firewall.interface import Firewall, FirewallError
+from mailguard.firewall.reach import HandedOver
 from mailguard.firewall.reconcile import Reconciler
 from mailguard.firewall.recording import Recording
-from mailguard.firewall.remote import HandedOver, RemoteFirewall
+from mailguard.firewall.remote import RemoteFirewall
 from mailguard.model import Network, Notice
 from mailguard.problems import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
 

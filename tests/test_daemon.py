@@ -37,8 +37,9 @@ from mailguard.definitions.source import shipped
 from mailguard.feeds.detect import Found
 from mailguard.feeds.wait import Wait
 from mailguard.firewall.interface import FirewallError, ports_of
+from mailguard.firewall.reach import connect_to
 from mailguard.firewall.recording import Recording
-from mailguard.firewall.remote import RemoteFirewall, connect_to
+from mailguard.firewall.remote import RemoteFirewall
 from mailguard.ledger import Ledger, LedgerError
 from mailguard.ledger.writer import MOST_CHECKPOINTS
 from mailguard.model import Ban, Block, Network, Notice, Record, Records, Request

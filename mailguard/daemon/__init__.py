@@ -156,7 +156,8 @@ def make_firewall(options: Options, loaded: Loaded) -> tuple[Firewall, str]:
     settings = loaded.settings
     if options.enforcer is not None:
         from ..firewall.choose import caveat, wants_hosts
-        from ..firewall.remote import RemoteFirewall, connect_to
+        from ..firewall.reach import connect_to
+        from ..firewall.remote import RemoteFirewall
 
         remote = RemoteFirewall(connect_to(options.enforcer), settings.firewall.ports)
         words = caveat(settings.firewall.action)

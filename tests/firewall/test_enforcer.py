@@ -24,8 +24,9 @@ from mailguard.firewall import native, remote, wire
 from mailguard.firewall.desired import Bans
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.nftables import Nftables
+from mailguard.firewall.reach import connect_to, only_once
 from mailguard.firewall.recording import Recording
-from mailguard.firewall.remote import RemoteFirewall, connect_to, only_once
+from mailguard.firewall.remote import RemoteFirewall
 from mailguard.model import Ban, Network
 from tests.written import network
 
