@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailguard import enforcer
-from mailguard.enforcer import Enforcer, spawn
-from mailguard.firewall import native, remote, wire
+from mailguard.enforcer import spawn
+from mailguard.firewall import channel, native, wire
 from mailguard.firewall.desired import Bans
+from mailguard.firewall.enforcing import Enforcer
 from mailguard.firewall.interface import FirewallError
 from mailguard.firewall.nftables import Nftables
 from mailguard.firewall.reach import connect_to, only_once
@@ -258,7 +259,7 @@ def test_an_enforcer_that_takes_nothing_is_lost(helpers: Any) -> None:
     firewall = RemoteFirewall(only_once(ours), patience=0.2)
     bans = [helpers.ban(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}") for n in range(3 * wire.ROWS)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote, "_READING", 0.2)
+        patch.setattr(channel, "READING", 0.2)
         with pytest.raises(FirewallError, match="takes nothing") as caught:
             firewall.open(bans, time.time())
     assert caught.value.lost
