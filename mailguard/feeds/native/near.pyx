@@ -32,21 +32,6 @@ cdef extern from "<time.h>" nogil:
     int nanosleep(const timespec *wanted, timespec *left)
     int CLOCK_REALTIME
 
-cdef extern from *:
-    """
-    #include <string.h>
-    #if !defined(__linux__) && !defined(__FreeBSD__)
-    static const void *memrchr(const void *data, int byte, size_t length) {
-        const unsigned char *at = (const unsigned char *) data + length;
-        while (at > (const unsigned char *) data)
-            if (*--at == (unsigned char) byte)
-                return at;
-        return 0;
-    }
-    #endif
-    """
-    const void *memrchr(const void *, int, size_t) nogil
-
 cdef extern from "<errno.h>" nogil:
     int errno
     int EINTR
@@ -203,14 +188,16 @@ def long_at(data, Py_ssize_t start, Py_ssize_t stop):
     """Where the first line longer than `LIMIT` begins in the whole lines data[start:stop], `stop` where there is none;
     `data` is a bytearray."""
     cdef const char *text = PyByteArray_AS_STRING(<bytearray?> data)
-    cdef const char *found
+    cdef Py_ssize_t at
     if not 0 <= start <= stop <= PyByteArray_GET_SIZE(data):
         raise ValueError("lines outside their data")
     while stop - start > LIMIT:
-        found = <const char *> memrchr(text + start, 10, LIMIT + 1)
-        if found is NULL:
+        at = start + LIMIT
+        while at >= start and text[at] != 10:
+            at -= 1
+        if at < start:
             return start
-        start = found - text + 1
+        start = at + 1
     return stop
 
 
