@@ -153,13 +153,13 @@ def _leave(code: int) -> None:
     threads = sys.modules.get("threading")
     if (threads is not None and threads.active_count() > 1) or sys.getprofile() or sys.gettrace():
         return
+    atexit._run_exitfuncs()  # they may print
     try:
         sys.stdout.flush()
     except (AttributeError, OSError, ValueError):  # closed, or no room: Python's own end says so
         return
     with suppress(AttributeError, OSError, ValueError):  # nobody can be told
         sys.stderr.flush()
-    atexit._run_exitfuncs()
     os._exit(code)
 
 

@@ -221,15 +221,15 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_cache_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte counts, and so does where it ends: what settings are read from may not be another value."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert source.write_cache("defaults", b"seven = 7")
-    file = tmp_path / "mailguard" / "defaults"
+    assert source.write_cache("test-only", b"seven = 7")
+    file = tmp_path / "mailguard" / "test-only"
     whole = file.read_bytes()
     for at in range(len(whole)):
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], bytes(at)):
             file.write_bytes(damaged)
-            assert source.read_cache("defaults") == b""
+            assert source.read_cache("test-only") == b""
     file.write_bytes(whole)
-    assert source.read_cache("defaults") == b"seven = 7"
+    assert source.read_cache("test-only") == b"seven = 7"
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
