@@ -104,7 +104,8 @@ install() { # "" or "dev": install this checkout and its dependencies once, the 
 	fi
 }
 native_is_new() { # no source of the compiled core is newer than what was installed
-	[ -z "$$(find mailguard/core/native mailguard/feeds/native mailguard/firewall/native mailguard/ledger/native hatch_build.py -name '*.p[yx]*' -newer $$stamp -print -quit)" ]
+	[ -z "$$(find mailguard/core/native mailguard/feeds/native mailguard/firewall/native mailguard/ledger/native hatch_build.py \
+		\( -name '*.py' -o -name '*.pyx' -o -name '*.pxi' \) -newer $$stamp -print -quit)" ]
 }
 endef
 
