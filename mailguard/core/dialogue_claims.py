@@ -12,7 +12,7 @@ from ..model import Block
 from .rules import Parser
 
 _BEGINNING = 16384  # bytes of a block in which is looked what it is: all of each would be looked through
-_TELLING, _SILENT = _BEGINNING, 16  # so many blocks of that size without a stamp: it is no dialogue log
+_SILENT = 16 * _BEGINNING  # so many bytes looked through without a stamp: it is no dialogue log
 _LOGS = 1024  # logs whose kind is remembered
 
 
@@ -41,7 +41,7 @@ class Claims:
         self._logs = frozenset(log for parser in mine for log in parser.logs)
         self._others = {log for parser in parsers if parser.dialogue is None for log in parser.logs}
         self._known: dict[tuple[str, tuple[str, ...]], bool] = {}
-        self._silent: dict[tuple[str, tuple[str, ...]], int] = {}  # logs: blocks that did not tell
+        self._silent: dict[tuple[str, tuple[str, ...]], int] = {}  # logs: bytes that did not tell
         self._named: dict[str, bool | None] = {}  # logs: whether their names say that they are dialogue logs
 
     def claims(self, block: Block) -> bool:
@@ -53,9 +53,7 @@ class Claims:
         if known is None:
             known = self._claim(block)
             if known is None:
-                if block.end - block.start < _TELLING:
-                    return False
-                silent = self._silent.get(key, 0) + 1
+                silent = self._silent.get(key, 0) + min(block.end - block.start, _BEGINNING)
                 if silent < _SILENT:
                     if len(self._silent) >= _LOGS:
                         self._silent.clear()
@@ -66,6 +64,10 @@ class Claims:
                 self._known.clear()
             self._known[key] = known
         return known
+
+    def settled(self, block: Block) -> bool:
+        """It is known for good that blocks of this log, so read, are none."""
+        return not self._names or self._known.get((block.log, block.parsers)) is False
 
     def _claim(self, block: Block) -> bool | None:
         """None: nothing in the block tells."""

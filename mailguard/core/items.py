@@ -23,7 +23,8 @@ _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
 LINE_LIMIT = 8192  # bytes; a longer line is cut there
 MOST_ATTEMPTS = 65535
 AHEAD = 60.0  # seconds; a live entry further ahead than this counts as now
-_ALL, _EVERY = 256, 16  # how many doubtful lines are all looked at, and of which later ones one is
+SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
+ALL, EVERY = 256, 16  # how many doubtful lines are all looked at, and of which later ones one is
 
 
 class Draft(NamedTuple):
@@ -67,12 +68,12 @@ class Doubts:
     def skips(self) -> bool:
         """Count one more. True: it is not looked at."""
         self.met += 1
-        return self.met > _ALL and self.met % _EVERY != 0
+        return self.met > ALL and self.met % EVERY != 0
 
     @property
     def stands_for(self) -> int:
         """For how many lines the one that is looked at counts."""
-        return _EVERY if self.met > _ALL else 1
+        return EVERY if self.met > ALL else 1
 
 
 def time_of(item: Item) -> float:

@@ -23,7 +23,17 @@ from . import prefilter as prefilters
 from .compiled import ALL, Plan, Plans, Search
 from .dialogue_claims import Claims, is_spoken, parts_of
 from .envelope import NONE, SCALE, SYSLOG, Opened, Opener
-from .items import AHEAD, LINE_LIMIT, MOST_ATTEMPTS, Counters, Draft, Item, family, time_of
+from .items import (
+    AHEAD,
+    LINE_LIMIT,
+    MOST_ATTEMPTS,
+    SAMPLE_EVERY,
+    Counters,
+    Draft,
+    Item,
+    family,
+    time_of,
+)
 from .making import Maker, Slice
 from .packed import Batch, Table
 from .rules import Parser
@@ -36,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["LINE_LIMIT", "MOST_ATTEMPTS", "Counters", "Draft", "Item", "Scanner", "family"]
 
 _NAMED = 4096  # logs whose parsers are remembered
-_SAMPLE_EVERY = 65536  # bytes of a log between two lines that are looked at without a literal
 _LITERAL = prefilters.MOST - 1
 _NATIVE = ("auto", "native")  # prefilters with which the compiled scan is used
 
@@ -61,7 +70,8 @@ class Scanner:
         # Guessed formats last: what a known format takes is not theirs.
         self.parsers: tuple[Parser, ...] = tuple(sorted(parsers, key=lambda parser: parser.guessed))
         self.counters = Counters()
-        self._claims = Claims(self.parsers).claims
+        self._dialogue_logs = Claims(self.parsers)
+        self._claims = self._dialogue_logs.claims
         self._for_dialogues = wanted_kinds, keep_lines
         self._dialogues: Reader | None = None
         self._spoke = False  # the line that was explained last is of a dialogue
@@ -86,6 +96,7 @@ class Scanner:
         self.sampling = True
         self._sampled: dict[str, int] = {}
         self._named: dict[str, tuple[str, ...]] = {}  # logs: the parsers that their names ask for
+        self._ways: dict[str, Any] = {}  # logs: the compiled way of their usual blocks
         self._restored: dict[str, float] = {}
         #: What rows of `pack` mean; every scanner with these definitions has an equal one.
         self.table = Table(entry for entries in self.plans.entries.values() for entry in entries)
@@ -140,13 +151,21 @@ class Scanner:
 
     def scan(self, block: Block) -> list[Item]:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
-        block = self._bound(block)
+        way = self._ways.get(block.log)
+        if way is not None and (usual := way.scan(block)) is not None:
+            return usual  # type: ignore[no-any-return]
+        stated, block = block, self._bound(block)
         if self._claims(block):
             return self._dialogue(block)
         found: list[Item] = []
         arrived = self._arrive(block)
         if self._machine is not None:
-            self._native_lines(block.parsers).scan(block, *arrived, found)
+            lines = self._native_lines(block.parsers)
+            lines.scan(block, *arrived, found)
+            if block.live and self._dialogue_logs.settled(block):
+                if len(self._ways) >= _NAMED:
+                    self._ways.clear()
+                self._ways[block.log] = self._module.Way(stated, block.parsers, arrived[0], lines, self)
         else:
             self._scan_lines(block, *arrived, found)
         if found:
@@ -195,8 +214,8 @@ class Scanner:
         counters.bytes += end - start
         counters.cut += len(cuts)
         opener = self._opener(block)
-        if block.position // _SAMPLE_EVERY != self._sampled.get(block.log):
-            self._sampled[block.log] = block.position // _SAMPLE_EVERY
+        if block.position // SAMPLE_EVERY != self._sampled.get(block.log):
+            self._sampled[block.log] = block.position // SAMPLE_EVERY
             # Before the lines: the years of a log without years are counted in the order of its lines.
             self._sample(block, opener, data, start, end)
         return opener, data, start, end, cuts
@@ -393,6 +412,7 @@ class Scanner:
             del self._openers[key]
         self._restored.pop(log, None)
         self._sampled.pop(log, None)
+        self._ways.pop(log, None)
         if self._dialogues is not None:
             self._dialogues.begin(log)
 

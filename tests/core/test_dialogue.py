@@ -145,13 +145,18 @@ def test_other_logs_stay_with_their_parsers() -> None:
 
 
 def test_a_log_of_another_kind_is_asked_about_only_so_often() -> None:
-    """Sixteen large blocks without one stamp at a line's beginning settle it; fifteen do not."""
-    other = b"Nov 22 09:05:07 mail1 postfix/smtpd[202]: connect from unknown[192.0.2.7]\n" * 300
-    for before, claimed in ((15, True), (16, False)):
-        claims = Claims([RECEIVE]).claims
-        for number in range(before):
-            assert not claims(block(other, number * len(other), "/var/log/any"))
-        assert claims(block(lines(*HELLO), before * len(other), "/var/log/any")) is claimed
+    """Sixteen large blocks without one stamp at a line's beginning settle it, or as many bytes in small ones;
+    fifteen do not."""
+    one = b"Nov 22 09:05:07 mail1 postfix/smtpd[202]: connect from unknown[192.0.2.7]\n"
+    for other, most in ((one * 300, 16), (one * 13, 16 * 16384 // (13 * len(one)) + 1)):
+        for before, claimed in ((most - 1, True), (most, False)):
+            claims = Claims([RECEIVE])
+            for number in range(before):
+                assert not claims.claims(block(other, number * len(other), "/var/log/any"))
+            hello = block(lines(*HELLO), before * len(other), "/var/log/any")
+            assert claims.settled(hello) is not claimed
+            assert claims.claims(hello) is claimed
+            assert not claims.settled(hello) or not claimed
 
 
 @pytest.mark.parametrize("wide", [False, True])

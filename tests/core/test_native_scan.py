@@ -6,9 +6,13 @@ Left out, and said, where the compiled core is not there.
 from __future__ import annotations
 
 import random
+import re
 import sys
 from dataclasses import asdict
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given, settings
@@ -64,6 +68,10 @@ class Twins:
         assert asdict(self.packed.counters) == asdict(self.compiled.counters), block
         assert self.packed.running() == self.compiled.running(), block
         return found
+
+    def same_of_both(self, block: Block) -> list[Any]:
+        """What the Python and the compiled one make of a block, without rows."""
+        return self._same(self.plain.scan(block), self.compiled.scan(block), block)
 
     def scan_records(self, records: Records) -> list[Any]:
         """The same for journal entries."""
@@ -203,6 +211,79 @@ def test_hours_said_twice_and_new_years(parsers: list[Parser]) -> None:
                 for at in range(0, len(stamps), size):
                     data = b"".join(stamp + tail for stamp in stamps[at : at + size])
                     twins.scan(data, timezone="Europe/Berlin", year=year, live=live)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_live_blocks_one_after_the_other(parsers: list[Parser], lines: list[bytes], seed: int) -> None:
+    """The usual live block goes its own way (`Way`), whatever came between: the clock goes on by seconds or
+    days and back over midnight, New Year and the repeated hour; a block of another zone, with cut lines, with
+    stated parsers or not live at all comes between; the log is begun anew."""
+    rng = random.Random(seed)
+    twins = Twins(parsers, keep_lines=True)
+    arena = bytearray(1 << 16)
+    names = tuple(sorted({parser.name for parser in parsers}))[:6]
+    twins.compiled._ways = ways = Ways()
+    position = {"/var/log/mail.log": 0, "/var/log/epost/acceptlog": 0}
+    arrival = 1_793_145_000.0 + seed * 5_875_200.0  # before the end of summer time, ... and New Year
+    for _ in range(400):
+        arrival += rng.choice((0.001, 1.0, 20.0, 61.0, 3000.0, 90_000.0, -30.0))
+        log = rng.choice(sorted(position))
+        data = (
+            b"".join(
+                restamped(rng.choice(lines), arrival + rng.choice((0, 0, 0, -3, -70, 100, -4000)), rng)
+                + b"\n"
+                for _ in range(rng.choice((1, 1, 3, 20)))
+            )[:60_000].rpartition(b"\n")[0]
+            + b"\n"
+        )
+        start = rng.randrange(64)
+        arena[start : start + len(data)] = data
+        block = Block(
+            log, arena, start, start + len(data), position[log], arrival, True, timezone="Europe/Berlin"
+        )
+        position[log] += len(data)
+        if rng.random() < 0.2:
+            odd: list[dict[str, Any]] = [
+                {"timezone": "Asia/Tokyo"},
+                {"cuts": (start,)},
+                {"parsers": names},
+                {"live": False},
+                {"year": 2026},
+                {"may_ban": False},
+                {"data": bytes(arena)},
+                {"position": position[log] + 70_000},
+            ]
+            block = block._replace(**rng.choice(odd))
+        if rng.random() < 0.01:
+            twins.plain.begin(log)
+            twins.compiled.begin(log)
+        twins.same_of_both(block)
+    assert ways.taken > 100
+    assert len(ways) == 2
+
+
+class Ways(dict[str, Any]):
+    """Counts the blocks that went their own way."""
+
+    taken = 0
+
+    def get(self, log: str, default: Any = None) -> Any:
+        """The way of a log."""
+        way = super().get(log)
+        return None if way is None else SimpleNamespace(scan=lambda block: self._count(way.scan(block)))
+
+    def _count(self, found: Any) -> Any:
+        self.taken += found is not None
+        return found
+
+
+def restamped(line: bytes, time: float, rng: random.Random) -> bytes:
+    """The line with that time in its stamp, where it begins with one of the usual syslog's."""
+    moment = datetime.fromtimestamp(time, ZoneInfo("Europe/Berlin"))
+    stamp = moment.strftime("%b ").encode() + b"%2d " % moment.day + moment.strftime("%H:%M:%S").encode()
+    if rng.random() < 0.2:
+        stamp = moment.isoformat(timespec="seconds").encode()
+    return re.sub(rb"\A[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d", stamp, line)
 
 
 def test_long_lines(parsers: list[Parser], lines: list[bytes]) -> None:

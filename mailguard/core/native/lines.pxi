@@ -51,7 +51,7 @@ cdef class Lines:
         """The events of the lines in data[start:end], appended to `found`; `cuts`: begins of lines that were
         cut."""
         self.taker.packed = None
-        self.hold(block, opener, data, start, end, cuts, found)
+        self.hold(block, opener, Clock(), data, start, end, cuts, found)
 
     def pack(self, block, opener, data, Py_ssize_t start, Py_ssize_t end, cuts):
         """The same as rows, their texts, and the objects beside them."""
@@ -66,25 +66,25 @@ cdef class Lines:
         packing.objects = []
         self.taker.packed = packing
         try:
-            self.hold(block, opener, data, start, end, cuts, [])
+            self.hold(block, opener, Clock(), data, start, end, cuts, [])
         finally:
             self.taker.packed = None
         return packing.rows.take(), packing.texts.take(), packing.objects
 
-    cdef int hold(self, block, opener, data, Py_ssize_t start, Py_ssize_t end, cuts, list found) except -1:
+    cdef int hold(self, block, opener, Clock clock, data, Py_ssize_t start, Py_ssize_t end, cuts,
+                  list found) except -1:
         """`run`, while nobody may move the bytes."""
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if not 0 <= start <= end <= view.len:
                 raise ValueError("a block outside its data")
-            return self.run(block, opener, <const unsigned char *> view.buf, start, end, cuts, found)
+            return self.run(block, opener, clock, <const unsigned char *> view.buf, start, end, cuts, found)
         finally:
             PyBuffer_Release(&view)
 
-    cdef int run(self, block, opener, const unsigned char *text, Py_ssize_t start, Py_ssize_t end, cuts,
-                 list found) except -1:
-        cdef Clock clock = Clock()
+    cdef int run(self, block, opener, Clock clock, const unsigned char *text, Py_ssize_t start, Py_ssize_t end,
+                 cuts, list found) except -1:
         cdef Envelope envelope = self.envelopes.get((opener.syslog, opener.epost))
         cdef Py_ssize_t base = block.position - start
         cdef Py_ssize_t begin = start, stop = start - 1, at, hit
@@ -97,7 +97,7 @@ cdef class Lines:
             envelope = self.envelopes[opener.syslog, opener.epost] = Envelope(opener.syslog, opener.epost, self.scale)
         memset(&totals, 0, sizeof(totals))
         self.origin.log, self.origin.may_ban = block.log, block.may_ban
-        self.scanner.counters.lines += lines_in(text + start, end - start)
+        totals.lines = lines_in(text + start, end - start)
         clock.pull(opener.stamps)
         self.finder.search(text, start, end)
         try:
@@ -217,9 +217,14 @@ cdef class Lines:
     cdef count(self, Totals *totals):
         """Add to the counters of the scanner."""
         counters = self.scanner.counters
-        counters.hits += totals.hits
-        counters.ambiguous += totals.ambiguous
-        counters.sourceless += totals.sourceless
+        if totals.lines:
+            counters.lines += totals.lines
+        if totals.hits:
+            counters.hits += totals.hits
+        if totals.ambiguous:
+            counters.ambiguous += totals.ambiguous
+        if totals.sourceless:
+            counters.sourceless += totals.sourceless
 
     cdef int slow(self, block, opener, Clock clock, const unsigned char *text, Py_ssize_t begin, Py_ssize_t stop,
                   Py_ssize_t base, unsigned long long *mask, cuts, list found) except -1:
@@ -232,6 +237,49 @@ cdef class Lines:
         if self.taker.packed is not None and found:
             self.taker.packed.add_objects(found)
         return 0
+
+
+cdef class Way:
+    """The usual block of one live log: what `Scanner.scan` looks up for it, looked up once."""
+
+    cdef object opener, zone, counters
+    cdef str log
+    cdef tuple stated, parsers  # as its blocks name them, and those that read it
+    cdef dict sampled
+    cdef Lines lines
+    cdef Clock clock
+
+    def __init__(self, block, tuple parsers, opener, Lines lines, scanner):
+        """`block`: one of the log. The log is no dialogue, and that is settled."""
+        self.log, self.zone, self.stated, self.parsers = block.log, block.timezone, block.parsers, parsers
+        self.opener, self.lines, self.clock = opener, lines, Clock()
+        self.counters, self.sampled = scanner.counters, scanner._sampled
+
+    def scan(self, block):
+        """What `Scanner.scan` gives for the block; None where the block is not usual: nothing was done."""
+        cdef tuple told
+        cdef Py_ssize_t start, end, place
+        cdef list found
+        if type(block) is not Block:
+            return None
+        told = <tuple> block
+        data, start, end, place = told[1], told[2], told[3], told[4]
+        if (
+            type(data) is not bytearray or told[8] != () or told[9] != self.zone or told[11] != self.stated
+            or self.sampled.get(self.log) != place // SAMPLE_EVERY
+        ):
+            return None
+        if self.parsers is not self.stated:
+            block = block._replace(parsers=self.parsers)
+        self.counters.bytes += end - start
+        self.opener.stamps.arrive(told[5], told[6], told[10])
+        found = []
+        self.lines.taker.packed = None
+        self.lines.hold(block, self.opener, self.clock, data, start, end, None, found)
+        if found:
+            latest = found[len(found) - 1]
+            self.counters.matched[self.log] = (<tuple> (latest if type(latest) is _Event else (<tuple> latest)[0]))[1]
+        return found
 
 
 cdef inline bint meets(unsigned long long *mask, unsigned long long *bits, int words) noexcept nogil:

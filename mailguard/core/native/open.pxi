@@ -47,15 +47,18 @@ cdef class Clock:
     cdef bint sequence  # the year follows from the lines before
     cdef char key[32]
     cdef int length  # of the key; 0: none
-    cdef double base
+    cdef double base, born
 
     cdef pull(self, stamps):
-        """Take up the state of `stamps`."""
+        """Take up the state of `stamps`. The minute stays where `stamps` has not begun to remember anew."""
+        cdef bint sequence = stamps._year is not None  # Stamps.counts_years
+        cdef double born = stamps._born
+        if sequence or self.sequence or born != self.born or stamps is not self.stamps:
+            self.length = 0
         self.stamps = stamps
-        self.running, self.limit, self.arrived = stamps.running, stamps.limit, stamps.arrived
-        self.sequence = stamps.counts_years
+        self.running, self.limit, self.arrived = stamps.running, stamps.limit, stamps._arrival
+        self.sequence, self.born = sequence, born
         self.ahead = 0
-        self.length = 0
 
     cdef push(self):
         """Give it back."""

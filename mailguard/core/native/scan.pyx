@@ -23,6 +23,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from ...model import HOSTILE, KINDS
+from ...model import Block
 from ...model import Event as _Event
 from ...notation import V6
 from ..compiled import REST
@@ -32,8 +33,11 @@ from ..grams import STRIDE as _STRIDE
 from ..grams import grams as make_grams
 from ..grams import place_of
 from ..items import AHEAD as _AHEAD
+from ..items import ALL as _ALL
+from ..items import EVERY as _EVERY
 from ..items import LINE_LIMIT as _LINE_LIMIT
 from ..items import MOST_ATTEMPTS as _MOST_ATTEMPTS
+from ..items import SAMPLE_EVERY as _SAMPLE_EVERY
 from ..items import Draft as _Draft
 from ..items import family
 from ..pattern.program import Pool, shapes
@@ -67,7 +71,7 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
-INTERFACE = 6
+INTERFACE = 7
 
 cdef enum:
     BITS = 16
@@ -79,6 +83,8 @@ cdef object V6_ = V6
 cdef dict KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}  # as in core/detectors.py
 cdef tuple SCOPE_NAMES = SCOPES
 cdef double HALF_YEAR = _HALF_YEAR, AHEAD = _AHEAD
+cdef long ALL = _ALL, EVERY = _EVERY
+cdef Py_ssize_t SAMPLE_EVERY = _SAMPLE_EVERY
 #: Literals that one search may have.
 MOST_LITERALS = 1024
 

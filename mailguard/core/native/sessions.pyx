@@ -381,6 +381,7 @@ def hostile_of(events):
     """Those of the kinds in HOSTILE."""
     cdef list found = []
     for event in events:
-        if event[0] in HOSTILE:
+        # Of a named tuple `event[0]` would call its type's Python slot.
+        if ((<tuple>event)[0] if isinstance(event, tuple) else event.kind) in HOSTILE:
             found.append(event)
     return found

@@ -2,7 +2,7 @@
 
 cdef struct Totals:
     # What is counted in a block; `Lines.count` adds it to the scanner's.
-    long hits, ambiguous, sourceless
+    long lines, hits, ambiguous, sourceless
 
 
 @cython.final
@@ -104,7 +104,9 @@ cdef class Taker:
         """Count a line that no rule took; see `Taker.unmatched`."""
         cdef Reading on
         cdef Rule rule
-        if self.doubts.skips():
+        cdef long met = self.doubts.met + 1
+        self.doubts.met = met
+        if met > ALL and met % EVERY:  # `Doubts.skips`
             return 0
         opened = Opened(
             prefix.time,
