@@ -9,7 +9,7 @@ Imports nothing of ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -266,3 +266,55 @@ class Alert:
 
 
 Effect = Impose | Lift | Alert
+
+
+# ---------------------------------------------------------------- checkpoints
+
+#: A row of a checkpoint: table, key, value (None: deleted).
+Row = tuple[str, bytes, bytes | None]
+
+
+class Part(NamedTuple):
+    """Rows of one table, not made yet: to make them is not for who must not wait.
+
+    A row's key is `prefix` and the key of it here; a number stands for the shortest big-endian bytes of it
+    (at least one). What stands under a number is None (deleted) or a value to be marked: b"\1" comes before
+    one in a tuple, b"\0" before the others. What stands under bytes is the row's value.
+    """
+
+    table: str
+    prefix: bytes
+    values: dict[int, bytes | tuple[bytes] | None] | dict[bytes, bytes | None]
+
+    def rows(self) -> Iterator[Row]:
+        """The rows that it stands for."""
+        key: int | bytes
+        value: bytes | tuple[bytes] | None
+        for key, value in self.values.items():
+            if isinstance(key, bytes):
+                assert not isinstance(value, tuple)
+                yield self.table, self.prefix + key, value
+                continue
+            name = self.prefix + key.to_bytes((key.bit_length() + 7) // 8 or 1, "big")
+            if value is None:
+                yield self.table, name, None
+            else:
+                yield self.table, name, b"\1" + value[0] if isinstance(value, tuple) else b"\0" + value
+
+
+class Changes:
+    """A checkpoint: the rows are those in `rows`, and then those of `parts`. Whoever gets one may keep it and
+    change it: who made it does not look at it again. In all checkpoints a row of a part stands under the same
+    prefix and key.
+    """
+
+    __slots__ = ("parts", "rows")
+
+    def __init__(self, rows: Iterable[Row], parts: Iterable[Part] = ()):
+        self.rows = list(rows)
+        self.parts = list(parts)
+
+    def __iter__(self) -> Iterator[Row]:
+        yield from self.rows
+        for part in self.parts:
+            yield from part.rows()

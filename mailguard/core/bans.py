@@ -10,14 +10,14 @@ ban an administrator asked for goes last.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from struct import Struct
 
 from ..model import Ban, Network
 from ..notation import V6, covers, network_of
 from .networks import network_key, pack_network
-from .table import SIEVE, Row, Table, sieve_place
+from .table import SIEVE, Table, sieve_place
 
 NEVER_ENDS = float("inf")
 #: `a` covers `b` when b is in SCOPE_COVERS[a].
@@ -292,6 +292,3 @@ class Ordinals:
         return self.table.sweep(
             lambda keys: [key for key, value in keys.items() if clock - _ORDINAL.unpack(value)[1] >= forget]
         )
-
-    def changes(self, full: bool) -> Iterable[Row]:
-        return self.table.changes(full)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import HOSTILE, Effect, Event, Network
+from ..model import HOSTILE, Changes, Effect, Event, Network
 from ..notation import V6, covers, host_prefix
 from . import native as twins
 from .bans import Bans, Ordinals
@@ -33,7 +33,7 @@ from .policy import Policy, Rules
 from .quota import Quota
 from .settling import Settling
 from .standing import Book
-from .table import Row, Table
+from .table import Table
 from .watches import Fired
 from .window import KNOWN, LATENESS
 
@@ -122,8 +122,6 @@ class Engine:
         self.book.stale = self._twin.stale_earned, self._twin.stale_logins
         for lane in self.lanes:
             lane.history.stale = self._twin.stale_histories
-        for table in self.tables():
-            table.rows = self._twin.Shelf(table).changes
         # In place of the methods, so that no call goes through Python on its way.
         self.feed, self.feed_many = self._feeder.feed, self._feeder.feed_many  # type: ignore[method-assign]
 
@@ -321,12 +319,16 @@ class Engine:
         yield from self.book.tables
         yield self.ordinals.table
 
-    def changes(self, full: bool) -> list[Row]:
-        """What changed in the packed tables since the last call."""
-        rows = [*self.logs.changes(full), *self.rules.changes(full)]
+    def changes(self, full: bool) -> Changes:
+        """What changed since the last call (`full`: all that is known), but of bans and the allowlist."""
+        made = Changes([*self.logs.changes(full), *self.rules.changes(full)])
         for lane in self.lanes:
-            rows += lane.changes(full)
-        rows += self.book.changes(full)
-        rows += self.ordinals.changes(full)
-        rows += self.policy.pardons.changes(full)
-        return rows
+            made.rows += lane.changes(full)
+        made.rows += self.policy.pardons.changes(full)
+        self.book.owe(full)
+        for table in self.tables():
+            if full:
+                made.rows += table.changes(full)
+            elif (part := table.take()) is not None:
+                made.parts.append(part)
+        return made

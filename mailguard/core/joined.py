@@ -7,7 +7,7 @@ program's name stands here. Never: asks a clock; time is that of the lines, or w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..model import Event
 from .acts import WAIT, Acts
@@ -196,19 +196,20 @@ class Joined(Sessions):
 
     # ------------------------------------------------------------ the checkpoint
 
-    def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
-        """As for sessions, and the events that wait."""
-        yield from super().snapshot(full)
+    def _waiting(self) -> dict[bytes, bytes | None]:
+        """The events that wait, and what is known about them."""
+        made: dict[bytes, bytes | None] = {}
         if self._acts.better:
-            yield _HELD, self._acts.held_row()
+            made[_HELD] = self._acts.held_row()
         if self._suspects.reach:
-            yield _SUSPECTS, self._suspects.row()
+            made[_SUSPECTS] = self._suspects.row()
         if self._acts.marked:
-            yield _MARKS, self._acts.marks_row(self._clock)
+            made[_MARKS] = self._acts.marks_row(self._clock)
         if self._early.users:
-            yield _EARLY, self._early.row()
+            made[_EARLY] = self._early.row()
         if self._heard.lines:
-            yield _HEARD, self._heard.row()
+            made[_HEARD] = self._heard.row()
+        return made
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up the rows of a checkpoint."""

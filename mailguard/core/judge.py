@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Protocol, cast
 
-from ..model import HOSTILE, Block, Effect, Event, Events, Item, Network, Readings, Records
+from ..model import HOSTILE, Block, Changes, Effect, Event, Events, Item, Network, Part, Readings, Records
 from ..notation import covers
 from . import native, state
 from .engine import Engine
@@ -22,7 +22,6 @@ from .networks import without
 from .packed import Batch
 from .requests import Requests
 from .scanner import Draft
-from .table import Row
 from .wanted import Answer
 
 MOST_EVIDENCE = 50_000
@@ -54,6 +53,8 @@ class Joiner(Protocol):
     def join(self, drafts: Sequence[Event | Draft]) -> list[Event]: ...
 
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]: ...
+
+    def changes(self) -> list[tuple[bytes, dict[bytes, bytes | None]]]: ...
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None: ...
 
@@ -292,22 +293,26 @@ class Judge:
         """The next checkpoint is the last: it has also what others leave for later."""
         self.engine.book.settle_counts()
 
-    def checkpoint(self, full: bool = False) -> list[Row]:
+    def checkpoint(self, full: bool = False) -> Changes:
         """Rows that changed since the last call (`full`: all), for one transaction with the positions.
 
         If that transaction fails, the changes are lost to the next: it must be full.
         """
-        rows = state.save(self.engine, full)
+        made = state.save(self.engine, full)
+        rows = made.rows
         if self.growth is not None:
             rows += self.growth.checkpoint(full)
-        rows += [(_SESSION, key, value) for key, value in self.sessions.snapshot(full)]
+        if full:
+            rows += [(_SESSION, key, value) for key, value in self.sessions.snapshot(full)]
+        else:
+            made.parts += [Part(_SESSION, prefix, values) for prefix, values in self.sessions.changes()]
         rows += [(_SPOKEN, key, value) for key, value in self.scanner.spoken(full)]
         for table, running in ((_RUNNING, self.scanner.running()), (_ORDER, self._running)):
             for log, time in running.items():
                 if full or self._saved.get((table, log)) != time:
                     self._saved[table, log] = time
                     rows.append((table, log.encode("utf-8", "surrogateescape"), _TIME.pack(time)))
-        return rows
+        return made
 
     def restore(self, rows: Iterable[tuple[str, bytes, bytes]]) -> dict[str, Any]:
         """Go on where a checkpoint was; the stored facts about the whole, {} where there was none."""

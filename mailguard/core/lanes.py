@@ -194,7 +194,8 @@ class Lane:
                 marks.turn_back(newest)
 
     def changes(self, full: bool) -> list[Row]:
-        rows = [*self.history.table.changes(full)]
+        """Of all but the table."""
+        rows: list[Row] = []
         for marks in self._marks:
             if full or marks.changed:
                 rows += marks.changes(full)

@@ -80,8 +80,8 @@ class _Store:
         self.young: dict[bytes, _Open] = {}
         self.old: dict[bytes, _Open] = {}
         self.evicted = 0
-        #: keys since the last checkpoint; None: there will be none
-        self.changed: set[bytes] | None = set() if track else None
+        #: those of the next checkpoint by key, None: gone; no dictionary: there will be none
+        self.changed: dict[bytes, _Open | None] | None = {} if track else None
 
     def find(self, key: bytes, time: float) -> _Open | None:
         """The open session of that key, None where there is none, or it is over."""
@@ -112,7 +112,7 @@ class _Store:
             limit = session.used - self.lifetime
             self.evicted += sum(other.used >= limit for other in self.old.values())
             if self.changed is not None:
-                self.changed.update(self.old)
+                self.changed.update(dict.fromkeys(self.old))
             self.old = self.young
             self.young = {}
         self.young[key] = session
@@ -122,9 +122,22 @@ class _Store:
         if self.changed is None:
             return
         if session is None or session.saved:
-            self.changed.add(key)
+            self.changed[key] = None
         else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
-            self.changed.discard(key)
+            self.changed.pop(key, None)
+
+    def taken(self, pack: Callable[[_Open], bytes]) -> dict[bytes, bytes | None]:
+        """What changed since the last call: the rows by key. (The compiled twin asks `pack` only for those
+        that are not plain.)"""
+        if not self.changed:
+            return {}
+        changed, self.changed = self.changed, {}
+        rows: dict[bytes, bytes | None] = {}
+        for key, session in changed.items():
+            if session is not None:
+                session.saved = True
+            rows[key] = None if session is None else pack(session)
+        return rows
 
 
 class Sessions:
@@ -260,7 +273,7 @@ class Sessions:
             if use.action == "close":
                 store.drop(key)
             elif store.changed is not None:
-                store.changed.add(key)
+                store.changed[key] = session
         if weight <= 0:
             kind = next((use.otherwise for use, _ in self._uses[event.rule] if use.otherwise), IGNORE)
             weight = 1
@@ -299,19 +312,35 @@ class Sessions:
 
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         """Rows that changed since the last snapshot (None: gone), or all that are open."""
+        if not full:
+            for prefix, rows in self.changes():
+                for key, value in rows.items():
+                    yield prefix + key, value
+            return
         for name, store in self._stores.items():
             prefix = name.encode() + b"\0"
-            if not full and (rows := getattr(store, "rows", None)) is not None:  # of the compiled twin
-                yield from rows(prefix, _pack)
-                continue
-            changed = store.changed or ()
             if store.changed is not None:
-                store.changed = set()
-            for key in [*store.old, *store.young] if full else changed:
-                session = store.young.get(key) or store.old.get(key)
-                if session is not None:
+                store.changed = {}
+            for sessions in (store.old, store.young):
+                for key, session in sessions.items():
                     session.saved = True
-                yield prefix + key, None if session is None else _pack(session)
+                    yield prefix + key, _pack(session)
+        yield from self._waiting().items()
+
+    def changes(self) -> list[tuple[bytes, dict[bytes, bytes | None]]]:
+        """The same that changed: what all keys of these rows begin with, and the rows by the rest of it."""
+        made = [
+            (name.encode() + b"\0", store.taken(_pack))
+            for name, store in self._stores.items()
+            if store.changed
+        ]
+        if waiting := self._waiting():
+            made.append((b"", waiting))
+        return made
+
+    def _waiting(self) -> dict[bytes, bytes | None]:
+        """Further rows, in every snapshot; see `joined`."""
+        return {}
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Take up the rows of a checkpoint. Rows of sessions that are no longer declared are left out."""

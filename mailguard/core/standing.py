@@ -410,11 +410,16 @@ class Book:
                 del self.owed[key]
                 self.sources.touch(key)
 
-    def changes(self, full: bool) -> list[Row]:
+    def owe(self, full: bool) -> None:
+        """A checkpoint follows (`full`: of all that is known): it has some of the counts that wait."""
         if full and self.owed:
             self.owed.clear()
         elif self.owed:
             self.settle_counts(max(_OWED, len(self.owed) // 16))
+
+    def changes(self, full: bool) -> list[Row]:
+        """The rows of a checkpoint."""
+        self.owe(full)
         rows: list[Row] = []
         for table in self.tables:
             rows += table.changes(full)

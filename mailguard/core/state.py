@@ -1,6 +1,7 @@
 """The engine's state as rows for a checkpoint, and back.
 
-Owns: the names of the rows. Each is (table, key, value); a value None deletes the row. The rows of one
+Owns: the names of the rows. Each is (table, key, value); a value None deletes the row. Those of the packed
+tables are handed out as they were put (`Part`): whoever writes them makes rows of them. The rows of one
 `save` belong into one transaction together with the positions of the logs: then a guard that was killed
 goes on where the checkpoint was, reads the rest of the logs again, and comes to the same effects.
 Never: reads or writes a file.
@@ -15,13 +16,13 @@ from functools import cache
 from struct import Struct
 from typing import Any
 
-from ..model import Network
+from ..model import Changes, Network
 from .bans import Key
 from .detectors import KIND_NAMES
 from .engine import Engine
 from .networks import pack_network, unpack_network
 from .snapshot import Translation, Unless, ban_from_dict, ban_to_dict, dump, load
-from .table import Row, pack_key
+from .table import pack_key
 
 META, BAN, HITS, ALLOW = "engine", "ban", "ban/hits", "allow"
 _HITS = Struct("=Qd")  # how often the ban was met since it stands, and when last
@@ -33,9 +34,10 @@ def _ban_key(key: Key) -> bytes:
     return scope.encode() + b"/" + pack_key(pack_network(network))
 
 
-def save(engine: Engine, full: bool = False) -> list[Row]:
+def save(engine: Engine, full: bool = False) -> Changes:
     """Everything that changed since the last call (`full`: everything)."""
-    rows: list[Row] = []
+    made = engine.changes(full)
+    rows = made.rows
     for key, held in engine.bans.changed(full):
         if held is not None and held.hits:
             rows.append((HITS, _ban_key(key), _HITS.pack(held.hits, held.last_hit)))
@@ -56,9 +58,8 @@ def save(engine: Engine, full: bool = False) -> list[Row]:
     for network in engine.take_allow_changes(full):
         entry = dict(engine.allow).get(network)
         rows.append((ALLOW, pack_key(pack_network(network)), None if entry is None else entry.encode()))
-    rows += engine.changes(full)
     rows.append((META, b"", dump(_moving(engine))[:-1] + b"," + _lasting(engine)[1:]))
-    return rows
+    return made
 
 
 def _moving(engine: Engine) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from ..model import Part
+
 #: A change for the checkpoint: table, key, value (None: deleted).
 Row = tuple[str, bytes, bytes | None]
 
@@ -42,7 +44,7 @@ def sieve_place(key: int) -> int:
 class Table:
     """Integer key (not negative) -> bytes, at most `cap` of them.
 
-    `track` True remembers which keys changed, for the next checkpoint.
+    `track` True remembers what changed, for the next checkpoint.
     """
 
     def __init__(self, name: str, cap: int, salt: int = 0, track: bool = False):
@@ -57,7 +59,10 @@ class Table:
         self._strong_room = self._room - max(1, self._room // 8)
         self._weak: list[dict[int, bytes]] = [{} for _ in range(self._count)]
         self._strong: list[dict[int, bytes]] = [{} for _ in range(self._count)]
-        self._dirty: set[int] | None = set() if track else None
+        #: for the next checkpoint, as in `Part.values`: one dictionary, in whose place `take` puts another.
+        #: It has the values themselves: they were just made, and looking them up again costs more later. No
+        #: dictionary: there will be no checkpoint. The compiled engine knows this very list.
+        self._fresh: list[dict[int, bytes | tuple[bytes] | None]] = [{}] if track else []
         self._cursor = 0
         #: called with each key that comes new, and with each that leaves
         self.on_enter: Callable[[int], None] | None = None
@@ -65,8 +70,6 @@ class Table:
         #: a bit for each key that ever came, so that of nearly all that never did one look says so; the
         #: compiled engine asks it
         self.sieve = bytearray(1 << SIEVE - 3)
-        #: what `changes` asks, where the compiled engine put it: the rows of the keys that changed
-        self.rows: Callable[[], list[Row]] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._weak)) + sum(map(len, self._strong))
@@ -94,8 +97,7 @@ class Table:
         """Keep `value` under `key`; a strong key stays strong until it is dropped or swept."""
         shard = (key ^ self._salt) % self._count
         strong_keys, weak_keys = self._strong[shard], self._weak[shard]
-        if self._dirty is not None:
-            self._dirty.add(key)
+        strong = strong or key in strong_keys
         if key in strong_keys:
             strong_keys[key] = value
         elif strong:
@@ -117,6 +119,8 @@ class Table:
             if len(strong_keys) + len(weak_keys) >= self._room:
                 self._evict_weak(weak_keys, strong_keys)
             weak_keys[key] = value
+        if self._fresh:
+            self._fresh[0][key] = (value,) if strong else value
 
     def amend(self, key: int, value: bytes) -> None:
         """Another value of a key that is there, which no checkpoint needs yet: `touch` says when one does."""
@@ -125,8 +129,13 @@ class Table:
 
     def touch(self, key: int) -> None:
         """The next checkpoint has the key, where it is still there."""
-        if self._dirty is not None and key in self:
-            self._dirty.add(key)
+        shard = (key ^ self._salt) % self._count
+        if not self._fresh:
+            return
+        if (value := self._strong[shard].get(key)) is not None:
+            self._fresh[0][key] = (value,)
+        elif (value := self._weak[shard].get(key)) is not None:
+            self._fresh[0][key] = value
 
     def _mark(self, key: int) -> None:
         """Note in the sieve that the key came."""
@@ -152,8 +161,8 @@ class Table:
     # ------------------------------------------------------------ giving way
 
     def _gone(self, key: int) -> None:
-        if self._dirty is not None:
-            self._dirty.add(key)
+        if self._fresh:
+            self._fresh[0][key] = None
         if self.on_leave is not None:
             self.on_leave(key)
 
@@ -207,37 +216,29 @@ class Table:
 
     # ------------------------------------------------------------ checkpoint
 
-    def changes(self, full: bool = False) -> Iterable[Row]:
-        """Rows (table, key, value or None for a deleted key) since the last call; `full` True: every key."""
-        return self._changes(full) if full or self.rows is None else self.rows()
+    def take(self) -> Part | None:
+        """What changed since the last call; None: nothing."""
+        if not self._fresh or not self._fresh[0]:
+            return None
+        values, self._fresh[0] = self._fresh[0], {}
+        return Part(self.name, b"", values)
 
-    def _changes(self, full: bool) -> Iterator[Row]:
-        strong = b"\1"
-        if full:
-            for shards, mark in ((self._strong, strong), (self._weak, b"\0")):
-                for shard in shards:
-                    for key, value in shard.items():
-                        yield self.name, pack_key(key), mark + value
-            if self._dirty is not None:
-                self._dirty.clear()
+    def changes(self, full: bool = False) -> Iterator[Row]:
+        """The rows of what changed since the last call; `full` True: of every key."""
+        part = self.take()
+        if not full:
+            if part is not None:
+                yield from part.rows()
             return
-        if not self._dirty:
-            return
-        dirty = list(self._dirty)
-        self._dirty.clear()  # the very same set: the compiled twin knows it
-        for key in dirty:
-            index = (key ^ self._salt) % self._count
-            found = self._strong[index].get(key)
-            if found is not None:
-                yield self.name, pack_key(key), strong + found
-                continue
-            found = self._weak[index].get(key)
-            yield self.name, pack_key(key), None if found is None else b"\0" + found
+        for shards, mark in ((self._strong, b"\1"), (self._weak, b"\0")):
+            for shard in shards:
+                for key, value in shard.items():
+                    yield self.name, pack_key(key), mark + value
 
     def restore(self, key: bytes, value: bytes) -> int:
         """Put one row back; its key."""
         number = int.from_bytes(key, "big")
         self.put(number, value[1:], value[:1] == b"\1")
-        if self._dirty is not None:
-            self._dirty.discard(number)
+        if self._fresh:
+            self._fresh[0].pop(number, None)
         return number

@@ -116,7 +116,7 @@ class Ledger:
         """
         try:
             with self._writing() as db:
-                changed = pack_rows(list(rows))
+                changed = pack_rows(rows)
                 if changed:
                     db.execute("INSERT INTO delta (rows) VALUES (?)", (changed,))
                 if positions != self._positions:

@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from struct import Struct, error
 
+from ..model import Changes
 from . import native
 
 Row = tuple[str, bytes, bytes | None]
@@ -41,18 +42,19 @@ AT_ONCE = 16 << 20  # bytes of deltas merged together: bounds the memory of the 
 _PART = 2000  # rows, or deltas, changed in one transaction: the guard may have to wait for it
 
 
-def pack(rows: Sequence[Row]) -> bytes:
+def pack(rows: Iterable[Row]) -> bytes:
     """All rows as one value; empty where there are none."""
-    if not rows:
-        return b""
     if (compiled := native.load()) is not None:
-        whole: bytes = compiled.pack(list(rows))
+        changes = rows if isinstance(rows, Changes) else Changes(rows)
+        whole: bytes = compiled.pack(changes.rows, changes.parts)
         return whole
-    return pack_slowly(rows)
+    return pack_slowly(list(rows))
 
 
 def pack_slowly(rows: Sequence[Row]) -> bytes:
     """`pack` in Python: the reference."""
+    if not rows:
+        return b""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(row[0] for row in rows))}
     names = "\n".join(numbers).encode()
     keys = [row[1] for row in rows]

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..model import Alert, Ban, Effect, Event, Impose, Lift, Network
+from ..model import Alert, Ban, Changes, Effect, Event, Impose, Lift, Network, Part
 from . import native
 from .store import LedgerError
 
@@ -39,7 +39,7 @@ class _Job:
 
     events: list[Event]
     effects: list[Effect] = field(default_factory=list)
-    rows: list[Row] | None = None
+    rows: Changes | None = None
     positions: dict[str, bytes] = field(default_factory=dict)
     work: Callable[[], None] | None = None
 
@@ -111,7 +111,8 @@ class Writer:
 
     def checkpoint(self, rows: Iterable[Row], positions: Mapping[str, bytes]) -> None:
         """Write what changed and how far the logs were read, soon; not while `busy`."""
-        self._put(_Job(self._events, [], list(rows), dict(positions)))
+        rows = rows if isinstance(rows, Changes) else Changes(rows)
+        self._put(_Job(self._events, [], rows, dict(positions)))
 
     def later(self, work: Callable[[], None]) -> None:
         """Do other work on the ledger in its turn (named values, tidying); LedgerError has it done again."""
@@ -278,9 +279,23 @@ class Writer:
             last.work()
 
 
-def latest(checkpoints: Iterable[list[Row]]) -> list[Row]:
-    """The rows of several checkpoints, of each key the last one; no order among keys. The compiled twin is
-    `native/keep.pyx`."""
+def latest(checkpoints: Sequence[Changes]) -> Changes:
+    """The rows of several checkpoints, of each key the last one; no order among keys. What was handed in may
+    be changed, but says the same if it is handed in once more, with others behind it."""
+    plain = {row[0] for one in checkpoints for row in one.rows}
+    parts: dict[tuple[str, bytes], Part] = {}
+    for one in checkpoints:
+        for part in one.parts:
+            if part.table in plain:  # which of them came last is to be seen from each row
+                return Changes({(row[0], row[1]): row for one in checkpoints for row in one}.values())
+            before = parts.setdefault((part.table, part.prefix), part)
+            if before is not part:
+                before.values.update(part.values)  # type: ignore[arg-type]
+    return Changes(_latest([one.rows for one in checkpoints]), parts.values())
+
+
+def _latest(checkpoints: list[list[Row]]) -> list[Row]:
+    """The same of rows. The compiled twin is `native/keep.pyx`."""
     if (compiled := native.load()) is not None:
         rows: list[Row] = compiled.latest(checkpoints)
         return rows

@@ -39,6 +39,9 @@ class _Nothing:
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         return iter(())
 
+    def changes(self) -> list[tuple[bytes, dict[bytes, bytes | None]]]:
+        return []
+
     def spoken(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         return iter(())
 

@@ -90,6 +90,9 @@ class NoSessions:
     def snapshot(self, full: bool = False) -> Iterator[tuple[bytes, bytes | None]]:
         yield b"key", b"value"
 
+    def changes(self) -> list[tuple[bytes, dict[bytes, bytes | None]]]:
+        return [(b"k", {b"ey": b"value"})]
+
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         self.rows = list(rows)
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from mailguard.core.names import Hasher
 from mailguard.core.table import Table
 from mailguard.ledger import native
-from mailguard.ledger.deltas import Row, pack_slowly, unpack
+from mailguard.ledger.deltas import Row, pack, pack_slowly, unpack
 from mailguard.ledger.evidence import Lines, storable
 from mailguard.ledger.redact import Known, Redactor
 from mailguard.ledger.store import Store
 from mailguard.ledger.writer import latest
-from mailguard.model import Event
+from mailguard.model import Changes, Event, Part
 from mailguard.notation import V6
 
 keep: Any = native.load()
@@ -100,6 +100,63 @@ def test_checkpoints_are_packed_alike(rows: list[Row]) -> None:
         assert list(unpack(packed)) == rows
 
 
+numbered = st.dictionaries(
+    st.integers(0, 1 << 130) | st.sampled_from((0, 1, 255, 256, 1 << 63, 1 << 64, (1 << 128) - 1, 1 << 128)),
+    st.none() | st.binary(max_size=50) | st.tuples(st.binary(max_size=50)),
+    max_size=40,
+)
+named = st.dictionaries(st.binary(max_size=20), st.none() | st.binary(max_size=50), max_size=20)
+parts = st.lists(
+    st.builds(Part, st.just("one"), st.just(b""), numbered)
+    | st.builds(Part, st.just("two"), st.sampled_from((b"paper/a\0", b"paper/b\0")), named),
+    max_size=4,
+)
+checkpoint = st.builds(
+    Changes,
+    st.lists(
+        st.tuples(st.sampled_from(("one", "three")), st.binary(max_size=3), st.none() | st.binary()),
+        max_size=3,
+    ),
+    parts,
+)
+
+
+@given(checkpoint)
+@settings(max_examples=300)
+def test_parts_are_packed_as_the_rows_that_they_stand_for(changes: Changes) -> None:
+    """Whether all keys are numbers or none, whatever they were told with."""
+    rows = list(changes)
+    packed = keep.pack(changes.rows, changes.parts)
+    assert packed == pack(changes) == pack_slowly(rows)
+    if rows:
+        assert list(unpack(packed)) == rows
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{1: "text"}, {1: ("text",)}, {1: (b"a", b"b")}, {1: 5}, {"text": b""}, {b"k": (b"v",)}, {b"k": 5}],
+)
+def test_what_is_no_value_of_a_part_is_refused(values: Any) -> None:
+    with pytest.raises(TypeError):
+        keep.pack([], [Part("a", b"", values)])
+
+
+@pytest.mark.parametrize(
+    "part", [("a", b""), (b"a", b"", {}), ("a", "b", {}), ("a", b"", []), ("a", b"x" * 70_000, {}), 5]
+)
+def test_what_is_no_part_is_refused(part: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        keep.pack([], [part])
+
+
+def test_numbers_have_bounds() -> None:
+    for number in (-1, -(1 << 70), 1 << 192):
+        with pytest.raises(ValueError, match="a key is"):
+            keep.pack([], [("a", b"", {number: b"x"})])
+    packed = keep.pack([], [("a", b"", {(1 << 192) - 1: b"x"})])
+    assert list(unpack(packed)) == [("a", b"\xff" * 24, b"\0x")]
+
+
 def test_what_is_no_row_is_refused() -> None:
     for wrong in ([("a", "text", None)], [("a", b"", 5)], [(b"a", b"", b"")], [("a", b"")], [5]):
         with pytest.raises((TypeError, ValueError)):
@@ -138,6 +195,17 @@ rows = st.lists(
 def test_of_each_key_the_last_row_stays(checkpoints: list[list[Row]]) -> None:
     """Of several checkpoints, in their order."""
     wanted = {(name, key): value for one in checkpoints for name, key, value in one}
-    for made in (latest(checkpoints), keep.latest(checkpoints)):
+    for made in (list(latest([Changes(one) for one in checkpoints])), keep.latest(checkpoints)):
         assert len(made) == len(wanted)
+        assert {(name, key): value for name, key, value in made} == wanted
+
+
+@given(st.lists(checkpoint, max_size=4), st.lists(checkpoint, max_size=2))
+@settings(max_examples=300)
+def test_of_each_key_in_parts_the_last_row_stays(checkpoints: list[Changes], later: list[Changes]) -> None:
+    """Also where they are handed in once more, because writing failed, with others behind them."""
+    for added in ([], later):
+        checkpoints += added
+        wanted = {(name, key): value for one in checkpoints for name, key, value in one}
+        made = list(latest(checkpoints))
         assert {(name, key): value for name, key, value in made} == wanted

@@ -164,7 +164,7 @@ cdef class Gatherer:
                 if use.closes:
                     use.store.drop(key)
                 elif use.store.changed is not None:
-                    use.store.changed.add(key)
+                    use.store.changed[key] = session
             if weight <= 0:
                 kind, weight = ROW_NO_KIND, 1
                 for use in facts.uses:

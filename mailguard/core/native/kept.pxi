@@ -4,6 +4,7 @@ from json import JSONEncoder
 
 cdef enum:
     ROW = 34  # "<ddB17s"
+    MOST_KEPT = 4096  # bytes of a row that is made here
     MOST_PROVED = 256  # sets of names whose words are remembered
 
 cdef object dumps = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
@@ -37,14 +38,28 @@ cdef inline void put_little(char *into, double value) noexcept:
         into[at] = <char>(bits >> (8 * at) & 0xFF)
 
 
-cdef bint plain(object text) except *:
-    """JSON says it as it is."""
+cdef inline char *put_word(char *into, char *end, const char *word, Py_ssize_t size) noexcept:
+    """Bytes, and where the next come; NULL: there is no room, or was none."""
+    if into == NULL or end - into < size:
+        return NULL
+    memcpy(into, word, size)
+    return into + size
+
+
+cdef char *put_text(char *into, char *end, object text) except? NULL:
+    """A text as JSON writes it, where that is as it is; NULL: it is not, or there is no room, or was none."""
     cdef const uint8_t *data
-    cdef Py_ssize_t at
-    if type(text) is not str or not PyUnicode_IS_COMPACT_ASCII(text):
-        return False
+    cdef Py_ssize_t at, size
+    if into == NULL or type(text) is not str or not PyUnicode_IS_COMPACT_ASCII(text):
+        return NULL
+    size = PyUnicode_GET_LENGTH(text)
+    if end - into < size + 2:
+        return NULL
     data = <const uint8_t *>PyUnicode_1BYTE_DATA(text)
-    for at in range(PyUnicode_GET_LENGTH(text)):
-        if data[at] < 32 or data[at] == 34 or data[at] == 92:
-            return False
-    return True
+    into[0] = 34
+    for at in range(size):
+        if data[at] < 32 or data[at] > 126 or data[at] == 34 or data[at] == 92:
+            return NULL
+        into[1 + at] = <char>data[at]
+    into[1 + size] = 34
+    return into + size + 2

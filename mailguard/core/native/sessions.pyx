@@ -22,13 +22,24 @@ from ..items import Draft
 from ..rules import IGNORE, SessionUse, decode
 from ..scanner import MOST_ATTEMPTS
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define prefetch(place) __builtin_prefetch(place)
+    #else
+    #define prefetch(place) ((void)(place))
+    #endif
+    """
+    void prefetch(const void *place) nogil
+
 cdef extern from "Python.h":
+    bint PyDict_Next(object mapping, Py_ssize_t *at, PyObject **key, PyObject **value)
     PyObject *PyDict_GetItemWithError(object mapping, object key) except? NULL
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     void *PyUnicode_1BYTE_DATA(object text)
 
-INTERFACE = 9
+INTERFACE = 10
 
 include "kept.pxi"
 
@@ -68,39 +79,41 @@ cdef class Open:
 
 cdef bytes kept(Open session):
     """`sessions._pack` of a session with no more than plain fields; None: Python makes the row."""
-    cdef bytearray words
     cdef PyObject *known
-    cdef char[ROW] row
+    cdef char[MOST_KEPT] row
+    cdef char *into = row + ROW
+    cdef char *end = row + MOST_KEPT
     if session.tallies:
         return None
     put_row(row, session.opened, session.used, session.source)
     if not session.fields and not session.proved and not session.seen:
-        return PyBytes_FromStringAndSize(row, ROW) + BARE
+        memcpy(into, PyBytes_AS_STRING(BARE), len(BARE))
+        return PyBytes_FromStringAndSize(row, ROW + len(BARE))
     known = PyDict_GetItemWithError(PROVED, session.proved)
     if known == NULL:
         if len(PROVED) >= MOST_PROVED:
             PROVED.clear()
         PROVED[session.proved] = dumps(sorted(session.proved)).encode()
         known = PyDict_GetItemWithError(PROVED, session.proved)
-    words = bytearray(row[:ROW])
-    words += b"[{"
-    for name, value in (session.fields or {}).items():
-        if not plain(name) or not plain(value):
-            return None
-        words += b'"%s":"%s",' % ((<str>name).encode(), (<str>value).encode())
+    into = put_word(into, end, b"[{", 2)
     if session.fields:
-        words.pop()
-    words += b"},"
-    words += <bytes><object>known
-    words += b",{},["
+        for name, value in session.fields.items():
+            into = put_text(into, end, name)
+            into = put_word(into, end, b":", 1)
+            into = put_text(into, end, value)
+            into = put_word(into, end, b",", 1)
+        if into != NULL:
+            into -= 1
+    into = put_word(into, end, b"},", 2)
+    into = put_word(into, end, PyBytes_AS_STRING(<bytes><object>known), len(<bytes><object>known))
+    into = put_word(into, end, b",{},[", 5)
     for value in session.seen:
-        if not plain(value):
-            return None
-        words += b'"%s",' % (<str>value).encode()
-    if session.seen:
-        words.pop()
-    words += b"]]"
-    return bytes(words)
+        into = put_text(into, end, value)
+        into = put_word(into, end, b",", 1)
+    if session.seen and into != NULL:
+        into -= 1
+    into = put_word(into, end, b"]]", 2)
+    return None if into == NULL else PyBytes_FromStringAndSize(row, into - row)
 
 
 cdef class Store:
@@ -110,14 +123,14 @@ cdef class Store:
     cdef public double lifetime
     cdef public Py_ssize_t cap, evicted
     cdef public dict young, old
-    cdef public set changed
+    cdef public dict changed
 
     def __init__(self, name, kind, bint track=True):
         self.name = name
         self.lifetime = kind.lifetime
         self.cap = max(2, kind.cap)
         self.young, self.old = {}, {}
-        self.changed = set() if track else None
+        self.changed = {} if track else None
 
     cpdef Open find(self, bytes key, double time):
         """The open session of that key, None where there is none, or it is over."""
@@ -164,7 +177,7 @@ cdef class Store:
             for other in self.old.values():
                 self.evicted += (<Open?>other).used >= limit
             if self.changed is not None:
-                self.changed.update(self.old)
+                self.changed.update(dict.fromkeys(self.old))
             self.old = self.young
             self.young = {}
         self.young[key] = session
@@ -177,30 +190,30 @@ cdef class Store:
         if self.changed is None:
             return 0
         if session is None or (<Open?>session).saved:
-            self.changed.add(key)
+            self.changed[key] = None
         else:  # opened and closed between two checkpoints, as most are: no row of it was ever written
-            self.changed.discard(key)
+            self.changed.pop(key, None)
         return 0
 
-    def rows(self, bytes prefix, pack):
-        """The rows of `Sessions.snapshot` since the last call; `pack` makes those that are not plain."""
-        cdef list made = []
-        cdef set changed = self.changed
-        cdef PyObject *found
+    def taken(self, pack):
+        """The rows by key of what changed since the last call; `pack` makes those that are not plain."""
+        cdef dict changed = self.changed, made = {}
+        cdef PyObject *key = NULL
+        cdef PyObject *found = NULL
+        cdef Py_ssize_t at = 0
         cdef Open session
         if not changed:
             return made
-        self.changed = set()
-        for key in changed:
-            found = PyDict_GetItemWithError(self.young, key)
-            if found == NULL:
-                found = PyDict_GetItemWithError(self.old, key)
-            if found == NULL:
-                made.append((prefix + <bytes?>key, None))
-                continue
-            session = <Open?><object>found
-            session.saved = True
-            made.append((prefix + <bytes?>key, kept(session) or pack(session)))
+        self.changed = {}
+        while PyDict_Next(changed, &at, &key, &found):  # they lie anywhere: several are fetched at a time
+            prefetch(found)
+            prefetch(<char *>found + 64)
+        for name, session in changed.items():
+            if session is None:
+                made[name] = None
+            else:
+                session.saved = True
+                made[name] = kept(session) or pack(session)
         return made
 
 
@@ -332,7 +345,7 @@ cdef class Joiner:
             if use.closes:
                 use.store.drop(key)
             elif use.store.changed is not None:
-                use.store.changed.add(key)
+                use.store.changed[key] = session
         if weight <= 0:
             kind, weight = self.ignore, 1
             for use in uses:

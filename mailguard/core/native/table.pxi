@@ -21,7 +21,7 @@ cdef class Shelf:
     cdef list weak, strong
     cdef bytearray sieve_
     cdef uint8_t *sieve
-    cdef set dirty  # None: nobody asks for changes
+    cdef list fresh  # of one dictionary: what changed; empty: nobody asks
     cdef uint64_t salt, count, wide, step
     cdef Py_ssize_t room, strong_room
     cdef bint told, told_narrow  # somebody wants to know which keys come, also of those below 2**64
@@ -31,7 +31,7 @@ cdef class Shelf:
     def __init__(self, object table):
         hook = table.on_enter
         self.table = table
-        self.weak, self.strong, self.dirty = table._weak, table._strong, table._dirty
+        self.weak, self.strong, self.fresh = table._weak, table._strong, table._fresh
         self.salt, self.count = table._salt, table._count
         self.sieve_ = table.sieve
         self.sieve = sieve_of(self.sieve_)
@@ -81,6 +81,7 @@ cdef class Shelf:
     ) except -1:
         """Keep `value` under a key that `get` just found in `place`; `narrow`: it is below 2**64."""
         cdef dict weak = <dict>self.weak[shard], firm = <dict>self.strong[shard]
+        cdef object told
         if place == STRONG:
             firm[key] = value
         elif place == WEAK and not strong:
@@ -101,8 +102,14 @@ cdef class Shelf:
         else:
             self.table.put(key, value, strong)
             return 0
-        if self.dirty is not None:
-            self.dirty.add(key)
+        if len(self.fresh):
+            told = value
+            if strong or place == STRONG:
+                told = PyTuple_New(1)
+                Py_INCREF(value)
+                PyTuple_SET_ITEM(told, 0, value)
+                PyObject_GC_UnTrack(<void *>told)  # it holds no more than bytes
+            (<dict?>self.fresh[0])[key] = told
         return 0
 
     cdef int enter(self, object key) except -1:
@@ -128,42 +135,6 @@ cdef class Shelf:
         (<dict>(self.strong if place == STRONG else self.weak)[shard])[key] = value
         return 0
 
-    cdef Py_ssize_t shard(self, object key) except -1:
-        """The shard of any key."""
-        cdef int beyond = 0
-        cdef object high
-        PyLong_AsLongLongAndOverflow(key, &beyond)
-        if not beyond:
-            return self.narrow(PyLong_AsUnsignedLongLongMask(key))
-        high = key >> SHIFT
-        if PyLong_AsUnsignedLongLongMask(key) == 0 and high >> SHIFT == 1:
-            return self.broad(PyLong_AsUnsignedLongLongMask(high))
-        return (key ^ self.salt) % self.count
-
-    def changes(self):
-        """The rows of `Table.changes` for the keys that changed."""
-        cdef list rows = [], keys
-        cdef object name = self.table.name
-        cdef bytes value, made
-        cdef Py_ssize_t shard
-        cdef Place place = NOWHERE
-        cdef char *into
-        if not self.dirty:
-            return rows
-        keys = list(self.dirty)
-        self.dirty.clear()
-        for key in keys:
-            shard = self.shard(key)
-            value = self.get(key, shard, &place)
-            made = None
-            if value is not None:
-                made = PyBytes_FromStringAndSize(NULL, len(value) + 1)
-                into = PyBytes_AS_STRING(made)
-                into[0] = place == STRONG
-                memcpy(into + 1, PyBytes_AS_STRING(value), len(value))
-            rows.append((name, pack_key(key), made))
-        return rows
-
 
 cdef inline uint64_t sieve_low(object key) noexcept:
     """The 64 bits of a key that `table.sieve_place` looks at."""
@@ -172,27 +143,3 @@ cdef inline uint64_t sieve_low(object key) noexcept:
     if beyond == 0 or key < TWO64_:
         return PyLong_AsUnsignedLongLongMask(key)
     return PyLong_AsUnsignedLongLongMask(key >> SHIFT)
-
-
-cdef bytes pack_key(object key):
-    """`table.pack_key`."""
-    cdef uint8_t[24] data
-    cdef uint64_t[3] parts
-    cdef Py_ssize_t at, begin = 0
-    cdef int beyond = 0
-    cdef object rest
-    PyLong_AsLongLongAndOverflow(key, &beyond)
-    parts[0] = PyLong_AsUnsignedLongLongMask(key)
-    parts[1] = parts[2] = 0
-    if beyond:
-        rest = key >> SHIFT
-        parts[1] = PyLong_AsUnsignedLongLongMask(rest)
-        rest = rest >> SHIFT
-        if rest > 0xFFFFFFFFFFFFFFFF:
-            return key.to_bytes((key.bit_length() + 7) // 8, "big")
-        parts[2] = PyLong_AsUnsignedLongLongMask(rest)
-    for at in range(24):
-        data[at] = <uint8_t>(parts[2 - (at >> 3)] >> (8 * (7 - (at & 7))))
-    while begin < 23 and data[begin] == 0:
-        begin += 1
-    return PyBytes_FromStringAndSize(<char *>data + begin, 24 - begin)

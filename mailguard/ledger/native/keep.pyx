@@ -1,13 +1,13 @@
 """The compiled twins of `Lines.write`'s rows, of `Redactor.line` for plain lines, of `writer.latest` and of
 `deltas.pack`.
 
-Memory safety: lines and texts are looked at within their own lengths; a packed checkpoint is written into bytes
-whose length was summed from the very objects that are copied, which are held meanwhile.
+Memory safety: lines and texts are looked at within their own lengths. Of packing.pxi see there.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.long cimport PyLong_AsUnsignedLongLongMask
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_AsUnsignedLongLongMask
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_Replace
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -24,13 +24,11 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
 
-INTERFACE = 2
+INTERFACE = 3
 
 cdef enum:
     SHORT = 4       # a value no longer than this is replaced where it stands alone only
     RUN = 16        # letters before a `=` that may be a secret
-    HEAD = 9        # bytes of a packed checkpoint before the names: version, rows, length of the names
-    VERSION = 1
     BITS = 18       # see core.table.SIEVE
 
 cdef Py_ssize_t LONGEST = LINE
@@ -178,76 +176,4 @@ def latest(checkpoints):
     return found
 
 
-def pack(list rows):
-    """`deltas.pack`."""
-    cdef dict numbers = {}
-    cdef Py_ssize_t count = len(rows), at, whole, keys = 0, contents = 0, limit, size
-    cdef object last = None, name, key, value, number = 0
-    cdef bytes names, made
-    cdef char *into
-    cdef char *tables
-    cdef char *lengths
-    cdef char *widths
-    cdef uint16_t table
-    cdef uint32_t wide
-    cdef int32_t content
-    if not count:
-        return b""
-    for name, key, value in rows:
-        if name is not last:
-            last = name
-            if name not in numbers:
-                numbers[name] = len(numbers)
-        keys += PyBytes_GET_SIZE(<bytes?>key)
-        if value is not None:
-            contents += PyBytes_GET_SIZE(<bytes?>value)
-    limit = contents
-    names = "\n".join(numbers).encode()
-    if len(numbers) > 0xFFFF or count > 0x7FFFFFFF:
-        raise OverflowError("a checkpoint of too many rows")
-    whole = HEAD + len(names) + 10 * count + keys + contents
-    made = PyBytes_FromStringAndSize(NULL, whole)
-    into = PyBytes_AS_STRING(made)
-    into[0] = VERSION
-    wide = <uint32_t>count
-    memcpy(into + 1, &wide, 4)
-    wide = <uint32_t>len(names)
-    memcpy(into + 5, &wide, 4)
-    memcpy(into + HEAD, PyBytes_AS_STRING(names), len(names))
-    tables = into + HEAD + len(names)
-    lengths = tables + 2 * count
-    widths = lengths + 4 * count
-    into = widths + 4 * count
-    last = None
-    for at in range(count):
-        name, key, value = rows[at]
-        if name is not last:
-            last, number = name, numbers[name]
-        table = number
-        memcpy(tables + 2 * at, &table, 2)
-        size = PyBytes_GET_SIZE(<bytes?>key)
-        keys -= size
-        if keys < 0:
-            raise RuntimeError("the rows changed")
-        wide = <uint32_t>size
-        memcpy(lengths + 4 * at, &wide, 4)
-        memcpy(into, PyBytes_AS_STRING(<bytes>key), size)
-        into += size
-        content = -1
-        if value is not None:
-            size = PyBytes_GET_SIZE(<bytes?>value)
-            contents -= size
-            content = <int32_t>size
-        memcpy(widths + 4 * at, &content, 4)
-    if keys or contents:
-        raise RuntimeError("the rows changed")
-    for at in range(count):
-        value = rows[at][2]
-        if value is not None:
-            size = PyBytes_GET_SIZE(<bytes?>value)
-            contents += size
-            if contents > limit:
-                raise RuntimeError("the rows changed")
-            memcpy(into, PyBytes_AS_STRING(<bytes>value), size)
-            into += size
-    return made
+include "packing.pxi"
