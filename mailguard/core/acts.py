@@ -119,12 +119,12 @@ class Acts:
         self._seen: dict[tuple[bytes, str], float] = {}  # server, parser: when it last told something
         self._since: dict[tuple[bytes, str], float] = {}  # ... and when first
         self._first: dict[bytes, float] = {}
-        self._held: dict[int | None, list[_Held]] = {}  # by source
+        self.held: dict[int | None, list[_Held]] = {}  # by source
         self._turn = 0
 
     def __bool__(self) -> bool:
         """Whether an event waits."""
-        return bool(self._held)
+        return bool(self.held)
 
     def _side(self, event: Event) -> _Side:
         key = event.rule, event.log
@@ -214,35 +214,35 @@ class Acts:
 
     def _hold(self, due: float, event: Event) -> None:
         self._turn += 1
-        self._held.setdefault(event.source, []).append(_Held(due, self._turn, event))
+        self.held.setdefault(event.source, []).append(_Held(due, self._turn, event))
         self.due = min(self.due, due)
 
     def _drop(self, source: int | None) -> None:
         """Held events of a source that turn out to be told better count no more."""
-        waiting = self._held.get(source)
+        waiting = self.held.get(source)
         if waiting is None:
             return
         kept = [held for held in waiting if not self._told(self._side(held.event), held.event)]
         self.covered += len(waiting) - len(kept)
         if kept:
-            self._held[source] = kept
+            self.held[source] = kept
         else:
-            del self._held[source]
+            del self.held[source]
 
     def release(self, due: float) -> list[Event]:
         """The held events that count now, in the order in which they came."""
         if due < self.due:
             return []
         free: list[_Held] = []
-        for source in list(self._held):
-            waiting = self._held[source]
+        for source in list(self.held):
+            waiting = self.held[source]
             free += [held for held in waiting if held.due <= due]
             kept = [held for held in waiting if held.due > due]
             if kept:
-                self._held[source] = kept
+                self.held[source] = kept
             else:
-                del self._held[source]
-        self.due = min((held.due for part in self._held.values() for held in part), default=NEVER)
+                del self.held[source]
+        self.due = min((held.due for part in self.held.values() for held in part), default=NEVER)
         found: list[Event] = []
         for held in sorted(free, key=lambda one: one.turn):
             event = held.event
@@ -258,7 +258,7 @@ class Acts:
 
     def held_row(self) -> bytes | None:
         """The events that wait; None: none does."""
-        every = sorted((one for part in self._held.values() for one in part), key=lambda one: one.turn)
+        every = sorted((one for part in self.held.values() for one in part), key=lambda one: one.turn)
         held = [[due, *event[:10], sorted(event.proved)] for due, _, event in every]
         return json.dumps(held, separators=(",", ":")).encode() if held else None
 

@@ -49,7 +49,7 @@ class Early:
         self.due = NEVER
         self._servers = servers
         #: By turn, which is the order of their ends too; and the turns of those that wait for a key.
-        self._waiting: OrderedDict[int, _Early] = OrderedDict()
+        self.held: OrderedDict[int, _Early] = OrderedDict()
         self._keys: dict[bytes, list[int]] = {}
         self._turn = 0
         self._opened: dict[bytes, float] = {}  # server: when a session was last opened there
@@ -57,7 +57,7 @@ class Early:
 
     def __bool__(self) -> bool:
         """Whether a draft waits."""
-        return bool(self._waiting)
+        return bool(self.held)
 
     def hold(self, draft: Draft, at: float) -> list[Draft]:
         """A draft whose session is not open; those that wait no more, itself among them where it shall not
@@ -69,16 +69,16 @@ class Early:
         if not key or not (fresh or event.time - opened <= ALIVE):
             return [draft]
         self._add(_Early(at + EARLY, key, draft))
-        return [] if len(self._waiting) <= _CAP else [self._pop()]
+        return [] if len(self.held) <= _CAP else [self._pop()]
 
     def _add(self, one: _Early) -> None:
         self._turn += 1
-        self._waiting[self._turn] = one
+        self.held[self._turn] = one
         self._keys.setdefault(one.key, []).append(self._turn)
         self.due = min(self.due, one.due)
 
     def _pop(self) -> Draft:
-        turn, first = self._waiting.popitem(last=False)
+        turn, first = self.held.popitem(last=False)
         turns = self._keys[first.key]
         turns.remove(turn)
         if not turns:
@@ -90,15 +90,15 @@ class Early:
         server, time = self._servers.of(draft.event), draft.event.time
         self._opened[server] = max(time, self._opened.get(server, time))
         key = b"".join(draft.keys)
-        return [self._waiting.pop(turn).draft for turn in self._keys.pop(key, ())]
+        return [self.held.pop(turn).draft for turn in self._keys.pop(key, ())]
 
     def release(self, at: float) -> list[Draft]:
         """Drafts that waited in vain until `at`."""
         if at < self.due:
             return []
         found: list[Draft] = []
-        while self._waiting:
-            self.due = next(iter(self._waiting.values())).due
+        while self.held:
+            self.due = next(iter(self.held.values())).due
             if self.due > at:
                 return found
             found.append(self._pop())
@@ -107,11 +107,11 @@ class Early:
 
     def row(self) -> bytes | None:
         """For the checkpoint; None: nothing waits."""
-        if not self._waiting:
+        if not self.held:
             return None
         waiting = [
             [one.due, [key.decode("latin-1") for key in one.draft.keys], *_packed(one.draft.event)]
-            for one in self._waiting.values()
+            for one in self.held.values()
         ]
         return json.dumps(waiting, separators=(",", ":")).encode()
 

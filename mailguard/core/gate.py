@@ -34,7 +34,7 @@ class Gate:
         self._say = say
         self._errors = errors
         self._owed: dict[Place, Ban | None] = {}  # None: a lift
-        self._begun: Place | None = None  # what `ahead` asked for
+        self.begun: Place | None = None  # what `ahead` asked for: `apply` is waited for
         self._lost = False  # the table itself is gone: `open` again
         self._opening = False  # all doors were to be opened, and that failed
         self._panicked = False  # opened by `panic`: the first ban afterwards opens the firewall again
@@ -55,17 +55,12 @@ class Gate:
     def ahead(self, address: int, prefix: int, scope: str, until: float) -> None:
         """The judge will impose this ban: the firewall may begin. `apply` waits for both, and takes back what
         the judge did not decide after all."""
-        if self._begun is not None or self._panicked or self.paused_until is not None or self.retry.failing:
+        if self.begun is not None or self._panicked or self.paused_until is not None or self.retry.failing:
             return
         begin: Begin | None = getattr(self.firewall, "begin", None)
         network = Network(address, prefix)
         if begin is not None and begin(network, scope, until, self._clock.now()):
-            self._begun = network, scope
-
-    @property
-    def begun(self) -> bool:
-        """`apply` is waited for."""
-        return self._begun is not None
+            self.begun = network, scope
 
     def apply(self, effects: Sequence[Effect], now: float) -> None:
         """Do what the effects ask, or owe it."""
@@ -75,9 +70,9 @@ class Gate:
                 wanted[effect.ban.network, effect.ban.scope] = effect.ban
             elif isinstance(effect, Lift):
                 wanted[effect.network, effect.scope] = None
-        if self._begun is not None:
-            wanted.setdefault(self._begun, None)
-            self._begun = None
+        if self.begun is not None:
+            wanted.setdefault(self.begun, None)
+            self.begun = None
         if not wanted:
             return
         if self.paused_until is not None:

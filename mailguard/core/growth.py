@@ -51,13 +51,13 @@ class Growth:
         self._calendar = Calendar(rules.zone)
         self._names: dict[str, str] = {}
         self._causes = Causes(rules.within, exists, self._name)
-        self._later: list[Event] = []  # live: to be counted together ...
-        self._times = 1  # ... each for so many
-        self._passed = 0  # events since the last reading
+        self.later: list[Event] = []  # live: to be counted together ...
+        self.times = 1  # ... each for so many
+        self.passed = 0  # events since the last reading
         self._hour: tuple[int, int] | None = None
         self._hour_steps = 0
-        self._places: dict[str, Place] | None = {}  # by log; None: there are readings
-        self._offset = 0
+        self.places: dict[str, Place] | None = {}  # by log; None: there are readings
+        self.offset = 0
         self._clock = float("-inf")
         self._step_at = float("inf")
         self._changed: set[str] = set()  # alarms that a checkpoint does not have yet
@@ -90,7 +90,7 @@ class Growth:
     def saw(self, events: Sequence[Event]) -> list[Effect]:
         """Events in the order in which they count."""
         effects: list[Effect] = []
-        places, causes = self._places, self._causes
+        places, causes = self.places, self._causes
         if places is None:
             self._keep(events)
             return effects
@@ -118,22 +118,22 @@ class Growth:
 
     def _keep(self, events: Sequence[Event]) -> None:
         """Live: those that tell who is busy; of a flood a part."""
-        passed = self._passed
-        self._passed = passed + len(events)
+        passed = self.passed
+        self.passed = passed + len(events)
         if passed < ASKED:
-            self._later += events
+            self.later += events
         else:
-            if self._times == 1:
-                self._count_later()
-                self._times = STRIDE
-            self._later += events[-(passed + self._offset) % STRIDE :: STRIDE]
-        if len(self._later) >= TOGETHER:
-            self._count_later()
+            if self.times == 1:
+                self.count_later()
+                self.times = STRIDE
+            self.later += events[-(passed + self.offset) % STRIDE :: STRIDE]
+        if len(self.later) >= TOGETHER:
+            self.count_later()
 
-    def _count_later(self) -> None:
+    def count_later(self) -> None:
         """Count who was busy, of what was kept since the last time."""
-        events, self._later = self._later, []
-        self._causes.saw(events, self._times)
+        events, self.later = self.later, []
+        self._causes.saw(events, self.times)
 
     def _steps_until(self, time: float) -> list[Effect]:
         """All steps that are due when an event of this time comes."""
@@ -152,7 +152,7 @@ class Growth:
         self._hour_steps += 1
         effects: list[Effect] = []
         pending: dict[str, int] = {}
-        for log, place in (self._places or {}).items():
+        for log, place in (self.places or {}).items():
             if place.more and not place.journal:
                 name = self._name(log)
                 pending[name] = pending.get(name, 0) + place.more
@@ -170,7 +170,7 @@ class Growth:
         """Nothing is known of the time that passed."""
         for thing in self._things.values():
             thing.cut()
-        for place in (self._places or {}).values():
+        for place in (self.places or {}).values():
             place.more = 0
         self._hour, self._hour_steps = None, 0
 
@@ -181,10 +181,10 @@ class Growth:
         time, effects = readings.time, list[Effect]()
         if self._clock == float("-inf") and any((one.since or 0.0) > time for one in self._things.values()):
             self._set_back(time)  # while the guard was away
-        self._count_later()
-        self._passed, self._times, self._offset = 0, 1, (self._offset + 1) % STRIDE
-        if self._places is not None and readings.bytes:
-            self._places = None
+        self.count_later()
+        self.passed, self.times, self.offset = 0, 1, (self.offset + 1) % STRIDE
+        if self.places is not None and readings.bytes:
+            self.places = None
             self._gap()
         elif time < self._clock:
             self._set_back(time)
@@ -299,7 +299,7 @@ class Growth:
         if self._hour == hour:
             return
         before, self._hour = self._hour, hour
-        placed = self._places is not None
+        placed = self.places is not None
         for name, thing in self._things.items():
             samples = self._hour_steps if placed and thing.unit == BYTES else thing.samples
             seen = thing.seen if thing.unit == MESSAGES else samples * self.rules.every

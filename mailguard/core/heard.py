@@ -22,7 +22,7 @@ names cannot be read. The others ban nobody and speak for nobody.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 from ..model import Event
 from .acts import ALIVE, FRESH, NEAR, NEVER, WAIT, Memory
@@ -70,6 +70,11 @@ class Heard:
     def __bool__(self) -> bool:
         """Whether something waits."""
         return len(self._waiting) > 0
+
+    @property
+    def held(self) -> Sized:
+        """What waits."""
+        return self._waiting.turns
 
     @property
     def due(self) -> float:

@@ -66,7 +66,7 @@ class Joined(Sessions):
         acts, heard, early = self._acts, self._heard, self._early
         dialogues = {parser.name for parser in parsers if parser.dialogue is not None}
         #: Rules whose events are looked at here; all others go straight to the sessions.
-        self._concerned = frozenset(
+        concerned = frozenset(
             rule.full_name
             for parser in parsers
             for rule in parser.rules
@@ -77,11 +77,12 @@ class Joined(Sessions):
             or rule.full_name in self._shared
             or rule.suspect
         ) | {f"{name}/" for name in dialogues}
-        self._alone = self.join
         if acts.better or heard.lines or self._shared or self._suspects.reach:
             self.join = self._join_all  # type: ignore[method-assign]
             if self._gatherer is not None:
-                self._gatherer.concern(self._concerned)
+                self._gatherer.concern(concerned)
+            self.held = (acts.held, heard.held, early.held, self._suspects.places)
+            self.concerned = concerned
         self._waits = (acts, heard, early)
 
     @property
@@ -103,9 +104,9 @@ class Joined(Sessions):
     def _join_all(self, drafts: Sequence[Event | Draft]) -> list[Event]:
         suspects, acts, heard, early = self._suspects, self._acts, self._heard, self._early
         if (
-            not (acts or heard or early or suspects) and not self.concerns(drafts, self._concerned)
+            not (acts or heard or early or suspects) and not self.concerns(drafts, self.concerned)
         ):  # fmt: skip
-            return self._alone(drafts)
+            return self.alone(drafts)
         found: list[Event] = []
         waiting: list[Event | Draft] = []
         better, tellers, lines, lenders, shared = (
@@ -143,9 +144,9 @@ class Joined(Sessions):
                 else:
                     continue
             if rule in early.users and type(item) is Draft:
-                found += self._alone(waiting)
+                found += self.alone(waiting)
                 waiting = []
-                told = self._alone([item])
+                told = self.alone([item])
                 if told and told[0].source is None:
                     waiting += early.hold(item, at)
                 else:
@@ -154,7 +155,7 @@ class Joined(Sessions):
             waiting.append(item)
             if rule in early.openers and type(item) is Draft:
                 waiting += early.opened(item)
-        found += self._alone(waiting)
+        found += self.alone(waiting)
         return found
 
     def _keys(self, rule: str, log: str, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -177,7 +178,7 @@ class Joined(Sessions):
         """Held events that count now: wall time is `now`."""
         for one in self._waits:
             if one.due <= now and one:
-                return self._alone(self._due(now))
+                return self.alone(self._due(now))
         return []
 
     def next_release(self) -> float | None:
@@ -192,7 +193,7 @@ class Joined(Sessions):
 
     def flush(self) -> list[Event]:
         """All held events: nothing will come any more."""
-        return self._alone(self._due(_NEVER))
+        return self.alone(self._due(_NEVER))
 
     # ------------------------------------------------------------ the checkpoint
 

@@ -86,6 +86,7 @@ class Judge:
     #: a block as rows instead of objects, and what becomes of them, where both compiled twins are there
     _pack: Any = None
     _gather: Any = None
+    _ways: Any = None
 
     def __init__(self, scanner: Reader, sessions: Joiner, engine: Engine, *, evidence: bool = True):
         """`evidence` False: nobody will fetch the hostile events, so none are kept (replay, benches)."""
@@ -99,6 +100,7 @@ class Judge:
         self._keep = evidence
         if getattr(scanner, "native", False) and getattr(sessions, "compiled", False):
             self._pack, self._gather = scanner.pack, sessions.gather  # type: ignore[attr-defined]
+            self._ways = scanner.ways  # type: ignore[attr-defined]
         self._evidence: list[Event] = []
         self._running: dict[str, float] = {}
         self._saved: dict[tuple[str, str], float] = {}
@@ -113,6 +115,27 @@ class Judge:
             return self.engine.feed_many(events)
         seen = events if isinstance(events, list) or hasattr(events, "rows") else list(events)
         return self._grown(self.growth, items, cast(Sequence[Event], seen))
+
+    def usual(self) -> Any:
+        """The parts of which `native/turn.pyx` makes the usual turns, as they are now: of blocks that are no
+        flood, while nobody looks at every event and readings tell what grows. None: `feed` is to be asked."""
+        turn = native.load("turn")
+        growth = self.growth
+        if turn is None or self._pack is None or self.observer is not None:
+            return None
+        if growth is not None and growth.places is not None:
+            return None
+        evidence = self._evidence if self._keep else None
+        return turn.Usual(
+            self.scanner.scan,
+            self._ways,
+            _newest,
+            self.sessions,
+            self.engine,
+            growth,
+            self._running,
+            evidence,
+        )
 
     def _grown(self, growth: Growth, items: list[Item], events: Sequence[Event]) -> list[Effect]:
         """The effects of the events, and then what grew meanwhile."""

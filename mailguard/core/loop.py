@@ -12,14 +12,18 @@ code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..model import Block, Effect, Events, Item, Notice, Readings, Records, Request
+from . import native
 from .gate import Gate
 from .notes import Notes
 from .ports import Clock, Feed, Firewall, Judge, Ledger, Pace, Teller
 
+#: Seconds after the first lines when usual turns end, so that somebody looks what else there may be to do.
+GATHER = 0.1
 _PATIENCE = 0.25  # seconds that a question waits for a slow disk
 #: Seconds the clock may go back without a word: what was dated ahead by less harms nothing.
 SET_BACK = 3600.0
@@ -57,6 +61,8 @@ class Loop:
         self._monotonic = clock.monotonic()
         self._wall = clock.now()  # as of the last step
         self._offset = self._monotonic - clock.now()  # between the two clocks, as of the last step
+        native.load("turn")  # not in the middle of a turn
+        self._seen: list[Item] = []  # judged in the usual turns of this step
         self.hurry = False  # never wait for items: something else is to be done when there are none
         pace = pace or Pace()
         self.notes = Notes(ledger, clock, teller.notice, pace)
@@ -71,7 +77,10 @@ class Loop:
 
     def step(self) -> bool:
         """One batch; False when the feed has ended."""
-        items = self.feed.next(self.deadline())
+        deadline = self.deadline()
+        items = self._usual(deadline)
+        if items is None:
+            items = self.feed.next(deadline)
         if items is None:
             return False
         now = self.clock.now()
@@ -100,7 +109,7 @@ class Loop:
                 notes.ledger.evidence(hostile)
         if effects:
             self.carry_out(effects, now)
-        elif self.gate.begun:
+        elif self.gate.begun is not None:
             self.gate.apply(effects, now)
         for request in asked:
             self._answer(request, now)
@@ -109,9 +118,40 @@ class Loop:
         if self.gate.waits:
             self.gate.tick(now, monotonic)
         notes.tick(self.judge, self.feed, monotonic)
-        for notice in self.teller.watch(items, now):
+        seen, self._seen = self._seen, []
+        for notice in self.teller.watch(seen + items, now):
             self.teller.notice(notice)
         return True
+
+    def _usual(self, deadline: float | None) -> list[Item] | None:
+        """Turns of lines alone while nothing is due, in compiled code (`native/turn.pyx`): what `step` does
+        with a block, but for what can wait a moment. What is left for `step`; None: there were none."""
+        gate, notes = self.gate, self.notes
+        room = notes.room
+        quick, parts = getattr(self.feed, "quick", None), getattr(self.judge, "usual", None)
+        if quick is None or parts is None or self.hurry or gate.waits or room <= 0 or notes.ledger.trouble:
+            return None
+        usual = parts()
+        if usual is None:
+            return None
+        near = quick(math.inf if deadline is None else deadline, GATHER)
+        if near is None:
+            return None
+        try:
+            effects = usual.run(near, gate, self._wall, room)
+        finally:
+            near.end()
+        notes.dirty += usual.size
+        self._wall, self._seen = usual.now, usual.seen
+        if hostile := self.judge.take_evidence():
+            notes.ledger.evidence(hostile)
+        if effects:
+            self.carry_out(effects, self._wall)
+        elif gate.begun is not None:
+            gate.apply([], self._wall)
+        if usual.left is not None:
+            return [usual.left]
+        return [] if usual.seen else None
 
     def deadline(self) -> float | None:
         """Monotonic seconds at which something is to be done even if no item comes."""

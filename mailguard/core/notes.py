@@ -29,6 +29,12 @@ class Notes:
             return monotonic + _LOOK
         return self._checkpoint_at if self.dirty else None
 
+    @property
+    def room(self) -> int:
+        """Bytes that may be judged before the next checkpoint, until `deadline`; 0 while nothing is to be
+        written, for then it may be due with the first change."""
+        return self._pace.checkpoint_bytes - self.dirty if self.dirty else 0
+
     def tick(self, judge: Judge, feed: Feed, monotonic: float) -> None:
         """Write a checkpoint when it is time, and say it when the ledger cannot be written or can again."""
         ledger = self.ledger

@@ -96,7 +96,7 @@ class Scanner:
         self.sampling = True
         self._sampled: dict[str, int] = {}
         self._named: dict[str, tuple[str, ...]] = {}  # logs: the parsers that their names ask for
-        self._ways: dict[str, Any] = {}  # logs: the compiled way of their usual blocks
+        self.ways: dict[str, Any] = {}  # logs: the compiled way of their usual blocks
         self._restored: dict[str, float] = {}
         #: What rows of `pack` mean; every scanner with these definitions has an equal one.
         self.table = Table(entry for entries in self.plans.entries.values() for entry in entries)
@@ -151,7 +151,7 @@ class Scanner:
 
     def scan(self, block: Block) -> list[Item]:
         """The events of a block in the order of its lines; those that concern a session as drafts."""
-        way = self._ways.get(block.log)
+        way = self.ways.get(block.log)
         if way is not None and (usual := way.scan(block)) is not None:
             return usual  # type: ignore[no-any-return]
         stated, block = block, self._bound(block)
@@ -163,9 +163,9 @@ class Scanner:
             lines = self._native_lines(block.parsers)
             lines.scan(block, *arrived, found)
             if block.live and self._dialogue_logs.settled(block):
-                if len(self._ways) >= _NAMED:
-                    self._ways.clear()
-                self._ways[block.log] = self._module.Way(stated, block.parsers, arrived[0], lines, self)
+                if len(self.ways) >= _NAMED:
+                    self.ways.clear()
+                self.ways[block.log] = self._module.Way(stated, block.parsers, arrived[0], lines, self)
         else:
             self._scan_lines(block, *arrived, found)
         if found:
@@ -412,7 +412,7 @@ class Scanner:
             del self._openers[key]
         self._restored.pop(log, None)
         self._sampled.pop(log, None)
-        self._ways.pop(log, None)
+        self.ways.pop(log, None)
         if self._dialogues is not None:
             self._dialogues.begin(log)
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 from ..model import HOSTILE, Event
@@ -167,6 +167,9 @@ class Sessions:
                     )
         self.now: float | None = None  # live: wall time of the batch
         self.compiled = twin is not None  # drafts go through the compiled twin
+        #: what waits, by who keeps it, and the rules of which `join` asks more than `alone` (see `joined`)
+        self.held: tuple[Sized, ...] = ()
+        self.concerned: frozenset[str] = frozenset()
         #: joins rows without making objects of them; None: there is no compiled twin
         self._gatherer: Any = None
         self._joiner: Any = None
@@ -174,6 +177,7 @@ class Sessions:
             joiner = self._joiner = twin.Joiner(self)
             self.join, self.concerns = joiner.join, joiner.concerns  # type: ignore[method-assign]
             self._gatherer = twin.Gatherer(self, joiner)
+        self.alone = self.join  # drafts that no other log concerns
 
     def __len__(self) -> int:
         return sum(len(store.young) + len(store.old) for store in self._stores.values())

@@ -45,11 +45,11 @@ class Suspects:
         #: How many bytes from the beginning of its lines may be the client's, for each rule that says so.
         self.reach = {rule.full_name: rule.suspect for rule in rules}
         self._broken = frozenset(rule.full_name for rule in rules if rule.breaks_off)
-        self._places: dict[str, list[_Place]] = {}
+        self.places: dict[str, list[_Place]] = {}
 
     def __bool__(self) -> bool:
         """Whether there are such places."""
-        return bool(self._places)
+        return bool(self.places)
 
     def judge(self, event: Event, now: float | None) -> Event:
         """The event as it may count; `now`: wall time of the batch, live."""
@@ -60,35 +60,35 @@ class Suspects:
         )
         reach = self.reach.get(event.rule)
         if reach and (now is not None or event.rule in self._broken):
-            places = self._places.setdefault(log, [])
+            places = self.places.setdefault(log, [])
             places.append(_Place(position, position + reach, None if doubted else event.source, now))
             del places[:-_PLACES]
-            while len(self._places) > _LOGS:
-                del self._places[next(iter(self._places))]
+            while len(self.places) > _LOGS:
+                del self.places[next(iter(self.places))]
         return event._replace(may_ban=False) if doubted and event.may_ban else event
 
     def _open(self, log: str, now: float | None) -> list[_Place]:
         """The places of a log that may go on."""
-        places = self._places.get(log)
+        places = self.places.get(log)
         if places is None or now is None:
             return places or []
         # Those of a checkpoint were read just before it, and what comes first now stands right behind.
         places = [one if one.read is not None else one._replace(read=now) for one in places]
         places = [one for one in places if abs(now - (one.read or 0.0)) <= _LATER]
         if places:
-            self._places[log] = places
+            self.places[log] = places
         else:
-            del self._places[log]
+            del self.places[log]
         return places
 
     def row(self) -> bytes | None:
         """For the checkpoint: a restart may come between two lines of one write. None: there is nothing."""
-        if not self._places:
+        if not self.places:
             return None
-        places = {log: [one[:3] for one in found] for log, found in self._places.items()}
+        places = {log: [one[:3] for one in found] for log, found in self.places.items()}
         return json.dumps(places, separators=(",", ":")).encode()
 
     def restore(self, row: bytes) -> None:
         """Take up the row of a checkpoint."""
         for log, found in json.loads(row).items():
-            self._places[log] = [_Place(begin, end, source, None) for begin, end, source in found]
+            self.places[log] = [_Place(begin, end, source, None) for begin, end, source in found]

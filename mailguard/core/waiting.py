@@ -47,18 +47,18 @@ class Waiting:
         #: Not later than any that waits is due; what was taken meanwhile may have been due then.
         self.due = NEVER
         self._next = 0
-        self._place: dict[int, int] = {}  # by turn: things that are held again go behind the others
+        self.turns: dict[int, int] = {}  # by turn: things that are held again go behind the others
         self._sides: dict[Side, _Places] = {}
         self._keys: dict[Key, dict[int, _Places]] = {}  # by second
         self._lines: dict[Side, Seconds] = {}
         self._dues: list[tuple[float, int, Held]] = []  # a heap, with those that were taken
 
     def __len__(self) -> int:
-        return len(self._place)
+        return len(self.turns)
 
     def __contains__(self, one: Held) -> bool:
         """Whether it waits; what was taken and held again with another due is another."""
-        place = self._place.get(one.turn)
+        place = self.turns.get(one.turn)
         return place is not None and self._sides[one.side][place].due == one.due
 
     def __iter__(self) -> Iterator[Held]:
@@ -68,7 +68,7 @@ class Waiting:
     def hold(self, one: Held) -> None:
         place = self._next
         self._next += 1
-        self._place[one.turn] = place
+        self.turns[one.turn] = place
         self._sides.setdefault(one.side, OrderedDict())[place] = one
         second = floor(one.event.time)
         for key in _keys(one):
@@ -77,13 +77,13 @@ class Waiting:
             self._lines.setdefault(one.side, Seconds()).add(one.event.time)
         self.due = min(self.due, one.due)
         heappush(self._dues, (one.due, place, one))
-        if len(self._dues) > 2 * len(self._place) + _SPARE:
-            self._dues = [(due, at, held) for due, at, held in self._dues if self._place.get(held.turn) == at]
+        if len(self._dues) > 2 * len(self.turns) + _SPARE:
+            self._dues = [(due, at, held) for due, at, held in self._dues if self.turns.get(held.turn) == at]
             heapify(self._dues)
 
     def take(self, one: Held) -> None:
         """It waits no more. Raises KeyError where it did not."""
-        place = self._place.pop(one.turn)
+        place = self.turns.pop(one.turn)
         side = self._sides[one.side]
         del side[place]
         if not side:
@@ -132,13 +132,13 @@ class Waiting:
         free: list[Held] = []
         while self._dues and self._dues[0][0] <= at:
             _, place, one = heappop(self._dues)
-            if self._place.get(one.turn) == place:
+            if self.turns.get(one.turn) == place:
                 free.append(one)
         return sorted(free, key=lambda held: (not held.line, held.turn))
 
     def renew(self) -> None:
         """`due` is when the first is due of those that wait."""
-        while self._dues and self._place.get(self._dues[0][2].turn) != self._dues[0][1]:
+        while self._dues and self.turns.get(self._dues[0][2].turn) != self._dues[0][1]:
             heappop(self._dues)
         self.due = self._dues[0][0] if self._dues else NEVER
 

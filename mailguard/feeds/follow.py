@@ -186,12 +186,17 @@ class Follow(Tails):
         self, tail: Tail, count: int, data: bytes | bytearray, start: int, items: list[Item], arrival: float
     ) -> None:
         """Hand out `count` bytes of whole lines that were taken into the tail; see `Tail.quick`."""
-        tail.dirty = False
-        options, status = self.source.options, self.status
+        options = self.source.options
         items.append(_new(Block, (
             self.label, data, start, start + count, self.base + tail.offset - count, arrival, True,
             options.may_ban, (), options.timezone, options.year, options.parsers,
         )))  # fmt: skip
+        self.took(tail, count, arrival)
+
+    def took(self, tail: Tail, count: int, arrival: float) -> None:
+        """`count` bytes were handed out, as far as the tail stands now."""
+        status = self.status
+        tail.dirty = False
         status.last_line = arrival
         status.bytes += count
         status.offset = status.size = tail.seen = tail.offset

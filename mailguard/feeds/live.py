@@ -117,7 +117,9 @@ class LiveFeed:
                 if ended:
                     return items or None
             timeout, last_wait = self._timeout(deadline, backlog)
-            near = None if backlog else self._shortest()
+            near = self._near
+            if near is None or near.left is None:
+                near = None if backlog else self._shortest()
             if near is not None:
                 ready, arrival = self._wait_near(near, timeout, items)
                 self._calm = not ready
@@ -146,6 +148,18 @@ class LiveFeed:
             if deadline is not None and (clock.monotonic() >= deadline or (last_wait and not ready)):
                 return items
 
+    def quick(self, until: float, gather: float) -> Any:
+        """The compiled wait, where lines of one file are all that is expected: `take` gives them block by
+        block, until that monotonic time and `gather` seconds after the first. None: `next` is to be asked, as
+        it is for all that `take` does not give. `end` it before anything else is asked of the feed."""
+        near = self._near
+        if near is None or not self._calm or near.left is not None:
+            return None
+        timer = self.wait.next_timer()
+        self._arena.reset()
+        near.begin(until if timer is None or until < timer else timer, gather, self._arena.data)
+        return near
+
     def _shortest(self) -> Any:
         """The compiled wait; None where it is not there, or inotify is not in use (yet)."""
         if self._near is None and self._module is not None:
@@ -160,8 +174,11 @@ class LiveFeed:
         self, near: Any, timeout: float | None, items: list[Item]
     ) -> tuple[list[tuple[int, int]], float]:
         """Wait in compiled code, with the same pauses. What is left to be done, and when the wait ended."""
-        arena = self._arena
-        found = near.wait(-1.0 if timeout is None else timeout, arena.data, arena.top)
+        arena, found = self._arena, near.left
+        if found is None:
+            found = near.wait(-1.0 if timeout is None else timeout, arena.data, arena.top)
+        else:  # what came when `quick` was asked
+            near.left = None
         arrival: float = near.arrival
         if type(found) is tuple:  # lines of one file
             call, lines = found

@@ -222,7 +222,7 @@ def test_live_blocks_one_after_the_other(parsers: list[Parser], lines: list[byte
     twins = Twins(parsers, keep_lines=True)
     arena = bytearray(1 << 16)
     names = tuple(sorted({parser.name for parser in parsers}))[:6]
-    twins.compiled._ways = ways = Ways()
+    twins.compiled.ways = ways = Ways()
     position = {"/var/log/mail.log": 0, "/var/log/epost/acceptlog": 0}
     arrival = 1_793_145_000.0 + seed * 5_875_200.0  # before the end of summer time, ... and New Year
     for _ in range(400):

@@ -132,6 +132,81 @@ def test_two_logs_and_a_rotation(
     assert reader.lines(paths[1])[20:] == [b"first of b"]
 
 
+def told(reader: Any) -> list[dict[str, Any]]:
+    """What `status` says of its logs, but for the times."""
+    return [one | {"last_line": 0.0} for one in reader.source.status().values()]
+
+
+def test_turns_in_compiled_code_take_lines_alone(
+    tmp_path: Path, read: Callable[..., Any], write: Callable[[Path], Any]
+) -> None:
+    """Of two files in turn, also behind a rotation; and what else came meanwhile is not lost."""
+    paths = [tmp_path / "a.log", tmp_path / "b.log"]
+    writers = [write(path) for path in paths]
+    for writer in writers:
+        writer(FIRST)
+    reader = read(*paths, watcher="inotify", quick=True).drain()
+    heard, tell = os.pipe()
+    try:
+        reader.feed.add_fd(heard, lambda events: [Notice("piped", {"what": os.read(heard, 9)})])
+        for number in range(4):
+            writers[number % 2](b"line %d\n" % number)
+            reader.until(lambda one, number=number: one.blocks[-1][2] == b"line %d\n" % number)
+        assert reader.quickly == 4
+        os.write(tell, b"x")
+        writers[0](b"beside it\n")
+        reader.until(lambda one: one.said("piped") and one.lines(paths[0])[-1] == b"beside it")
+        writers[0](b"half")
+        reader.drain()
+        writers[0](b" and half\n")
+        reader.until(lambda one: one.lines(paths[0])[-1] == b"half and half")
+        paths[0].rename(tmp_path / "a.log.1")
+        writers[0](b"late\n")
+        write(paths[0])(b"anew\n")
+        reader.until(lambda one: one.lines(paths[0])[-1] == b"anew")
+        assert reader.lines(paths[0])[20:] == [
+            b"line 0", b"line 2", b"beside it", b"half and half", b"late", b"anew",
+        ]  # fmt: skip
+        assert reader.lines(paths[1])[20:] == [b"line 1", b"line 3"]
+    finally:
+        reader.feed.remove_fd(heard)
+        os.close(heard)
+        os.close(tell)
+
+
+def test_turns_in_compiled_code_end_in_time(
+    tmp_path: Path, read: Callable[..., Any], write: Callable[[Path], Any]
+) -> None:
+    """At what was asked for, at the earliest timer, and a while after the first lines; and none begin while
+    there is something else to read."""
+    path = tmp_path / "mail.log"
+    writer = write(path)
+    writer(FIRST)
+    reader = read(path, watcher="inotify").drain()
+    feed = reader.feed
+    now = time.monotonic()
+    for until, gather, timer, line, expected in (
+        (now + 0.03, 9.0, None, False, 0.03),
+        (now + 9.0, 9.0, 0.1, True, 0.1),
+        (now + 9.0, 0.05, None, True, 0.15),
+    ):
+        if timer is not None:
+            feed.call_at(now + timer, lambda events: [Notice("timed")])
+        if line:
+            writer(b"a line\n")
+        one = feed.quick(until, gather)
+        assert (one.take() is not None) == line
+        assert one.take() is None if line else True
+        one.end()
+        assert expected <= time.monotonic() - now < 5.0
+        assert bool(feed.next(time.monotonic())) == (timer is not None)
+        feed.next(time.monotonic())
+    assert reader.source.status()[str(path)]["offset"] == path.stat().st_size
+    assert read(path, watcher="polling").drain().feed.quick(time.monotonic() + 1, 1.0) is None
+    fresh = read(path, watcher="inotify")
+    assert fresh.feed.quick(time.monotonic() + 1, 1.0) is None  # nothing was looked at yet
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=st.lists(
@@ -147,17 +222,20 @@ def test_both_ways_give_the_same(
 ) -> None:
     path = tmp_path_factory.mktemp("near") / "mail.log"
     path.write_bytes(FIRST)
-    readers = [reader_type(path, watcher="inotify", compiled=compiled).drain() for compiled in (False, True)]
+    ways: list[dict[str, bool]] = [{"compiled": False}, {}, {"quick": True}]
+    readers = [reader_type(path, watcher="inotify", **way).drain() for way in ways]
     try:
         with open(path, "ab", buffering=0) as log:
             for piece in [*pieces, b"\n"]:
                 log.write(piece)
                 for reader in readers:
                     reader.drain()
-        python, compiled = readers
-        assert compiled.lines() == python.lines()
-        assert compiled.cuts == python.cuts
-        assert compiled.positions() == python.positions()
+        python = readers[0]
+        for other in readers[1:]:
+            assert other.lines() == python.lines()
+            assert other.cuts == python.cuts
+            assert other.positions() == python.positions()
+            assert told(other) == told(python)
     finally:
         for reader in readers:
             reader.close()

@@ -19,7 +19,7 @@ from typing import Any
 import mailguard
 
 #: What Python and the compiled modules agree on; each has the same number as its `INTERFACE`.
-INTERFACE = {"scan": 7, "engine": 8, "sessions": 10, "flow": 4, "trying": 3}
+INTERFACE = {"scan": 7, "engine": 8, "sessions": 10, "flow": 4, "trying": 3, "turn": 1}
 
 
 def load(name: str) -> Any:

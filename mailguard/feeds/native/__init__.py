@@ -15,7 +15,7 @@ from typing import Any
 import mailguard
 
 #: What Python and the compiled module agree on; `near` has the same number as its `INTERFACE`.
-INTERFACE = 4
+INTERFACE = 5
 
 
 def load() -> Any:

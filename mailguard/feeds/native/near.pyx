@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from mailguard.feeds.marks import Imprint
+from mailguard.model import Block
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -31,12 +32,13 @@ cdef extern from "<time.h>" nogil:
     int clock_gettime(int clock, timespec *now)
     int nanosleep(const timespec *wanted, timespec *left)
     int CLOCK_REALTIME
+    int CLOCK_MONOTONIC
 
 cdef extern from "<errno.h>" nogil:
     int errno
     int EINTR
 
-INTERFACE = 4
+INTERFACE = 5
 
 cdef enum:
     MOST = 32           # descriptors told at once; the others are told again
@@ -94,14 +96,21 @@ cdef void _sums(const char *one, const char *two, const char *three, uint64_t *f
     found[2] = _sum(crc3, low3, high3)
 
 
-cdef double _now() noexcept nogil:
+cdef double _clock(int clock) noexcept nogil:
     cdef timespec time
-    clock_gettime(CLOCK_REALTIME, &time)
+    clock_gettime(clock, &time)
     return time.tv_sec + time.tv_nsec * 1e-9
 
 
+cdef object _new = tuple.__new__
+
+
 cdef class Near:
-    """The wait of one feed."""
+    """The wait of one feed.
+
+    `wait` is one wait, and Python does what follows from it. Between `begin` and `end` stand the waits of a loop
+    that is in compiled code too (`core/native/turn.pyx`): the place in the file that grows is kept here meanwhile.
+    """
 
     cdef int _epoll, _inotify
     cdef double _spacing, _burst, _credit, _last
@@ -109,13 +118,23 @@ cdef class Near:
     cdef dict _calls
     cdef readonly double arrival   # wall time at which the last wait ended
     cdef readonly object notices   # bytes that were read from inotify and are still to be dealt with; None
+    cdef public object left        # what `take` was told and could not deal with: descriptors as of `wait`; None
+    # between `begin` and `end`
+    cdef double _until, _gather
+    cdef bytearray _data
+    # the file that grows
+    cdef object _call, _follow, _tail, _label, _may_ban, _timezone, _year, _parsers
+    cdef int _fd
+    cdef int64_t _offset, _base, _taken
+    cdef uint64_t _last_sums, _head_sums
+    cdef object _heard             # wall time of the last lines
 
     def __init__(self, int epoll, int inotify, dict calls, woken, double spacing, double burst):
         """`calls`: by watch, what is called when it changed; those of the type `woken` have `follow` and `tail`.
         `spacing` and `burst` as in `live`."""
         self._epoll, self._inotify, self._calls, self._woken = epoll, inotify, calls, woken
         self._spacing, self._burst, self._credit, self._last = spacing, burst, burst, 0.0
-        self.notices = None
+        self.notices = self.left = None
 
     def wait(self, double seconds, bytearray data, Py_ssize_t top):
         """Wait at most so many seconds (negative: for ever), longer than asked by less than a millisecond.
@@ -125,7 +144,19 @@ cdef class Near:
         inotify told already in `notices`. Raises OSError.
         """
         cdef epoll_event told[MOST]
-        cdef int ready, at, failed, timeout = -1
+        cdef int ready = self._sleep(seconds, told)
+        if ready == 1 and told[0].data.fd == self._inotify and told[0].events == EPOLLIN:
+            call = self._told()
+            if call is not None:
+                lines = _quick(call.tail, data, top) if call.follow.current is call.tail else None
+                if lines is not None:
+                    self.notices = None
+                    return call, lines
+        return [(told[at].data.fd, told[at].events) for at in range(ready)]
+
+    cdef int _sleep(self, double seconds, epoll_event *told) except -1:
+        """Wait as `wait` does; how many descriptors are ready."""
+        cdef int ready, failed, timeout = -1
         cdef double credit
         cdef timespec pause
         self.notices = None
@@ -137,28 +168,84 @@ cdef class Near:
         with nogil:
             ready = epoll_wait(self._epoll, told, MOST, timeout)
             failed = errno
+            self.arrival = _clock(CLOCK_REALTIME)
             if ready > 0 and self._spacing > 0:
-                self.arrival = _now()
                 credit = self._credit + max(0.0, self.arrival - self._last) / self._spacing
                 if credit < 1.0:  # under load, let lines gather for a moment
                     pause.tv_sec = 0
                     pause.tv_nsec = <long> ((1.0 - credit) * self._spacing * 1e9)
                     nanosleep(&pause, NULL)
                     credit = 1.0
+                    self.arrival = _clock(CLOCK_REALTIME)
                 self._credit = min(self._burst, credit) - 1.0
-        self.arrival = self._last = _now()
+        self._last = self.arrival
         if ready < 0:
             if failed == EINTR:
-                return []  # Python's signal handlers run now
+                return 0  # Python's signal handlers run now
             raise OSError(failed, "waiting failed")
+        return ready
+
+    # ------------------------------------------------------------ many waits
+
+    def begin(self, double until, double gather, bytearray data):
+        """`take` is asked from now on: until that monotonic time, and `gather` seconds after the first lines."""
+        self._until, self._gather, self._data = until, gather, data
+
+    def take(self):
+        """The next lines of one file, as a block with bytes of its own. None: the time is over, or something else
+        is to be done, which stands in `left`. Raises OSError."""
+        cdef epoll_event told[MOST]
+        cdef double monotonic = _clock(CLOCK_MONOTONIC)
+        cdef uint64_t sums
+        cdef int64_t count, offset
+        cdef int ready
+        if monotonic >= self._until:
+            return None
+        ready = self._sleep(self._until - monotonic, told)
         if ready == 1 and told[0].data.fd == self._inotify and told[0].events == EPOLLIN:
             call = self._told()
-            if call is not None:
-                lines = _quick(call.tail, data, top) if call.follow.current is call.tail else None
+            if call is not None and (call is self._call or self._hold(call)):
+                lines = _lines(self._fd, self._offset, self._last_sums, self._head_sums, self._data, 0, &sums)
                 if lines is not None:
                     self.notices = None
-                    return call, lines
-        return [(told[at].data.fd, told[at].events) for at in range(max(ready, 0))]
+                    count, offset = PyByteArray_GET_SIZE(lines), self._offset
+                    self._last_sums, self._heard = sums, self.arrival
+                    self._offset += count
+                    self._taken += count
+                    if self._gather > 0:
+                        self._until = min(self._until, _clock(CLOCK_MONOTONIC) + self._gather)
+                        self._gather = 0.0
+                    return _new(Block, (
+                        self._label, lines, 0, count, self._base + offset, self._heard, True, self._may_ban, (),
+                        self._timezone, self._year, self._parsers,
+                    ))
+        if ready:
+            self.left = [(told[at].data.fd, told[at].events) for at in range(ready)]
+        return None
+
+    def end(self):
+        """`take` is asked no more: Python sees the file again, as far as it was read."""
+        follow, tail = self._follow, self._tail
+        self._call = self._follow = self._tail = None
+        if follow is not None and self._taken:
+            tail.offset, tail.last = self._offset, Imprint(HEAD, self._last_sums)
+            follow.took(tail, self._taken, self._heard)
+
+    cdef bint _hold(self, call) except -1:
+        """Take over the place in this file; False where it is not one that only grows."""
+        cdef object follow = call.follow, tail = call.tail, last = tail.last, head = tail.head, options
+        self.end()
+        if follow.current is not tail or not _simple(tail, last, head):
+            return False
+        options = follow.source.options
+        self._fd, self._offset, self._base = tail.raw.fd, tail.offset, follow.base
+        self._last_sums, self._head_sums, self._taken = last.sums, head.sums, 0
+        self._label, self._may_ban, self._timezone = follow.label, options.may_ban, options.timezone
+        self._year, self._parsers = options.year, options.parsers
+        self._call, self._follow, self._tail = call, follow, tail
+        return True
+
+    # ------------------------------------------------------------ what came
 
     cdef object _told(self):
         """Take what inotify has to tell; the call of the one file that changed, None where it is anything else."""
@@ -201,24 +288,38 @@ def long_at(data, Py_ssize_t start, Py_ssize_t stop):
     return stop
 
 
+cdef bint _simple(tail, last, head) except -1:
+    """Whether the whole lines that were appended to a file are all that there is to know of it."""
+    return last.size == HEAD and head.size == HEAD and not tail.skipping and <int64_t> tail.offset >= HEAD
+
+
 cdef bytearray _quick(tail, bytearray data, Py_ssize_t top):
-    """See `Tail.quick`: the whole lines that were appended, where what is secret can be blotted out (nothing of
-    them stays in `data`); None where it is another case."""
-    cdef char first[HEAD]
+    """See `Tail.quick`: the whole lines that were appended; None where it is another case."""
     cdef object last = tail.last, head = tail.head
-    cdef uint64_t last_sums = last.sums, head_sums = head.sums
+    cdef uint64_t sums
+    if not _simple(tail, last, head):
+        return None
+    lines = _lines(tail.raw.fd, tail.offset, last.sums, head.sums, data, top, &sums)
+    if lines is not None:
+        tail.offset += PyByteArray_GET_SIZE(lines)
+        tail.last = Imprint(HEAD, sums)
+    return lines
+
+
+cdef bytearray _lines(
+    int fd, int64_t offset, uint64_t last_sums, uint64_t head_sums, bytearray data, Py_ssize_t top, uint64_t *after
+):
+    """The whole lines behind `offset`, where what is secret can be blotted out (nothing of them stays in `data`),
+    with the sums of what they end with in `after`; None where it is another case. The sums of what stands before
+    them and of the file's beginning must be these."""
+    cdef char first[HEAD]
     cdef uint64_t[3] sums  # of what stands before the lines, of the file's beginning, and of the lines' end
-    cdef int fd = tail.raw.fd
-    cdef int64_t offset = tail.offset
     cdef char *text
     cdef char *taken
-    cdef ssize_t count, line
+    cdef ssize_t count
     cdef char *begin
     cdef char *end
-    if (
-        last.size != HEAD or head.size != HEAD or tail.skipping or offset < HEAD
-        or top < 0 or top > PyByteArray_GET_SIZE(data) - HEAD - PIECE
-    ):
+    if offset < HEAD or top < 0 or top > PyByteArray_GET_SIZE(data) - HEAD - PIECE:
         return None
     text = PyByteArray_AS_STRING(data) + top
     count = pread(fd, text, HEAD + PIECE, offset - HEAD) - HEAD
@@ -240,8 +341,7 @@ cdef bytearray _quick(tail, bytearray data, Py_ssize_t top):
     _sums(taken, first, end - HEAD, sums)
     if sums[0] != last_sums or sums[1] != head_sums:
         return None
-    tail.offset = offset + count
-    tail.last = Imprint(HEAD, sums[2])
+    after[0] = sums[2]
     lines = PyByteArray_FromStringAndSize(end - count, count)
     memset(taken, 0, HEAD + count)
     return lines
