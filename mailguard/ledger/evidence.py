@@ -16,9 +16,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Iterable
-from itertools import islice
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..model import Event, Evidence
@@ -34,6 +33,10 @@ SLICE = 2_000  # rows looked at in one go when room is wanted: a few millisecond
 #: threads more than the row: 38 µs a row alone, 12 together, under load.
 TOGETHER = 64
 _COLUMNS = 9
+
+
+#: Where a line stands, and its time: log (as it is written down), position, time.
+_Place = tuple[str, int, float]
 
 
 class Line(NamedTuple):
@@ -65,8 +68,8 @@ def unpack(value: int | bytes) -> int:
 
 
 def _insert(rows: int) -> str:
-    """The statement that writes so many lines."""
-    one = f"({','.join('?' * _COLUMNS)})"
+    """The statement that writes so many lines. Compiled code brings the text as bytes."""
+    one = f"({'?,' * (_COLUMNS - 2)}CAST(? AS TEXT),?)"
     return (
         "INSERT INTO evidence (address, time, kind, rule, log, position, weight, line, fields) VALUES "
         + ",".join([one] * rows)
@@ -78,6 +81,53 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+_TOO_MANY = (
+    f"SELECT address FROM evidence WHERE address IN ({','.join('?' * TOGETHER)})"
+    " GROUP BY address HAVING count(*) > ?"
+)
+
+
+def lengths(rows: int) -> list[int]:
+    """How many rows each statement writes: few different numbers, for SQLite reads each statement once."""
+    found = [TOGETHER] * (rows // TOGETHER)
+    half = TOGETHER // 2
+    while half:
+        if rows & half:
+            found.append(half)
+        half //= 2
+    return found
+
+
+def newest(batches: Sequence[list[Event]], most: int) -> tuple[list[Event], list[int]]:
+    """The newest `most` events of each source, in their order; and the sources that may now have more lines
+    than they may: all that brought half as many, and every eighth of the others, as it falls."""
+    if (compiled := native.load()) is not None:
+        found: tuple[list[Event], list[int]] = compiled.newest(batches, most)
+        return found
+    return newest_slowly(batches, most)
+
+
+def newest_slowly(batches: Sequence[list[Event]], most: int) -> tuple[list[Event], list[int]]:
+    """`newest` in Python: the reference."""
+    counts: dict[int, int] = {}
+    kept: list[Event] = []
+    looked: list[int] = []
+    for batch in reversed(batches):
+        for event in reversed(batch):
+            source = event.source
+            if source is None:
+                continue
+            count = counts.get(source, 0) + 1
+            if count > most:
+                continue
+            counts[source] = count
+            kept.append(event)
+            if count == most // 2 or (count == 1 and not event.position & 7):
+                looked.append(source)
+    kept.reverse()
+    return kept, looked
+
+
 class Lines:
     """Keeps hostile lines per source, bounded and fair."""
 
@@ -86,36 +136,35 @@ class Lines:
         self.redactor = redactor
         self.dropped = 0  # lines that found no room since the start
         self.rows: int | None = None  # rows in the table; counted when first wanted
-        self._waiting: dict[int, deque[Event]] = {}
+        self._waiting: list[list[Event]] = []  # as they came; a list is never changed again
         self._guard = threading.Lock()  # for `_waiting`: a thread writes, `why` reads
-        self._count = 0
+        self._count = 0  # events in it
+        self._settled = 0  # of them, those that were looked through for want of room
         self._hand = 0  # id at which the search for room goes on
 
     def add(self, events: Iterable[Event]) -> None:
-        """Remember hostile events until the next checkpoint."""
+        """Remember hostile events until the next checkpoint. A list belongs to this object from now on."""
+        events = events if isinstance(events, list) else list(events)
         with self._guard:
-            self._add(events)
+            self._waiting.append(events)
+            self._count += len(events)
+            if self._count > WAITING and self._count - self._settled > WAITING // 8:
+                self._thin_out()
 
-    def _add(self, events: Iterable[Event]) -> None:
-        waiting = self._waiting
-        for event in events:
-            source = event.source
-            if source is None:
-                continue
-            queue = waiting.get(source)
-            if queue is None:
-                if self._count >= WAITING:
-                    self.dropped += 1
-                    continue
-                waiting[source] = queue = deque(maxlen=PER_SOURCE)
-            if len(queue) == PER_SOURCE:
-                self.dropped += 1
-            elif self._count >= WAITING:
-                self.dropped += 1
-                continue
-            else:
-                self._count += 1
-            queue.append(event)
+    def _thin_out(self) -> None:
+        """Of what waits, keep what may be written: where room is wanted, single lines go first."""
+        kept, _ = newest(self._waiting, PER_SOURCE)
+        if (excess := len(kept) - WAITING) > 0:
+            lines, found = Counter(event.source for event in kept), []
+            for event in reversed(kept):
+                if excess and lines[event.source] == 1:
+                    excess -= 1
+                else:
+                    found.append(event)
+            kept = found[::-1][:WAITING]
+        self.dropped += self._count - len(kept)
+        self._waiting = [kept]
+        self._count = self._settled = len(kept)
 
     @property
     def waiting(self) -> int:
@@ -123,55 +172,68 @@ class Lines:
         return self._count
 
     def write(self) -> None:
-        """Write what waits; the caller holds the transaction and calls `written` after it."""
+        """Write what waits; the caller holds the transaction and calls `written` after it.
+
+        In small pieces: between them a line that decides gets the interpreter.
+        """
         db = self.db
-        if (compiled := native.load()) is not None:
-            values = compiled.values(self._waiting, self.redactor, storable)
-        else:
-            values = self._values()
-        whole = TOGETHER * _COLUMNS
-        for at in range(0, len(values), whole):
-            part = values[at : at + whole]
-            db.execute(_insert(len(part) // _COLUMNS), part)
-        # Those who bring one line at a time are looked at about every eighth time.
-        self._trim_all([
-            bindable(source) for source, queue in self._waiting.items()
-            if len(queue) >= PER_SOURCE // 2 or not queue[-1].position & 7
-        ])  # fmt: skip
+        kept, looked = newest(self._waiting, PER_SOURCE)
+        at = 0
+        for rows in lengths(len(kept)):
+            db.execute(_insert(rows), self._values(kept[at : at + rows]))
+            at += rows
+        self._trim_all(list(map(bindable, looked)))
+        self.dropped += self._count - len(kept)
         if self.rows is None:
             (self.rows,) = self.db.execute("SELECT count(*) FROM evidence").fetchone()
         else:
-            self.rows += self._count
+            self.rows += len(kept)
         if self.rows > ROWS:
             self._make_room()
 
-    def _values(self) -> list[Any]:
-        """What waits, nine values for each line. The compiled twin is `native/keep.pyx`."""
+    def _values(self, events: list[Event]) -> list[Any]:
+        """Nine values for each of these."""
+        if (compiled := native.load()) is not None:
+            made: list[Any] = compiled.values(events, self.redactor, storable)
+            return made
+        return self._values_slowly(events)
+
+    def _values_slowly(self, events: Iterable[Event]) -> list[Any]:
+        """`_values` in Python: the reference."""
         values: list[Any] = []
         redact, last, log = self.redactor.line, None, ""
-        for source, queue in self._waiting.items():
-            address = pack(source)
-            for kind, time, _, rule, weight, fields, name, position, _, _, _, raw in queue:
-                if name is not last:
-                    last, log = name, storable(name)
-                line = redact(raw, fields)
-                shown = "{}" if line else json.dumps(self.redactor.fields(fields), ensure_ascii=False)
-                values += (address, time, kind, rule, log, position, weight, line, shown)
+        for kind, time, source, rule, weight, fields, name, position, _, _, _, raw in events:
+            if name is not last:
+                last, log = name, storable(name)
+            line = redact(raw, fields)
+            shown = "{}" if line else json.dumps(self.redactor.fields(fields), ensure_ascii=False)
+            assert source is not None  # see `newest`
+            values += (bindable(source), time, kind, rule, log, position, weight, line, shown)
         return values
 
     def _kept(self, event: Event) -> Line:
         """What is kept of an event: its line, or its fields where the line may not be shown."""
-        line = self.redactor.line(event.line, event.fields)
+        line = self._text(event)
         return Line(
             event.time, event.kind, event.rule, storable(event.log), event.position, event.weight, line,
             {} if line else self.redactor.fields(event.fields),
         )  # fmt: skip
 
+    def _text(self, event: Event) -> str:
+        """The line of an event as it may be shown."""
+        if (compiled := native.load()) is not None:
+            line: str | None = compiled.line(event.line, event.fields, self.redactor)
+            if line is not None:
+                return line
+        return self.redactor.line(event.line, event.fields)
+
     def written(self) -> None:
         """The transaction that held `write` is committed: forget what waited."""
         with self._guard:
-            self._waiting = {}
-            self._count = 0
+            gone, self._waiting = self._waiting, []
+            self._count = self._settled = 0
+        while gone:  # one after the other: whoever waits for the interpreter gets it between them
+            gone.pop()
 
     def undone(self) -> None:
         """The transaction that held `write` was rolled back: the lines wait on."""
@@ -182,10 +244,9 @@ class Lines:
         db = self.db
         for at in range(0, len(addresses), TOGETHER):
             part = addresses[at : at + TOGETHER]
+            # Always as many, so that it is always the same statement.
             too_many = db.execute(
-                f"SELECT address FROM evidence WHERE address IN ({','.join('?' * len(part))})"
-                " GROUP BY address HAVING count(*) > ?",
-                (*part, PER_SOURCE),
+                _TOO_MANY, [*part, *part[-1:] * (TOGETHER - len(part)), PER_SOURCE]
             ).fetchall()
             for (address,) in too_many:
                 db.execute(
@@ -229,10 +290,14 @@ class Lines:
             Line(time, kind, rule, log, position, weight, line, json.loads(fields))
             for time, kind, rule, log, position, weight, line, fields in rows
         ]
-        with self._guard:
-            waiting = list(self._waiting.get(source, ()))
-        lines += map(self._kept, waiting)
+        lines += map(self._kept, self._unwritten((source,))[-PER_SOURCE:])
         return lines
+
+    def _unwritten(self, sources: Container[int | None]) -> list[Event]:
+        """The events of these sources that wait, oldest first."""
+        with self._guard:
+            waiting = list(self._waiting)
+        return [event for batch in waiting for event in batch if event[2] in sources]
 
     def sources_in(self, low: int, high: int, limit: int, db: sqlite3.Connection) -> list[int]:
         """Up to `limit` sources between two packed addresses of one family that have lines."""
@@ -242,23 +307,49 @@ class Lines:
         )
         found = {unpack(address) for (address,) in rows}
         with self._guard:
-            found.update(islice((one for one in self._waiting if low <= one <= high), limit))
+            waiting = list(self._waiting)
+        found.update(
+            event.source
+            for batch in waiting
+            for event in batch
+            if event.source is not None and low <= event.source <= high
+        )
         return sorted(found)[:limit]
 
-    def behind(self, evidence: Iterable[Evidence], sources: Iterable[int]) -> list[list[Any]]:
+    def behind(self, evidence: Sequence[Evidence], sources: Sequence[int]) -> list[list[Any]]:
         """`[time, rule, log, position, weight, line]` of each counted event; the line is empty when it is
         gone."""
-        wanted = list(evidence)
-        texts: dict[tuple[str, int, float], str] = {}
-        for source in sources:
-            for line in self.of(source):
-                texts[line.log, line.position, line.time] = line.line
-        kept = []
-        for one in wanted:
-            log = storable(one.log)
-            text = texts.get((log, one.position, one.time), "")
-            kept.append([one.time, one.rule, log, one.position, one.weight, text])
-        return kept
+        wanted = [(storable(one.log), one.position, one.time) for one in evidence]
+        texts = self._texts(wanted, frozenset(sources))
+        if len(texts) < len(set(wanted)):
+            for source in sources:
+                for log, position, time, line in self.db.execute(
+                    "SELECT log, position, time, line FROM evidence WHERE address = ? ORDER BY id DESC",
+                    (bindable(source),),
+                ):
+                    texts.setdefault((log, position, time), line)
+        return [
+            [place[2], one.rule, place[0], place[1], one.weight, texts.get(place, "")]
+            for place, one in zip(wanted, evidence, strict=True)
+        ]
+
+    def _texts(self, wanted: Iterable[_Place], sources: Container[int | None]) -> dict[_Place, str]:
+        """The lines at these places that wait, of these sources. Most often they are among the newest."""
+        left = set(wanted)
+        positions = {position for _, position, _ in left}
+        found: dict[_Place, str] = {}
+        with self._guard:
+            waiting = list(self._waiting)
+        for batch in reversed(waiting):
+            for event in reversed(batch):
+                if event[7] in positions and event[2] in sources:
+                    place = storable(event.log), event.position, event.time
+                    if place in left:
+                        left.remove(place)
+                        found[place] = self._text(event)
+                        if not left:
+                            return found
+        return found
 
     def forget(self, before: float) -> None:
         """Delete lines older than `before`, in the caller's transaction."""

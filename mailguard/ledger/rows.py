@@ -14,6 +14,8 @@ EFFECT_COLUMNS = (
     " reason, text, evidence, sources"
 )
 EFFECT_INSERT = f"INSERT OR IGNORE INTO effects ({EFFECT_COLUMNS}) VALUES ({', '.join('?' * 18)})"
+#: `json.dumps` would make an encoder each time.
+_dumps = json.JSONEncoder(ensure_ascii=False).encode
 #: Lines kept with one effect. A detector that counted more keeps the first few and the newest.
 FIRST_LINES, LAST_LINES = 4, 28
 
@@ -65,8 +67,8 @@ def effect_row(effect: Effect, lines: Lines) -> tuple[Any, ...]:
         evidence = lines.behind(counted, sources)
     return (
         what, effect.time, *found, address, prefix, since, until, ordinal, scope,
-        storable(reason), storable(format_effect(effect)), json.dumps(evidence, ensure_ascii=False),
-        json.dumps([format_address(one) for one in sources]),
+        storable(reason), storable(format_effect(effect)), _dumps(evidence),
+        _dumps([format_address(one) for one in sources]),
     )  # fmt: skip
 
 

@@ -20,7 +20,10 @@ from pathlib import Path
 VERSION = 2
 #: Rows changed, and bytes written in large values, before the thread folds the write-ahead log back.
 FOLD_CHANGES, FOLD_BYTES = 5_000, 4 << 20
-LIMIT_PAGES = 64_000  # beyond that SQLite folds it itself, whatever it costs (250 MiB)
+LIMIT_BYTES = 250 << 20  # beyond that SQLite folds it itself, whatever it costs
+#: Bytes of a page of a new ledger; an older one keeps its 4,096. Most of what is written are large values,
+#: and each page of them is copied twice: with half as many pages folding takes a fifth less (see note 0013).
+PAGE = 8192
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -128,9 +131,11 @@ class Store:
     def _prepare(self) -> None:
         db = self.db
         if not self.readonly and not self.memory:
+            db.execute(f"PRAGMA page_size = {PAGE}")  # heard where the file is still empty
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
-            db.execute(f"PRAGMA wal_autocheckpoint = {LIMIT_PAGES}")
+            (page,) = db.execute("PRAGMA page_size").fetchone()
+            db.execute(f"PRAGMA wal_autocheckpoint = {LIMIT_BYTES // page}")
             db.execute("PRAGMA journal_size_limit = 16777216")
         db.execute("PRAGMA cache_size = -8192")
         (version,) = db.execute("PRAGMA user_version").fetchone()

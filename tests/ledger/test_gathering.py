@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mailguard.ledger import writer
+from mailguard.ledger import Ledger, evidence, writer
 from mailguard.ledger.writer import MOST_CHECKPOINTS, Row, Writer
-from mailguard.model import Ban, Effect, Event, Lift, Network
+from mailguard.model import Ban, Effect, Event, Evidence, Lift, Network
 
 T = 1_760_000_000.0
 
@@ -110,3 +110,39 @@ def test_a_slow_disk_ends_the_gathering() -> None:
     assert made.settle(10)
     assert not made.busy
     assert made.close()
+
+
+def test_lines_that_find_no_room_are_left_out_seldom(monkeypatch: Any) -> None:
+    """While a disk takes nothing: never more than an eighth above the limit, the newest of each source, and
+    they are looked through only when that much came."""
+    monkeypatch.setattr(evidence, "WAITING", 80)
+    looked: list[int] = []
+    newest = evidence.newest
+
+    def noted(batches: Sequence[list[Event]], most: int) -> tuple[list[Event], list[int]]:
+        looked.append(1)
+        return newest(batches, most)
+
+    monkeypatch.setattr(evidence, "newest", noted)
+    ledger = Ledger(":memory:")
+    for number in range(200):
+        ledger.evidence([line(2 * number), line(2 * number + 1)._replace(source=1000 + number)])
+        assert ledger.waiting <= 80 + 10 + 2
+    assert len(looked) <= 400 / 10
+    kept = ledger.answers.why(Network(1, 32), T)["lines"]
+    assert [one["position"] for one in kept] == list(range(398 - 62, 399, 2))
+    ledger.checkpoint([], {})
+    assert ledger.answers.why(Network(1, 32), T)["lines"] == kept
+    assert ledger.waiting == 0
+    assert ledger.counts()["evidence_dropped"] > 0
+
+
+def test_what_stands_behind_an_effect_is_found_wherever_it_is() -> None:
+    """Lines that are written already and lines that wait, of these sources only."""
+    ledger = Ledger(":memory:")
+    ledger.evidence([line(1)._replace(line=b"written"), line(2)._replace(line=b"another's", source=2)])
+    ledger.checkpoint([], {})
+    ledger.evidence([line(3)._replace(line=b"waiting"), line(2)._replace(line=b"another's", source=2)])
+    wanted = [Evidence(T, "paper/rule", "log", number) for number in (1, 2, 3, 4)]
+    found = ledger._lines.behind(wanted, (1,))
+    assert [one[5] for one in found] == ["written", "", "waiting", ""]
