@@ -2,7 +2,7 @@
 
 Who unpacks wants the interpreter back after each call, and by default waits for it 5 ms as long as somebody
 else computes: longer than the call took. So it unpacks in long strides where it can, and while one of these
-threads runs the wait is short.
+threads runs the wait is short. An .xz file that is right is read from a thread that never wants it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from lzma import LZMAError
 from typing import Protocol
 
 _SIZE = 1 << 20
@@ -24,6 +25,14 @@ class Packed(Protocol):
     """A compressed file that is open."""
 
     def read1(self, size: int = -1, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Alone(Protocol):
+    """What unpacks by itself; see `archives.unxz`."""
+
+    def readinto(self, view: memoryview, /) -> int: ...
 
     def close(self) -> None: ...
 
@@ -57,17 +66,30 @@ class Ahead:
     """The same bytes as `file`, in the same order; an error is raised where it happened. Closes `file`.
 
     `strides`: the same bytes again, in long strides, which are taken instead. Where they raise anything,
-    `file` is read from its beginning: it says what is wrong, and what can be read before it."""
+    `file` is read from its beginning: it says what is wrong, and what can be read before it. `alone`: the
+    same bytes again, unpacked by a thread of its own, which are taken first; where it raises LZMAError,
+    `file` is read likewise."""
 
-    def __init__(self, file: Packed, strides: Generator[bytes, None, None] | None = None):
+    def __init__(
+        self,
+        file: Packed,
+        strides: Generator[bytes, None, None] | None = None,
+        alone: Alone | None = None,
+    ):
         self._file = file
         self._strides = strides
-        self._given = 0  # bytes handed out by strides
+        self._alone = alone
+        self._given = 0  # bytes handed out by `strides` or `alone`
         self._pieces: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD if strides is None else 2)
         self._piece = memoryview(b"")
         self._ended = self._closed = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread: threading.Thread | None = None
+        if alone is None:
+            self._start(self._read)
+
+    def _start(self, read: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=read, daemon=True)
         self._thread.start()
         _switching.begin()
 
@@ -146,6 +168,17 @@ class Ahead:
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view` with what is there, at least one byte; 0 at the end."""
+        if self._alone is not None:
+            try:
+                count = self._alone.readinto(view)
+                self._given += count
+                return count
+            except LZMAError:  # `file` says what it is
+                if self._closed:
+                    raise
+                self._alone.close()
+                self._alone = None
+                self._start(self._careful)
         if not self._more():
             return 0
         count = min(len(view), len(self._piece))
@@ -155,6 +188,9 @@ class Ahead:
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes, none at the end."""
+        if self._alone is not None:
+            room = memoryview(bytearray(min(size, _SIZE)))
+            return bytes(room[: self.readinto(room)])
         if not self._more():
             return b""
         found = bytes(self._piece[:size])
@@ -165,12 +201,15 @@ class Ahead:
         """Stop reading; the thread is gone when this returns. May be repeated."""
         if self._closed:
             return
+        if self._alone is not None:
+            self._alone.close()
         self._closed = True
-        self._stop.set()
-        with suppress(queue.Empty):  # whoever waits for room has it, and looks whether to stop
-            self._pieces.get_nowait()
-        self._thread.join()
-        _switching.end()
+        if self._thread is not None:
+            self._stop.set()
+            with suppress(queue.Empty):  # whoever waits for room has it, and looks whether to stop
+                self._pieces.get_nowait()
+            self._thread.join()
+            _switching.end()
         if self._strides is not None:
             self._strides.close()
         self._file.close()

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Callable, Generator
 from typing import Any, BinaryIO, Protocol
 
+from mailguard.feeds import native
+
 #: What reading a broken compressed file raises.
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -248,6 +250,27 @@ def strides(path: str) -> Generator[bytes, None, None] | None:
         return None
     file.seek(0)
     return _strides(file, make)
+
+
+class Unxz(Protocol):
+    """The contents of an .xz file, unpacked by a thread that never wants the interpreter."""
+
+    def readinto(self, view: Any, /) -> int:
+        """Fill `view`, with at most 1 MiB and with less only at the end; 0 there. Raises LZMAError where
+        `strides` raises anything. By then the last 1 MiB that can be read was not given."""
+
+    def close(self) -> None: ...
+
+
+def unxz(path: str) -> Unxz | None:
+    """The same contents again, instead of `strides`; None for what is no .xz file, and where the compiled
+    module or liblzma is not there. Raises OSError."""
+    with open(path, "rb") as file:
+        if file.read(len(_XZ)) != _XZ:
+            return None
+    module = native.load("xz")
+    found: Unxz | None = module.Unxz(path) if module is not None and module.possible else None
+    return found
 
 
 def _strides(file: BinaryIO, make: Callable[[], Any]) -> Generator[bytes, None, None]:

@@ -20,7 +20,7 @@ LIMIT = 8192  # longest line handed out, without its LF
 PENDING = 65536  # longest unterminated line that is waited for
 _LF = 10
 _TEXT = re.compile(rb"[^\0]")
-_near = load()
+_near = load("near")
 _long_at: Any = None if _near is None else _near.long_at  # the first long line, found in compiled code
 
 

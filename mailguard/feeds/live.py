@@ -56,7 +56,7 @@ class LiveFeed:
         )
         # It reads the system's clock by itself, so with another one it is of no use.
         usable = compiled and type(self._clock) is SystemClock and self.wait.epoll >= 0
-        self._module: Any = native.load() if usable else None
+        self._module: Any = native.load("near") if usable else None
         self._near: Any = None
         self._inotify: Inotify | None = None
         for source in sources:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mailguard.feeds.ahead import Ahead
-from mailguard.feeds.archives import BROKEN, is_pipe, open_packed, pipe_error, strides, unpacking
+from mailguard.feeds.archives import BROKEN, is_pipe, open_packed, pipe_error, strides, unpacking, unxz
 from mailguard.feeds.entries import Reader
 from mailguard.feeds.interface import LogOptions
 from mailguard.feeds.lines import PENDING, cut
@@ -76,7 +76,8 @@ class RecordedLog:
         if packed is not None:
             begin = _begin(packed)
             # Decompressed beside the judging, where there is a second core.
-            with Ahead(packed, strides(self.path)) as file:
+            alone = unxz(self.path)
+            with Ahead(packed, strides(self.path) if alone is None else None, alone) as file:
                 yield from self._items(file, begin)
             return
         with open(self.path, "rb", buffering=0) as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailguard.feeds.ahead import Ahead
-from mailguard.feeds.archives import BROKEN, STRIDE, open_packed, strides, zstd_module
+from mailguard.feeds.archives import BROKEN, STRIDE, open_packed, strides, unxz, zstd_module
 
 _CHANCE = random.Random(3)
 #: About three strides, of which an archive has a few per cent.
@@ -46,12 +46,14 @@ def read(file: Ahead) -> tuple[bytes, str]:
 
 
 def both(path: Path) -> tuple[bytes, str]:
-    """What is read in strides, which must be what is read in small steps."""
-    careful, packed = open_packed(str(path)), open_packed(str(path))
+    """What is read in strides, and what a thread unpacks alone: it must be what is read in small steps."""
+    careful, packed, third = (open_packed(str(path)) for _ in range(3))
     assert careful is not None
     assert packed is not None
+    assert third is not None
     before, wait = threading.active_count(), sys.getswitchinterval()
     found = read(Ahead(packed, strides(str(path))))
+    assert found == read(Ahead(third, alone=unxz(str(path))))
     assert found == read(Ahead(careful))
     assert (threading.active_count(), sys.getswitchinterval()) == (before, wait)
     return found
@@ -86,10 +88,10 @@ def test_nobody_wants_the_rest(tmp_path: Path, form: str) -> None:
     path = tmp_path / "mail.log"
     path.write_bytes(PACKERS[form](TEXT))
     before, wait = threading.active_count(), sys.getswitchinterval()
-    for count in (1000, 0):
+    for count, alone in ((1000, False), (0, False), (1000, True), (0, True)):
         packed = open_packed(str(path))
         assert packed is not None
-        file = Ahead(packed, strides(str(path)))
+        file = Ahead(packed, strides(str(path)), unxz(str(path)) if alone else None)
         assert file.read(count) == TEXT[:count]
         file.close()
         file.close()

@@ -18,7 +18,7 @@ from mailguard.feeds.live import BURST, SPACING, LiveFeed
 from mailguard.feeds.tails import Woken
 from mailguard.model import Notice
 
-near = native.load()
+near = native.load("near")
 pytestmark = [
     pytest.mark.compiled,
     pytest.mark.skipif(near is None, reason="the compiled module is not built: make native"),
