@@ -57,38 +57,52 @@ def _zlib() -> Any:
         return zlib
 
 
-class Gzip:
-    """A gzip file of any number of members, read in small steps: what was unpacked before a damaged place is
-    handed out before the error is raised."""
+class Members:
+    """A compressed file of any number of members (of .xz: streams), with any number of zeros between and
+    behind them. What was unpacked before a damaged place is handed out before the error is raised, but for a
+    small step; what follows the last member and is none is an error, too."""
 
-    _STEP = 1 << 16
+    _STEP = 1 << 13
 
-    def __init__(self, path: str | BinaryIO):
-        self._zlib = _zlib()
+    def __init__(self, path: str | BinaryIO, make: Callable[[], Any]):
+        """`make`: a decompressor of one member, as those of `lzma` and `bz2`."""
         self._file: BinaryIO = open(path, "rb") if isinstance(path, str) else path  # noqa: SIM115
-        self._member: Any = self._zlib.decompressobj(wbits=31)
-        self._tail = b""  # compressed bytes that were read and not used
+        self._make = make
+        self._member = make()
         self._kept = b""  # decompressed bytes that were looked at
+
+    def _next(self) -> bytes:
+        """Begin the next member: the first bytes of it, none at the end of the file."""
+        rest: bytes = (self._member.unused_data or self._file.read(self._STEP)).lstrip(b"\0")
+        while not rest and (more := self._file.read(self._STEP)):
+            rest = more.lstrip(b"\0")
+        if rest:
+            self._member = self._make()
+        return rest
+
+    def _raw(self) -> bytes:
+        """More of a member that has not ended."""
+        if not (data := self._file.read(self._STEP)):
+            raise EOFError("the compressed file ends in the middle")
+        return data
 
     def _more(self, size: int) -> bytes:
         while True:
+            data = b""
             if self._member.eof:
-                rest = (self._member.unused_data or self._file.read(self._STEP)).lstrip(b"\0")
-                while not rest and (more := self._file.read(self._STEP)):
-                    rest = more.lstrip(b"\0")
-                if not rest:
+                if not (data := self._next()):
                     return b""
-                self._member, self._tail = self._zlib.decompressobj(wbits=31), rest
-            data = self._tail or self._file.read(self._STEP)
-            if not data:
-                raise EOFError("the compressed file ends in the middle")
-            try:
-                found: bytes = self._member.decompress(data, size)
-            except Exception as error:
-                raise OSError(f"the compressed file is damaged: {error}") from error
-            self._tail = self._member.unconsumed_tail
-            if found:
+            elif self._member.needs_input:
+                data = self._raw()
+            if found := self._unpacked(data, size):
                 return found
+
+    def _unpacked(self, data: bytes, size: int) -> bytes:
+        try:
+            found: bytes = self._member.decompress(data, size)
+        except Exception as error:
+            raise OSError(f"the compressed file is damaged: {error}") from error
+        return found
 
     def read1(self, size: int = -1) -> bytes:
         size = size if size > 0 else self._STEP
@@ -127,19 +141,40 @@ class Gzip:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> Gzip:
+    def __enter__(self) -> Members:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _xz(path: str | BinaryIO) -> Any:
-    return lzma.LZMAFile(path, "rb")
+class Gzip(Members):
+    """The same of gzip, whose decompressors give back what they did not use."""
+
+    _STEP = 1 << 16
+
+    def __init__(self, path: str | BinaryIO):
+        module = _zlib()
+        super().__init__(path, lambda: module.decompressobj(wbits=31))
+
+    def _more(self, size: int) -> bytes:
+        while True:
+            data: bytes = self._member.unconsumed_tail
+            if self._member.eof:
+                if not (data := self._next()):
+                    return b""
+            elif not data:
+                data = self._raw()
+            if found := self._unpacked(data, size):
+                return found
 
 
-def _bzip2(path: str | BinaryIO) -> Any:
-    return bz2.BZ2File(path, "rb")
+def _xz(path: str | BinaryIO) -> Members:
+    return Members(path, lzma.LZMADecompressor)
+
+
+def _bzip2(path: str | BinaryIO) -> Members:
+    return Members(path, bz2.BZ2Decompressor)
 
 
 def _zstd(path: str | BinaryIO) -> Any:

@@ -323,8 +323,8 @@ cdef State _taken(Work *work, uint8_t *data, size_t wanted, size_t *count) noexc
 
 
 cdef class Unxz:
-    """The contents of an .xz file, of one stream or several; of an empty file none. The last mebibyte that was unpacked is held back until
-    the end was reached and was right. For one thread at a time."""
+    """The contents of an .xz file, of one stream or several; of an empty file none. The last mebibyte that was
+    unpacked is held back until the end was reached and was right. For one thread at a time."""
 
     cdef Work *_work
     cdef pthread_t _thread
