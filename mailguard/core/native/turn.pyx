@@ -40,9 +40,10 @@ cdef class Usual:
     cdef bint sampling
 
     def __init__(self, scan, dict ways, newest, sessions, engine, growth, dict running, evidence):
-        """`scan`, its `ways` and `newest` as the judge has them, `running` its newest stamps by log; `evidence`: where its hostile
-        events go."""
-        self.scan, self.ways, self.newest, self.sessions, self.engine, self.growth = scan, ways, newest, sessions, engine, growth
+        """`scan`, its `ways` and `newest` as the judge has them, `running` its newest stamps by log; `evidence`:
+        where its hostile events go."""
+        self.scan, self.ways, self.newest = scan, ways, newest
+        self.sessions, self.engine, self.growth = sessions, engine, growth
         self.running, self.evidence = running, evidence
         self.join, self.feed_many = sessions.join, engine.feed_many
         self.alone, self.concerns = sessions.alone, sessions.concerns
@@ -114,7 +115,7 @@ cdef class Usual:
             events = self.alone(found)
         if self.evidence is not None:
             for event in events:
-                if event[0] in hostile:
+                if ((<tuple> event)[0] if isinstance(event, tuple) else event.kind) in hostile:  # as sessions.pyx
                     self.evidence.append(event)
         effects = self.feed_many(events)
         if self.growth is not None:
