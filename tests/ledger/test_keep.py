@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from mailguard.ledger.deltas import Row, pack, pack_slowly, unpack
 from mailguard.ledger.evidence import Lines, newest_slowly, storable
 from mailguard.ledger.redact import Known, Redactor
 from mailguard.ledger.store import Store
-from mailguard.ledger.writer import latest
+from mailguard.ledger.writer import TURN, latest
 from mailguard.model import Changes, Event, Part
 from mailguard.notation import V6
 
@@ -229,3 +231,21 @@ def test_of_each_key_in_parts_the_last_row_stays(checkpoints: list[Changes], lat
         wanted = {(name, key): value for one in checkpoints for name, key, value in one}
         made = list(latest(checkpoints))
         assert {(name, key): value for name, key, value in made} == wanted
+
+
+def test_long_turns_for_the_writer() -> None:
+    """The ledger's thread asks for long turns; its policy and nice value stay, and other threads' turns."""
+    before, found = keep.scheduled(), []
+
+    def ask() -> None:
+        found.extend((keep.unhurried(TURN), keep.scheduled()))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    taken, after = found
+    assert after[:2] == before[:2]
+    version = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    if taken and version >= (6, 12):
+        assert after[2] == TURN
+    assert keep.scheduled() == before

@@ -16,7 +16,7 @@ from typing import Any
 import mailguard
 
 #: What Python and the compiled module agree on; `keep` has the same number as its `INTERFACE`.
-INTERFACE = 4
+INTERFACE = 5
 
 
 def load() -> Any:

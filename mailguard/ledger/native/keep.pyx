@@ -28,11 +28,62 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
+    #include <stdint.h>
     #include <string.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    /* struct sched_attr, linux/sched/types.h: the first 48 bytes, which stand since Linux 3.14 */
+    struct mg_sched {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    };
+    static int mg_scheduled(struct mg_sched *now) {
+    #if defined(SYS_sched_getattr) && defined(SYS_sched_setattr)
+        memset(now, 0, sizeof(*now));
+        return syscall(SYS_sched_getattr, 0, now, (unsigned)sizeof(*now), 0) == 0;
+    #else
+        return 0;
+    #endif
+    }
+    static int mg_unhurried(uint64_t slice) {
+    #if defined(SYS_sched_getattr) && defined(SYS_sched_setattr)
+        struct mg_sched now;
+        if (!mg_scheduled(&now) || (now.policy != 0 && now.policy != 3)) /* SCHED_OTHER, SCHED_BATCH */
+            return 0;
+        now.size = sizeof(now);
+        now.runtime = slice;
+        return syscall(SYS_sched_setattr, 0, &now, 0) == 0;
+    #else
+        return 0;
+    #endif
+    }
     """
     void *memmem(const void *text, size_t size, const void *part, size_t wide) nogil
+    struct mg_sched:
+        uint32_t policy
+        int32_t nice
+        uint64_t runtime
+    bint mg_scheduled(mg_sched *now) nogil
+    bint mg_unhurried(uint64_t slice) nogil
 
-INTERFACE = 4
+INTERFACE = 5
+
+
+def unhurried(uint64_t slice):
+    """Ask the scheduler for turns of so many nanoseconds for this thread, and thereby to let every thread with
+    shorter turns (of whatever program) go before it at once; its share of the processor stays. Whether the
+    kernel took it: Linux 6.12 and later heeds it (SCHED_OTHER, sched_setattr(2)), earlier ones pass over it."""
+    return mg_unhurried(slice)
+
+
+def scheduled():
+    """Policy, nice value and turn in nanoseconds (0 where the kernel does not tell) of this thread; None: nobody
+    tells. For tests."""
+    cdef mg_sched now
+    return (now.policy, now.nice, now.runtime) if mg_scheduled(&now) else None
 
 cdef enum:
     SHORT = 4       # a value no longer than this is replaced where it stands alone only
